@@ -1,0 +1,101 @@
+"""One exception tree. Each error says what happened, with which input and what to do, and knows its HTTP status.
+
+Whatever text comes from outside passes through `redact` before it enters a message, a log line or a page.
+"""
+
+import re
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s?#]*@")
+_SECRET_PARAMETERS = re.compile(
+    r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|auth|secret|api_?key|user(?:name)?)=)[^&;\s\"']*"
+)
+
+
+def redact(text: object) -> str:
+    """Text without the credentials of any URL in it.
+
+    Both `rtsp://user:password@host` and query parameters such as `?password=...` are masked, also where the
+    password itself holds an `@`.
+    """
+    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
+
+
+class PlatoonError(Exception):
+    """Base of all errors that Platoon raises on purpose; the message is redacted."""
+
+    status = 500
+    """HTTP status that says the same."""
+    retry = False
+    """Whether the same call may succeed later."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(redact(message))
+
+
+class InvalidInput(PlatoonError, ValueError):
+    """The caller's bytes or arguments cannot be used."""
+
+    status = 422
+
+
+class TooLarge(InvalidInput):
+    """The input exceeds a limit of size or pixels."""
+
+    status = 413
+
+
+class NotFound(PlatoonError, LookupError):
+    """There is no such camera, event or file."""
+
+    status = 404
+
+
+class InvalidSettings(PlatoonError, ValueError):
+    """A setting, a flag or the camera registry cannot be used; says where and why."""
+
+
+class MissingExtra(PlatoonError, ImportError):
+    """A feature needs a package that is not installed; says which extra brings it."""
+
+    status = 501
+
+    @classmethod
+    def of(cls, feature: str, extra: str) -> "MissingExtra":
+        """The error for `feature`, which `pip install 'platoon[extra]'` would enable."""
+        return cls(f"{feature} needs an extra: pip install 'platoon[{extra}]'")
+
+
+class ModelError(PlatoonError):
+    """A model file cannot be loaded, or its inputs and outputs are none that Platoon can read."""
+
+
+class Overloaded(PlatoonError):
+    """A queue is full; try again after `retry_after_s` seconds."""
+
+    status = 429
+    retry = True
+
+    def __init__(self, message: object, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(PlatoonError, TimeoutError):
+    """The answer would come too late; time in the queue counts."""
+
+    status = 504
+    retry = True
+
+
+class Unavailable(PlatoonError):
+    """What was asked for is not there now: a camera without a picture, an engine still warming up."""
+
+    status = 503
+    retry = True
+
+
+class StoreError(PlatoonError):
+    """Events or pictures cannot be written or read: disk full, no permission, damaged database."""
+
+    status = 507
+    retry = True

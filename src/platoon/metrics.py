@@ -1,0 +1,97 @@
+"""Every metric Platoon publishes, declared once.
+
+Names follow Prometheus: base units, `_total` for counters. `camera` is a bounded label (the registry bounds it);
+the text of a plate never is a label. One `Metrics` belongs to one running site; nothing is global.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from platoon.media.frame import PixelMeter
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """The metrics of one site, in their own registry."""
+
+    def __init__(self, pixels: PixelMeter | None = None) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.pixels = pixels or PixelMeter()
+        registry.register(_PixelCollector(self.pixels))
+        self.camera_state = Gauge(
+            "platoon_camera_state",
+            "1 for the state a camera is in, with the cause when it is not live",
+            ["camera", "state", "cause"],
+            registry=registry,
+        )
+        self.camera_failures = Counter(
+            "platoon_camera_failures_total", "Failed openings and broken streams", ["camera", "cause"], registry=registry
+        )
+        self.frames_decoded = Counter(
+            "platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry
+        )
+        self.frames_analysed = Counter(
+            "platoon_frames_analysed_total", "Frames the detector has seen", ["camera"], registry=registry
+        )
+        self.frames_dropped = Counter(
+            "platoon_frames_dropped_total",
+            "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale",
+            ["camera", "cause"],
+            registry=registry,
+        )
+        self.events = Counter(
+            "platoon_events_total", "Plate events written", ["camera", "state"], registry=registry
+        )
+        self.rejected_reads = Counter(
+            "platoon_reads_rejected_total", "Readings that became no event, by the gate that held them", ["camera", "gate"],
+            registry=registry,
+        )
+        self.capture_to_event = Histogram(
+            "platoon_capture_to_event_seconds",
+            "From receiving the deciding frame to its event being stored",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.stage = Histogram(
+            "platoon_stage_seconds", "Time of one execution of a stage", ["stage"], buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_items = Counter(
+            "platoon_model_items_total", "Items that went through a model", ["model"], registry=registry
+        )
+        self.batch_executions = Counter(
+            "platoon_model_executions_total", "Executions of a model; items / executions is the mean batch", ["model"],
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "platoon_model_batch_size", "Items per execution", ["model"], buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.queue_wait = Histogram(
+            "platoon_queue_wait_seconds", "From submission to execution", ["model"], buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.queue_depth = Gauge("platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry)
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _PixelCollector(Collector):
+    """Shows a `PixelMeter` as counters."""
+
+    def __init__(self, meter: PixelMeter) -> None:
+        self._meter = meter
+
+    def collect(self) -> list[CounterMetricFamily]:
+        conversions = CounterMetricFamily(
+            "platoon_conversions", "Conversions of pixels to RGB; purpose picture is a whole frame", labels=["purpose"]
+        )
+        n_bytes = CounterMetricFamily("platoon_converted_bytes", "RGB bytes written by conversions", labels=["purpose"])
+        for purpose, (count, size) in self._meter.counts().items():
+            conversions.add_metric([purpose], count)
+            n_bytes.add_metric([purpose], size)
+        return [conversions, n_bytes]

@@ -1,0 +1,151 @@
+"""One typed tree of settings, from flags, environment and file, read once and passed down.
+
+Order of precedence: flags, then variables (`PLATOON_STORE__MAX_AGE_DAYS=30`), then the file given with
+`--settings` (TOML, the same tree). Every field has a sentence and a default.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from platoon.errors import InvalidSettings
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(_Section):
+    """How cameras are opened and kept."""
+
+    open_timeout_s: Seconds = 10.0
+    """A camera that has not answered by then counts as failed, and is tried again."""
+    read_timeout_s: Seconds = 10.0
+    """A stream that brings nothing for so long is closed and opened again."""
+    backoff_min_s: Seconds = 0.5
+    """Wait before the first new attempt; doubles with each failure, with jitter."""
+    backoff_max_s: Seconds = 30.0
+    """Longest wait between two attempts."""
+    max_pixels: int = Field(default=64_000_000, gt=0)
+    """Streams with larger pictures are refused."""
+
+
+class AnalysisSettings(_Section):
+    """Which frames are looked at."""
+
+    fps: float | None = Field(default=None, gt=0, le=240)
+    """At most so many frames per second and camera; none: as many as the engine can take."""
+    every: int = Field(default=1, ge=1)
+    """Only every Nth frame of a camera."""
+    max_age_s: Seconds = 1.0
+    """A live frame older than this when the detector is idle is dropped and counted as stale."""
+
+
+class EngineSettings(_Section):
+    """How models run."""
+
+    runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    """`auto` measures both once per machine and model, and remembers."""
+    threads: int = Field(default=0, ge=0)
+    """Of one model's execution; 0: one per core."""
+    max_batch: int = Field(default=16, ge=1, le=256)
+    """Upper bound of the batch that start-up may choose."""
+    queue_limit: int = Field(default=4096, ge=1)
+    """Items that may wait for a model before callers are turned away."""
+
+
+class PlateSettings(_Section):
+    """What counts as a plate."""
+
+    detector: Path | None = None
+    """A YOLO or RF-DETR export (ONNX) that finds plates; none: the text detector of the PP-OCR weights."""
+    input_width: int = Field(default=960, ge=160, le=4096, multiple_of=32)
+    """Width of the scaled frame the text detector sees, in pixels; larger finds smaller plates and costs more."""
+    input_height: int = Field(default=544, ge=96, le=4096, multiple_of=32)
+    """Its height."""
+    min_score: float = Field(default=0.5, ge=0, le=1)
+    """Detections below are ignored."""
+    min_reads: int = Field(default=2, ge=1, le=100)
+    """So many frames must agree before a plate is final."""
+
+
+class StoreSettings(_Section):
+    """What is kept, and for how long."""
+
+    path: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "platoon")
+    """Folder of the event database and of the crops."""
+    max_age_days: float = Field(default=30, gt=0)
+    """Events and their crops older than this are deleted."""
+    max_bytes: int = Field(default=10_000_000_000, ge=1_000_000)
+    """Bound on the crops; the oldest go first, their events stay."""
+
+
+class ApiSettings(_Section):
+    """Where the faces listen."""
+
+    host: str = "127.0.0.1"
+    """Address of all ports; `0.0.0.0` opens them to the network."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """The main port; 0: any free one."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(env_prefix="PLATOON_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    source: SourceSettings = SourceSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    engine: EngineSettings = EngineSettings()
+    plates: PlateSettings = PlateSettings()
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    api: ApiSettings = ApiSettings()
+    cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "platoon")
+    """Folder for what can be made again: measured choices, the demo's clips."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file: `load` passes the file's tree as the init arguments."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, file: Path | None = None, **flags: Any) -> Self:
+        """Settings from `file`, the environment and `flags` (`store__path=...`; None means not given).
+
+        Raises:
+            InvalidSettings: names every field that does not fit, in one go.
+        """
+        tree: dict[str, Any] = {}
+        if file is not None:
+            try:
+                tree = tomllib.loads(file.read_text(encoding="utf-8"))
+            except OSError as error:
+                raise InvalidSettings(f"cannot read settings {file}: {error.strerror}") from error
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise InvalidSettings(f"settings {file} are not TOML: {error}") from error
+        try:
+            merged = cls(**tree).model_dump()
+            for name, value in flags.items():
+                if value is not None:
+                    *sections, field = name.split("__")
+                    branch = merged
+                    for section in sections:
+                        branch = branch[section]
+                    branch[field] = value
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise InvalidSettings(f"settings do not fit: {problems}") from error

@@ -1,0 +1,86 @@
+"""What a running site looks like to the faces above it (HTTP, WebSocket, page, command line).
+
+Two things implement `Site`: the shared pipeline (`pipeline.SharedSite`) and the supervisor of one process per
+camera (`isolated.IsolatedSite`). The faces cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from platoon.media.source import SourceStatus
+from platoon.metrics import Metrics
+from platoon.store.events import EventStore
+from platoon.store.objects import ObjectStore
+
+Message = Mapping[str, Any]
+"""A JSON object for listeners. `type` is one of
+
+- `overlay`: `camera, time, width, height, boxes: [{track, box: [x1, y1, x2, y2], text, confidence, state}]`,
+  boxes in frame pixels, state `seen`, `preview` or `final`;
+- `event`: `event`, a plate event as `/api/events` gives it;
+- `camera`: `camera`, a `CameraStatus` as `/api/cameras` gives it; sent on every change of state;
+- `removed`: `camera`, the id of a camera taken out of the registry.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraStatus:
+    """A camera as an operator sees it. No field holds a credential."""
+
+    id: str
+    name: str
+    url: str
+    """Redacted."""
+    port: int
+    """Of its own faces (`/ws`, `/manual-ocr`); 0: none."""
+    enabled: bool
+    source: SourceStatus
+    analysed_fps: float
+    """Frames analysed per second, over the last seconds."""
+    analysed: int
+    dropped: Mapping[str, int]
+    """Frames left out, by cause: sampled, replaced, stale."""
+    last_event_at: float | None
+    """Seconds since 1970."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the API gives it: flat, `state`, `cause` and `message` of the source among the fields."""
+        tree = asdict(self)
+        source = tree.pop("source")
+        return {**tree, **source}
+
+
+class Site(Protocol):
+    """A running set of cameras."""
+
+    metrics: Metrics
+    events: EventStore
+    crops: ObjectStore
+
+    def cameras(self) -> Sequence[CameraStatus]:
+        """All cameras of the registry, in its order, disabled ones included."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Why the site cannot work yet ("engine: warming up"); empty once it can. Down cameras do not count."""
+
+    def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
+        """Call `listener` with every message (of one camera, or of all) until the returned function is called.
+
+        The listener runs on the pipeline's threads: it must hand the message on and return at once.
+        """
+
+    def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
+        """Read what `camera` sees now, ahead of the queue; blocks.
+
+        Returns:
+            `{camera, time, width, height, plates: [{text, raw, confidence, box}], lines: [{text, confidence, box}]}`.
+
+        Raises:
+            NotFound: no such camera. Unavailable: it has no picture now. DeadlineExceeded: not done in time.
+        """
+
+    def preview(self, camera: str, *, width: int = 480) -> bytes:
+        """What `camera` saw last, as a small JPEG; made on demand, from scaled planes. Raises as `manual_read`."""

@@ -1,0 +1,54 @@
+"""What finds plates: a scaled picture in, quadrilaterals that may hold a plate out.
+
+Two kinds satisfy `PlateDetector`: the text detector that comes with Platoon (`text_detector`), and YOLO or
+RF-DETR exports of others (`onnx_detector`). Nothing above them can tell which one runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.media.frame import Quad
+
+
+@dataclass(frozen=True, slots=True)
+class PlateBox:
+    """A place that may hold a plate."""
+
+    quad: Quad
+    """Corners in pixels of the detector's input, clockwise from the plate's top left; they may lie outside of it.
+    `Letterbox.to_frame` maps them to the frame."""
+    score: float
+    """0-1."""
+
+
+class PlateDetector(Protocol):
+    """Finds plates in scaled frames."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(width, height) of the scaled frames it takes."""
+
+    @property
+    def max_batch(self) -> int:
+        """Frames per call from which on a larger batch gains nothing."""
+
+    def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
+        """The boxes of each frame, best first.
+
+        Args:
+            batch: (N, height, width, 3) RGB, each frame scaled to fit at the top left, the rest black.
+
+        Raises:
+            ModelError: the model cannot run on it.
+        """
+
+    def warm_up(self) -> None:
+        """Run once at every batch size that will be used, so that no live frame waits for a first run."""
+
+    def close(self) -> None:
+        """Release the model."""

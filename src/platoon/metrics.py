@@ -45,6 +45,9 @@ class Metrics:
         self.events = Counter(
             "platoon_events_total", "Plate events written", ["camera", "state"], registry=registry
         )
+        self.events_lost = Counter(
+            "platoon_events_lost_total", "Events that could not be stored for too long", ["camera"], registry=registry
+        )
         self.rejected_reads = Counter(
             "platoon_reads_rejected_total", "Readings that became no event, by the gate that held them", ["camera", "gate"],
             registry=registry,

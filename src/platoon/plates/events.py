@@ -1,0 +1,408 @@
+"""From sightings to events: one vehicle, one final event, and nothing for what is no plate.
+
+A `PlateWatch` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`), takes
+the readings (`settle`) and gives out what the world is told. Reading stops once a plate is decided. It knows neither
+models nor stores; time is the frames' own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from platoon.media.frame import Frame, Pixels, Quad
+from platoon.ocr.recognition import TextLine
+from platoon.plates.detector import PlateBox
+from platoon.plates.grammar import Grammar
+from platoon.plates.tracking import Track, Tracker
+from platoon.plates.vote import PlateText, Vote, edit_distance, fold
+
+
+class EventState(StrEnum):
+    """What an event says of its text."""
+
+    PREVIEW = "preview"
+    """One credible reading; may change."""
+    FINAL = "final"
+    """Decided by agreeing readings."""
+    REVISED = "revised"
+    """Was final; later and better readings say otherwise."""
+
+
+class Gate(StrEnum):
+    """Why a sighting became no event."""
+
+    UNREAD = "unread"
+    IMPLAUSIBLE = "implausible"
+    """Neither a country's pattern nor letters and digits in a plate's number."""
+    FEW_READS = "few_reads"
+    UNSURE = "unsure"
+    STILL = "still"
+    """Text that never moves and says nothing a plate would: signs and burnt-in overlays."""
+    BADGE = "badge"
+    """Small text that travels with a larger plate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateEvent:
+    """What the world is told about one vehicle."""
+
+    id: str
+    state: EventState
+    camera: str
+    plate: PlateText
+    time: float
+    """When the frame that was read was received, seconds since 1970."""
+    media_time: float
+    box: tuple[int, int, int, int]
+    """Of the plate in that frame: x1, y1, x2, y2 in frame pixels."""
+    width: int
+    """Of the frame, as is `height`."""
+    height: int
+    crop: Pixels
+    """The very pixels that were read."""
+
+    def to_json(self, *, crop_key: str | None) -> dict[str, Any]:
+        """As the API and the event file give it; `crop_key` says where the crop was stored."""
+        return {
+            "id": self.id,
+            "state": str(self.state),
+            "camera": self.camera,
+            "text": self.plate.text,
+            "raw": self.plate.raw,
+            "confidence": round(self.plate.confidence, 4),
+            "time": datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds"),
+            "media_time": round(self.media_time, 3),
+            "box": list(self.box),
+            "reads": self.plate.reads,
+            "agreement": round(self.plate.agreement, 4),
+            "candidates": [{"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates],
+            "countries": list(self.plate.countries),
+            "width": self.width,
+            "height": self.height,
+            "crop": crop_key,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A plate in a frame that should be read now."""
+
+    frame: Frame
+    quad: Quad
+    """In frame pixels."""
+    sighting: Sighting
+    before: tuple[Quad, float]
+    """Where and when the track was before this frame."""
+
+
+@dataclass(slots=True)
+class _Evidence:
+    weight: float
+    text: str
+    crop: Pixels
+    look: Look
+
+
+@dataclass(slots=True, eq=False)
+class Sighting:
+    """A track with its readings and what was told of it."""
+
+    track: Track
+    vote: Vote
+    evidence: list[_Evidence] = field(default_factory=list)
+    attempts: int = 0
+    looked_height: float = 0.0
+    """Of the largest plate read so far, pixels."""
+    settled_height: float = 0.0
+    """Its height when it was decided; 0: undecided."""
+    edge: bool = False
+    """It lies where cameras burn in their clock and name."""
+    beside_larger: int = 0
+    """Frames in which a larger text was right below or beside it."""
+    vehicle: Vehicle | None = None
+    told: bool = False
+    """What was told of the vehicle came from this sighting, not from an earlier one."""
+    skipped: int = 0
+    """Frames in which it was not worth reading."""
+
+
+@dataclass(slots=True, eq=False)
+class Vehicle:
+    """A vehicle that was told of, remembered so that it is told of once."""
+
+    id: str
+    text: str
+    state: EventState
+    last_time: float
+    quad: Quad
+
+
+DECIDED_READS = 3
+"""So many agreeing readings decide at once if they are sure; fewer decide when the vehicle has gone."""
+BIGGER = 1.5
+"""A decided plate is read again when it has grown so much."""
+KEPT_EVIDENCE = 4
+EDGE_SHARE = 0.08
+STILL_HEIGHTS = 0.5
+"""A track that never went farther than this, in plate heights, is still."""
+
+
+class PlateWatch:
+    """The plates of one camera.
+
+    Args:
+        min_reads: readings that must agree before a plate is final.
+        hold_finals: tell only final texts, and only once the vehicle has gone, as for recorded files.
+        same_vehicle_s: a text that comes back within this time is the same vehicle.
+        parked_s: the same at the same place.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        grammar: Grammar,
+        *,
+        min_reads: int = 2,
+        hold_finals: bool = False,
+        same_vehicle_s: float = 8.0,
+        parked_s: float = 3600.0,
+        rejected: Callable[[Gate], None] = lambda _gate: None,
+    ) -> None:
+        self._camera, self._grammar, self._rejected = camera, grammar, rejected
+        self._min_reads, self._hold_finals = min_reads, hold_finals
+        self._same_vehicle_s, self._parked_s = same_vehicle_s, parked_s
+        self._tracker = Tracker()
+        self._sightings: dict[int, Sighting] = {}
+        self._vehicles: list[Vehicle] = []
+        self._visible: list[Sighting] = []
+
+    def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[Look], list[PlateEvent]]:
+        """The plates found in a frame (quads in frame pixels).
+
+        Returns:
+            What should be read now, and the events of vehicles that have gone.
+        """
+        before = {track.id: (track.quad, track.last_time) for track in self._tracker.tracks}
+        tracks, ended = self._tracker.update([box.quad for box in boxes], frame.media_time)
+        events = [event for track in ended for event in self._end(self._sightings.pop(track.id))]
+        looks = []
+        self._visible = []
+        for track in tracks:
+            sighting = self._sightings.setdefault(track.id, Sighting(track, Vote(self._grammar)))
+            self._visible.append(sighting)
+            if sighting.vehicle is not None:
+                sighting.vehicle.last_time, sighting.vehicle.quad = frame.captured_at, track.quad
+            middle = float(track.centre[1]) / frame.height
+            sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
+            if self._worth_reading(sighting, frame):
+                looks.append(Look(frame, track.quad, sighting, before.get(track.id, (track.quad, track.last_time))))
+        for sighting in self._visible:
+            sighting.beside_larger += any(_is_badge_of(sighting.track, other.track) for other in self._visible)
+        return looks, events
+
+    def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
+        """The readings of what `observe` asked for: (look, the pixels that were read, what they say)."""
+        events = []
+        for look, crop, line in readings:
+            sighting = self._whose(look, line)
+            track = sighting.track
+            sighting.attempts += 1
+            sighting.looked_height = max(sighting.looked_height, track.height)
+            if line.text:
+                weight = min(max(track.height / 24, 0.2), 1.5)
+                sighting.vote.add(line, weight)
+                sighting.evidence.append(_Evidence(weight * line.weakest, line.text, crop, look))
+                sighting.evidence.sort(key=lambda evidence: -evidence.weight)
+                del sighting.evidence[KEPT_EVIDENCE:]
+            events += self._tell(sighting)
+        return events
+
+    def finish(self) -> list[PlateEvent]:
+        """The stream is over: the events of the vehicles still in sight."""
+        events = [event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))]
+        self._visible = []
+        return events
+
+    def overlay(self) -> list[dict[str, Any]]:
+        """The plates of the last frame as the page draws them; see `streams.site.Message`."""
+        shown = []
+        for sighting in self._visible:
+            result = sighting.vote.result()
+            said = sighting.vehicle
+            if result is None or self._gate(sighting, result) is not None:
+                result = None
+            shown.append(
+                {
+                    "track": sighting.track.id,
+                    "box": list(box_of(sighting.track.quad)),
+                    "text": result.text if result else "",
+                    "confidence": round(result.confidence, 3) if result else 0.0,
+                    "state": "seen" if said is None or result is None else str(said.state),
+                }
+            )
+        return shown
+
+    def _worth_reading(self, sighting: Sighting, frame: Frame) -> bool:
+        track = sighting.track
+        if _is_clipped(track.quad, frame):
+            return False
+        if track.uncertain:
+            return True
+        if sighting.settled_height:
+            return track.height > BIGGER * sighting.settled_height
+        # What many looks did not decide is looked at ever less often, unless it comes nearer.
+        if sighting.attempts < 8 or track.height > 1.2 * sighting.looked_height:
+            return True
+        sighting.skipped += 1
+        return sighting.skipped & (sighting.skipped - 1) == 0
+
+    def _whose(self, look: Look, line: TextLine) -> Sighting:
+        """The sighting that a reading belongs to: text corrects what place got wrong."""
+        sighting = look.sighting
+        track = sighting.track
+        known = sighting.vote.result()
+        text = fold(line.text)
+        if known is not None and track.uncertain and len(text) >= 4 and line.weakest >= 0.5 and _differ(text, known.text):
+            other = self._tracker.separate(track, before=look.before[0], before_time=look.before[1])
+            self._visible = [s for s in self._visible if s is not sighting]
+            sighting = self._sightings[other.id] = Sighting(other, Vote(self._grammar))
+            self._visible.append(sighting)
+            known, track = None, other
+        if known is None and len(text) >= 5:
+            for older in self._sightings.values():
+                if older.track is track or older in self._visible or older.vote.reads == 0:
+                    continue
+                said = older.vote.result()
+                if said is not None and edit_distance(text, fold(said.text)) <= 1:
+                    self._tracker.join(track, older.track)
+                    del self._sightings[track.id]
+                    self._visible = [older if s is sighting else s for s in self._visible]
+                    return older
+        return sighting
+
+    def _gate(self, sighting: Sighting, result: PlateText) -> Gate | None:
+        """What keeps a text from being a plate at all."""
+        digits = sum(char.isdigit() for char in result.text)
+        letters = len(result.text) - digits
+        if not digits or not letters:
+            return Gate.IMPLAUSIBLE
+        fits = bool(result.countries) and len(result.text) >= 4
+        if not fits and not (5 <= len(result.text) <= 8 and result.weakest >= 0.8):
+            return Gate.IMPLAUSIBLE
+        if sighting.track.travelled < STILL_HEIGHTS and (sighting.edge or not fits):
+            return Gate.STILL
+        if sighting.beside_larger > sighting.track.seen / 2:
+            return Gate.BADGE
+        return None
+
+    def _tell(self, sighting: Sighting, *, gone: bool = False) -> list[PlateEvent]:
+        """The event that the readings so far allow, if it says something new."""
+        result = sighting.vote.result()
+        if result is None or self._gate(sighting, result) is not None:
+            return []
+        sure = result.weakest >= 0.8 and result.agreement >= 0.6
+        decided = result.agreeing >= max(self._min_reads, DECIDED_READS) and sure
+        if decided:
+            sighting.settled_height = sighting.track.height
+        final = decided or (gone and _enough(result, self._min_reads))
+        if self._hold_finals and not gone:
+            return []
+        vehicle = sighting.vehicle or self._remembered(sighting, result)
+        if vehicle is None:
+            if not final and (self._hold_finals or result.weakest < 0.6 or not result.countries):
+                return []
+            vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, sighting.track.quad)
+            self._vehicles.append(vehicle)
+        sighting.vehicle = vehicle
+        evidence = _best_evidence(sighting, result)
+        vehicle.last_time = max(vehicle.last_time, evidence.look.frame.captured_at)
+        vehicle.quad = sighting.track.quad
+        state = EventState.FINAL if final else EventState.PREVIEW
+        if vehicle.state is not EventState.PREVIEW:
+            if not (final and sighting.told) or fold(vehicle.text) == fold(result.text):
+                return []
+            state = EventState.REVISED
+        elif vehicle.text == result.text and not final:
+            return []
+        vehicle.text, vehicle.state, sighting.told = result.text, state, True
+        frame = evidence.look.frame
+        return [
+            PlateEvent(
+                id=vehicle.id,
+                state=state,
+                camera=self._camera,
+                plate=result,
+                time=frame.captured_at,
+                media_time=frame.media_time,
+                box=box_of(evidence.look.quad),
+                width=frame.width,
+                height=frame.height,
+                crop=evidence.crop,
+            )
+        ]
+
+    def _remembered(self, sighting: Sighting, result: PlateText) -> Vehicle | None:
+        """The vehicle of this text that was told of a moment ago, or that stands where it stood."""
+        now = max(evidence.look.frame.captured_at for evidence in sighting.evidence)
+        self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
+        in_sight = [s.vehicle for s in self._visible if s is not sighting]
+        for vehicle in reversed(self._vehicles):
+            if vehicle in in_sight:
+                continue
+            place = float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
+            window_s = self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
+            if now - vehicle.last_time <= window_s and edit_distance(fold(vehicle.text), fold(result.text)) <= 1:
+                return vehicle
+        return None
+
+    def _end(self, sighting: Sighting) -> list[PlateEvent]:
+        events = self._tell(sighting, gone=True)
+        if not events and sighting.vehicle is None:
+            result = sighting.vote.result()
+            if result is None:
+                gate: Gate | None = Gate.UNREAD
+            else:
+                gate = self._gate(sighting, result) or (
+                    Gate.FEW_READS if result.agreeing < self._min_reads else Gate.UNSURE
+                )
+            self._rejected(gate or Gate.UNSURE)
+        return events
+
+
+def box_of(quad: Quad) -> tuple[int, int, int, int]:
+    """The upright box around a quad: x1, y1, x2, y2 in whole pixels."""
+    (x1, y1), (x2, y2) = quad.min(axis=0), quad.max(axis=0)
+    return round(float(x1)), round(float(y1)), round(float(x2)), round(float(y2))
+
+
+def _is_clipped(quad: Quad, frame: Frame) -> bool:
+    x1, y1, x2, y2 = box_of(quad)
+    margin = 2
+    return x1 < margin or y1 < margin or x2 > frame.width - margin or y2 > frame.height - margin
+
+
+def _is_badge_of(small: Track, large: Track) -> bool:
+    """Whether `small` is lettering of the vehicle that carries `large`."""
+    if large is small or large.height < 1.4 * small.height:
+        return False
+    aside, above = abs(small.centre - large.centre)
+    return bool(aside < 2.5 * large.width and above < 6 * large.height)
+
+
+def _differ(a: str, b: str) -> bool:
+    return edit_distance(fold(a), fold(b)) > max(len(a), len(b)) // 2
+
+
+def _enough(result: PlateText, min_reads: int) -> bool:
+    return result.agreeing >= min_reads and result.agreement >= 0.3 and result.weakest >= 0.5
+
+
+def _best_evidence(sighting: Sighting, result: PlateText) -> _Evidence:
+    """The heaviest reading that says what is told, or the heaviest of all."""
+    says = (fold(result.text), fold(result.raw))
+    return next((e for e in sighting.evidence if fold(e.text) in says), sighting.evidence[0])

@@ -1,0 +1,139 @@
+"""Many readings of one plate, fused into one.
+
+Readings of equal length are fused position by position: the weighted mean of their distributions. The length is voted
+on first, by weight. The grammar is applied once, to the fused distributions, never to single readings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from platoon.ocr.recognition import TextLine
+from platoon.plates.grammar import Distribution, Grammar
+
+KEPT_READINGS = 24
+"""The heaviest so many readings vote; more change nothing."""
+
+_FOLD = str.maketrans("OI", "01")
+
+
+def fold(text: str) -> str:
+    """`text` with O and 0, I and 1 made one, as no picture tells them apart."""
+    return text.translate(_FOLD)
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Insertions, deletions and substitutions between two texts (Levenshtein)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PlateText:
+    """What a plate says: the fused result of one reading or of many."""
+
+    text: str
+    raw: str
+    """Before the grammar."""
+    confidence: float
+    """Product of the fused characters' probabilities, 0..1."""
+    weakest: float
+    """The least sure fused character, 0..1."""
+    agreeing: int
+    """Readings that say just this (O and 0, I and 1 taken as one)."""
+    reads: int
+    """Readings with any text."""
+    countries: tuple[str, ...]
+    candidates: tuple[tuple[str, float], ...]
+    """Texts of the readings with their share of the weight, most first."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of the readings that say just this, 0..1."""
+        return self.agreeing / self.reads if self.reads else 0.0
+
+
+class Vote:
+    """The readings of one track."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._readings: list[tuple[float, tuple[Distribution, ...], str]] = []
+        self._reads = 0
+
+    @property
+    def reads(self) -> int:
+        """Readings with any text."""
+        return self._reads
+
+    def add(self, line: TextLine, weight: float) -> None:
+        """One more reading; `weight` > 0 grows with the size and sharpness of what was read."""
+        if not line.text:
+            return
+        self._reads += 1
+        positions = tuple(dict(candidates) for candidates in line.characters)
+        self._readings.append((weight * line.confidence, positions, line.text))
+        if len(self._readings) > KEPT_READINGS:
+            self._readings.remove(min(self._readings, key=lambda reading: reading[0]))
+
+    def merge(self, other: Vote) -> None:
+        """Take over the readings of a track that turned out to be the same vehicle."""
+        self._readings = sorted(self._readings + other._readings, key=lambda r: -r[0])[:KEPT_READINGS]
+        self._reads += other._reads
+
+    def result(self) -> PlateText | None:
+        """The fused text; None before the first reading."""
+        if not self._readings:
+            return None
+        by_length: dict[int, float] = {}
+        for weight, positions, _ in self._readings:
+            by_length[len(positions)] = by_length.get(len(positions), 0.0) + weight
+        length = max(by_length, key=by_length.__getitem__)
+        voters = [(weight, positions) for weight, positions, _ in self._readings if len(positions) == length]
+        fused = [_mean([(weight, positions[i]) for weight, positions in voters]) for i in range(length)]
+        reading = self._grammar.decode(fused)
+        sure = [_support(seen, char) for seen, char in zip(fused, reading.text, strict=True)]
+        says = fold(reading.text)
+        shares: dict[str, float] = {}
+        for weight, _, text in self._readings:
+            shown = reading.text if fold(text) == says else text
+            shares[shown] = shares.get(shown, 0.0) + weight
+        total = sum(shares.values())
+        agreeing = sum(fold(text) in (says, fold(reading.raw)) for _, _, text in self._readings)
+        return PlateText(
+            text=reading.text,
+            raw=reading.raw,
+            confidence=math.prod(sure),
+            weakest=min(sure),
+            agreeing=agreeing,
+            reads=len(self._readings),
+            countries=reading.countries,
+            candidates=tuple((text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]),
+        )
+
+
+def read_once(line: TextLine, grammar: Grammar) -> PlateText | None:
+    """The result of a single reading, as for a still picture."""
+    vote = Vote(grammar)
+    vote.add(line, 1.0)
+    return vote.result()
+
+
+def _mean(seen: Sequence[tuple[float, Distribution]]) -> dict[str, float]:
+    total = sum(weight for weight, _ in seen) or 1.0
+    fused: dict[str, float] = {}
+    for weight, distribution in seen:
+        for char, probability in distribution.items():
+            fused[char] = fused.get(char, 0.0) + weight / total * probability
+    return fused
+
+
+def _support(seen: Distribution, char: str) -> float:
+    """How sure `char` is: its own probability and that of its twin, as the grammar alone tells them apart."""
+    return min(1.0, sum(probability for other, probability in seen.items() if fold(other) == fold(char)))

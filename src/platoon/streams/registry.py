@@ -1,0 +1,124 @@
+"""The camera registry: a text file, one camera a line, that operators and their tools already write.
+
+`id|name|url|port`, an optional fifth field `disabled` (or `off`), `#` comments and blank lines. All that is wrong is
+reported at once, with line numbers; a registry with a bad line starts nothing, and an edit with one changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from platoon.errors import InvalidSettings, redact
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSpec:
+    """One line of the registry."""
+
+    id: str
+    name: str
+    url: str
+    """With its credentials: never shown, see `errors.redact`."""
+    port: int
+    """Of the camera's own faces; 0: none."""
+    enabled: bool = True
+
+
+def read_registry(path: Path, *, main_port: int = 0) -> list[CameraSpec]:
+    """The cameras of a registry file.
+
+    Args:
+        main_port: taken by the site itself, so no camera may have it.
+
+    Raises:
+        InvalidSettings: the file cannot be read, holds no camera or has bad lines; names each with its reason.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InvalidSettings(f"cannot read the camera registry {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(f"the camera registry {path} is not a text file (UTF-8): {error.reason}") from error
+    return parse_registry(text, where=str(path), folder=path.parent, main_port=main_port)
+
+
+def parse_registry(text: str, *, where: str, folder: Path, main_port: int = 0) -> list[CameraSpec]:
+    """The cameras of a registry's text; relative file paths start at `folder`. Raises as `read_registry`."""
+    cameras: list[CameraSpec] = []
+    problems: list[str] = []
+    ids: dict[str, int] = {}
+    ports: dict[int, int] = {}
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        camera, reasons = _parse_line(line, folder)
+        if camera is not None:
+            if camera.id in ids:
+                reasons.append(f"id {camera.id!r} is already used in line {ids[camera.id]}")
+            if camera.port and camera.port in ports:
+                reasons.append(f"port {camera.port} is already used in line {ports[camera.port]}")
+            if camera.port and camera.port == main_port:
+                reasons.append(f"port {camera.port} is the main port")
+            ids.setdefault(camera.id, number)
+            ports.setdefault(camera.port, number)
+        if reasons:
+            problems.append(f"line {number}: {'; '.join(reasons)}")
+        elif camera is not None:
+            cameras.append(camera)
+    if problems:
+        listed = "\n  ".join(problems)
+        raise InvalidSettings(f"{where}: {len(problems)} bad line{'s' * (len(problems) > 1)}\n  {listed}")
+    if not cameras:
+        raise InvalidSettings(f"{where} names no camera; a line is id|name|url|port")
+    return cameras
+
+
+def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[CameraSpec], list[CameraSpec]]:
+    """What to stop and what to start to get from `old` to `new`; a changed camera is in both."""
+    return [camera for camera in old if camera not in new], [camera for camera in new if camera not in old]
+
+
+def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
+    fields = [field.strip() for field in line.split("|")]
+    if not 4 <= len(fields) <= 5:
+        return None, [f"has {len(fields)} field{'s' * (len(fields) != 1)}, a line is id|name|url|port"]
+    identity, name, url, port_text = fields[:4]
+    reasons = []
+    if not _ID.fullmatch(identity):
+        reasons.append(f"id {redact(identity)!r} must be 1 to 64 letters, digits, '_', '.' or '-'")
+    if not url:
+        reasons.append("the url is empty")
+    else:
+        url, reason = _resolve(url, folder)
+        reasons += [reason] if reason else []
+    port = int(port_text) if re.fullmatch(r"\d{1,5}", port_text) else -1
+    if not 0 <= port <= 65535:
+        reasons.append(f"port {port_text!r} must be a number from 0 (none) to 65535")
+    if len(fields) == 5 and fields[4].lower() not in ("disabled", "off", ""):
+        reasons.append(f"fifth field {redact(fields[4])!r} may only be 'disabled' or 'off'")
+    enabled = not (len(fields) == 5 and fields[4])
+    return CameraSpec(identity, name or identity, url, max(port, 0), enabled), reasons
+
+
+def _resolve(url: str, folder: Path) -> tuple[str, str]:
+    """The url, relative file paths made absolute, and what is wrong with it."""
+    if "://" not in url:
+        return str((folder / Path(url).expanduser()).resolve()), ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return url, f"the url {redact(url)} is malformed: {redact(error)}"
+    if parts.scheme.lower() not in SCHEMES:
+        return url, f"the url {redact(url)} must start with {', '.join(SCHEMES)} or be a file's path"
+    if parts.scheme.lower() != "file" and not host:
+        return url, f"the url {redact(url)} names no host"
+    return url, ""

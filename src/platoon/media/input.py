@@ -1,0 +1,288 @@
+"""Opens files and streams with deadlines, decodes their pictures, and names whatever goes wrong.
+
+Promises that nothing waits for ever, that no decoder allocates more than the pixel limit, that only video
+formats over the expected protocols are opened (a playlist cannot reach local files, a text is not taken for
+text art), and that no message holds a credential. What to do about a failure is left to `source`.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import av
+import av.error
+
+from platoon.errors import PlatoonError, redact
+from platoon.settings import SourceSettings
+
+
+class SourceFailure(StrEnum):
+    """Why a source does not give frames."""
+
+    REFUSED = "refused"
+    """Nobody listens on that port."""
+    UNREACHABLE = "unreachable"
+    """The host's name is unknown, or no network leads there."""
+    UNAUTHORISED = "unauthorised"
+    """User or password are wrong, or may not see this stream."""
+    NOT_FOUND = "not_found"
+    """The host has no stream of that path."""
+    OPEN_TIMEOUT = "open_timeout"
+    """No answer within the deadline."""
+    READ_TIMEOUT = "read_timeout"
+    """The stream brought nothing for too long."""
+    CLOSED = "closed"
+    """The other side ended the connection."""
+    REJECTED = "rejected"
+    """The other side answered with an error of its own."""
+    NO_VIDEO = "no_video"
+    """Opened, but there is no video in it."""
+    UNSUPPORTED = "unsupported"
+    """Not a video that can be read here."""
+    CORRUPT = "corrupt"
+    """Damaged or cut off."""
+    NO_FILE = "no_file"
+    """There is no such file, or it may not be read."""
+    TOO_LARGE = "too_large"
+    """The pictures exceed the pixel limit."""
+    FAILED = "failed"
+    """Anything else."""
+
+
+class SourceError(PlatoonError):
+    """A source cannot be opened, or broke. `final`: trying again is useless."""
+
+    def __init__(self, message: object, *, failure: SourceFailure, final: bool) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.final = final
+
+
+_FORMATS: Final = (
+    "rtsp,mpjpeg,mjpeg,mpegts,hls,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,"
+    "h264,hevc,av1,obu,ivf,ogg,mxf,wav,mp3,aac,flac"
+)
+"""Audio formats are among them so that a file of sound is told from a file of nonsense."""
+
+_REMOTE: Final = {
+    "rtsp": {"protocol_whitelist": "tcp,udp,rtp", "rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
+    "rtsps": {"protocol_whitelist": "tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "video"},
+    "http": {"protocol_whitelist": "http,https,tcp,tls,crypto"},
+    "https": {"protocol_whitelist": "https,tls,tcp,crypto"},
+}
+
+_NOMINAL_STAMPS: Final = frozenset({"mpjpeg", "mjpeg"})
+"""Formats without time stamps: those that FFmpeg fills in suppose 25 frames per second."""
+
+_ERRNO: Final = {
+    errno.ECONNREFUSED: (SourceFailure.REFUSED, "connection refused: is the port right and the device on?"),
+    errno.EHOSTUNREACH: (SourceFailure.UNREACHABLE, "no route to the host"),
+    errno.ENETUNREACH: (SourceFailure.UNREACHABLE, "no network leads to the host"),
+    errno.ECONNRESET: (SourceFailure.CLOSED, "the other side reset the connection"),
+    errno.EPIPE: (SourceFailure.CLOSED, "the other side closed the connection"),
+}
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` is a network stream and not a file."""
+    return urlsplit(url).scheme.lower() in _REMOTE
+
+
+class Input:
+    """An open source, for one thread.
+
+    Args:
+        url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
+
+    Raises:
+        SourceError: it cannot be opened within the deadline, or holds no video that can be decoded.
+    """
+
+    def __init__(self, url: str, settings: SourceSettings) -> None:
+        self._url, self._settings = redact(url), settings
+        self._live = is_remote(url)
+        target, options = _target(url, settings)
+        started = time.monotonic()
+        try:
+            self._container = av.open(
+                target, options=options, timeout=(settings.open_timeout_s, settings.read_timeout_s)
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self._named(error, opening_s=time.monotonic() - started) from None
+        try:
+            self._stream = self._choose_stream()
+        except SourceError:
+            self.close()
+            raise
+        self._live = self._live and self._container.duration is None
+        self.damaged = 0
+        """Packets and pictures left out because they were damaged."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on for ever; a network stream of known duration is a recording, as files are."""
+        return self._live
+
+    @property
+    def codec(self) -> str:
+        """Name, as in `h264`."""
+        return str(self._stream.codec_context.name)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second as the stream declares them; 0: it does not say."""
+        rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        return rate if 0 < rate <= 240 else 0.0
+
+    def close(self) -> None:
+        """Free the decoder and the connection."""
+        self._container.close()
+
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        """Decoded pictures from the first keyframe on, each with its time stamp in seconds; ends with a
+        recording.
+
+        Raises:
+            SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
+        """
+        stream = self._stream
+        nominal = self.live and self._container.format.name in _NOMINAL_STAMPS
+        waiting_for_key = True
+        end_s = 0.0
+        last_picture = time.monotonic()
+        try:
+            for packet in self._container.demux(stream):
+                if waiting_for_key and packet.size and not packet.is_keyframe:
+                    continue
+                waiting_for_key = False
+                self.damaged += packet.is_corrupt
+                try:
+                    pictures = packet.decode()
+                except av.error.EOFError:
+                    break
+                except av.error.FFmpegError:
+                    self.damaged += not packet.is_corrupt
+                    if self.live and time.monotonic() - last_picture > self._settings.read_timeout_s:
+                        raise self._error(
+                            SourceFailure.CORRUPT, "the stream brings only damaged video"
+                        ) from None
+                    continue
+                for picture in pictures:
+                    if picture.is_corrupt:
+                        self.damaged += 1
+                        continue
+                    self._check_size(picture.width, picture.height)
+                    last_picture = time.monotonic()
+                    end_s = picture.time or end_s
+                    yield picture, last_picture if nominal else picture.time
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._named(error) from None
+        if self.live:
+            raise self._error(SourceFailure.CLOSED, "the other side ended the stream")
+        self._check_complete(end_s)
+
+    def _choose_stream(self) -> av.VideoStream:
+        stream = self._container.streams.best("video")
+        if stream is None:
+            raise self._error(SourceFailure.NO_VIDEO, "there is no video in it")
+        context = stream.codec_context
+        if context is None:
+            raise self._error(SourceFailure.UNSUPPORTED, "no decoder for its video")
+        self._check_size(context.width, context.height)
+        # One thread per camera: more would add latency and contention, and no throughput once cameras outnumber cores.
+        context.thread_count = 1
+        context.thread_type = "NONE"
+        context.options = {"max_pixels": str(self._settings.max_pixels)}
+        return stream
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._settings.max_pixels:
+            raise self._error(
+                SourceFailure.TOO_LARGE,
+                f"pictures of {width}x{height} exceed the limit of {self._settings.max_pixels} pixels",
+            )
+
+    def _check_complete(self, end_s: float) -> None:
+        """A recording that ended: whether all of it was there."""
+        if self.damaged:
+            raise self._error(SourceFailure.CORRUPT, f"{self.damaged} packets of it are damaged")
+        stream, container = self._stream, self._container
+        if stream.duration is not None:
+            duration_s = float(stream.duration * stream.time_base)
+        elif container.duration is not None and len(container.streams) == 1:
+            duration_s = container.duration / 1e6
+        else:
+            return
+        start_s = float((stream.start_time or 0) * stream.time_base)
+        if duration_s - (end_s - start_s) > max(0.5, 0.1 * duration_s):
+            raise self._error(
+                SourceFailure.CORRUPT, f"cut off: it ends after {end_s - start_s:.1f} s of {duration_s:.1f} s"
+            )
+
+    def _error(self, failure: SourceFailure, reason: str) -> SourceError:
+        return SourceError(f"{self._url}: {reason}", failure=failure, final=not self._live)
+
+    def _named(self, error: Exception, *, opening_s: float | None = None) -> SourceError:
+        return self._error(*self._cause(error, opening_s))
+
+    def _cause(self, error: Exception, opening_s: float | None) -> tuple[SourceFailure, str]:
+        """The failure behind an error of FFmpeg; its own text is not used, as it repeats the address."""
+        match error:
+            case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+                return SourceFailure.UNAUTHORISED, "user or password are not accepted"
+            case av.error.HTTPNotFoundError():
+                return SourceFailure.NOT_FOUND, "the host has no such stream"
+            case av.error.HTTPError() | av.error.HTTPClientError():
+                return SourceFailure.REJECTED, f"the host answered with an error: {error.strerror}"
+        code = error.errno if isinstance(error, OSError | av.error.FFmpegError) else None
+        if code in _ERRNO:
+            return _ERRNO[code]
+        if opening_s is not None:
+            limit = self._settings.open_timeout_s
+            # FFmpeg reports some interrupted openings as invalid data: only the clock tells.
+            if self._live and (isinstance(error, av.error.TimeoutError) or opening_s >= 0.95 * limit):
+                return SourceFailure.OPEN_TIMEOUT, f"no answer within {limit:g} s"
+            if self._live and code == errno.EIO:
+                return SourceFailure.UNREACHABLE, "the host's name is not known"
+            if isinstance(error, av.error.InvalidDataError) and self._live:
+                return (
+                    SourceFailure.CLOSED,
+                    "the other side closed the connection, or speaks another protocol",
+                )
+            if isinstance(error, ValueError | LookupError | av.error.EOFError):
+                return SourceFailure.UNSUPPORTED, "not a video, or damaged at its beginning"
+        if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+            return SourceFailure.READ_TIMEOUT, f"nothing came for {self._settings.read_timeout_s:g} s"
+        if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
+            return SourceFailure.CORRUPT, "the stream is damaged"
+        return SourceFailure.FAILED, redact(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
+    """What FFmpeg opens, and with which options."""
+    scheme = urlsplit(url).scheme.lower()
+    options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
+    if scheme in _REMOTE:
+        timeout_us = str(round(settings.read_timeout_s * 1e6))
+        return url, {**options, **_REMOTE[scheme], "timeout": timeout_us}
+    if "://" in url and scheme != "file":
+        raise SourceError(
+            f"{redact(url)}: {scheme}:// is not supported; use rtsp://, rtsps://, http://, https:// or a
+            file", failure=SourceFailure.UNSUPPORTED, final=True,
+        )
+    path = Path(unquote(urlsplit(url).path)) if scheme == "file" and "://" in url else Path(url)
+    try:
+        with path.open("rb") as file:
+            empty = path.is_file() and not file.read(1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise SourceError(f"{path}: {reason}", failure=SourceFailure.NO_FILE, final=True) from None
+    if empty:
+        raise SourceError(f"{path}: the file is empty", failure=SourceFailure.CORRUPT, final=True)
+    return f"file:{path}", {**options, "protocol_whitelist": "file"}

@@ -1,0 +1,291 @@
+"""One camera or clip as a stream of frames: a thread that connects, decodes and never gives up.
+
+A live source (RTSP, HTTP without an end) is opened again for ever, with exponential backoff and full jitter,
+and names its state and the cause of its last failure. A recording (a file, HTTP of known duration) is played
+once or in a loop, and ends. Decoding never waits for whoever takes the frames, except for a recording at full
+speed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+import av
+
+from platoon.errors import redact
+from platoon.media.decode import planar_frame
+from platoon.media.frame import PixelMeter
+from platoon.media.input import Input, SourceError
+from platoon.media.input import SourceFailure as SourceFailure
+from platoon.media.sampling import MediaClock, Sampler
+from platoon.media.slot import NewestSlot
+from platoon.metrics import Metrics
+from platoon.settings import SourceSettings
+
+_log = logging.getLogger(__name__)
+
+_FALLEN_BEHIND_S = 1.0
+
+
+class SourceState(StrEnum):
+    """What a source is doing."""
+
+    CONNECTING = "connecting"
+    """First attempt, up to the first picture."""
+    LIVE = "live"
+    """Giving frames."""
+    RECONNECTING = "reconnecting"
+    """Failed or lost; waiting for the next attempt, or at it."""
+    ENDED = "ended"
+    """A recording is over, or cannot be played (then with a cause)."""
+    STOPPED = "stopped"
+    """Asked to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """What is known of a source. No field holds a credential."""
+
+    state: SourceState
+    cause: SourceFailure | None
+    """Why it is not live, or why a recording ended before its time."""
+    message: str
+    """The same for people."""
+    since: float
+    """When it came into this state, seconds since 1970."""
+    width: int
+    """Of the newest frame in pixels, as is `height`; 0 before the first."""
+    height: int
+    source_fps: float
+    """Frames per second as the stream declares them; 0: it does not say."""
+    codec: str
+    decoded: int
+    """Frames decoded since the start."""
+    reconnects: int
+    """How often it became live again."""
+    retry_at: float | None
+    """When the next attempt begins, seconds since 1970."""
+
+
+class Pace(StrEnum):
+    """How fast recordings are read. Live sources give their own pace."""
+
+    REAL_TIME = "real_time"
+    FULL_SPEED = "full_speed"
+    """As fast as they are taken; for slots that keep all."""
+
+
+class Source:
+    """One camera and its decoder thread.
+
+    Args:
+        camera: id, a label of the metrics and of every frame.
+        url: see `platoon.media.input.Input`.
+        slot: where frames go; closed when the source has ended or was asked to stop.
+        loop: play a recording again and again; media time goes on.
+        on_status: called on the decoder's thread at every change of state; must return at once.
+        random: of the jitter; a seeded one makes the waits repeatable.
+
+    Media time never goes backwards: it counts from the first frame, continues over loops and includes the
+    time without a connection.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        url: str,
+        slot: NewestSlot,
+        sampler: Sampler,
+        *,
+        settings: SourceSettings,
+        meter: PixelMeter,
+        metrics: Metrics,
+        pace: Pace = Pace.REAL_TIME,
+        loop: bool = False,
+        on_status: Callable[[SourceStatus], None] = lambda _: None,
+        random: Random | None = None,
+    ) -> None:
+        self.camera = camera
+        self._url, self._slot, self._sampler, self._settings = url, slot, sampler, settings
+        self._meter, self._metrics, self._pace, self._loop = meter, metrics, pace, loop
+        self._on_status, self._random = on_status, random or Random()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"source {camera}", daemon=True)
+        self._clock = MediaClock()
+        self._frames_decoded = metrics.frames_decoded.labels(camera)
+        self._frames_sampled = metrics.frames_dropped.labels(camera, "sampled")
+        self._frames_replaced = metrics.frames_dropped.labels(camera, "replaced")
+        self._decoded = 0
+        self._failures = 0
+        self._live_since: float | None = None
+        self._last_frame: float | None = None
+        self._status = SourceStatus(
+            state=SourceState.CONNECTING,
+            cause=None,
+            message=f"connecting to {redact(url)}",
+            since=time.time(),
+            width=0,
+            height=0,
+            source_fps=0.0,
+            codec="",
+            decoded=0,
+            reconnects=0,
+            retry_at=None,
+        )
+
+    @property
+    def status(self) -> SourceStatus:
+        """As of now; from any thread."""
+        return replace(self._status, decoded=self._decoded)
+
+    def start(self) -> None:
+        """Start the decoder's thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to stop and return at once; it ends at its next frame, at the latest at the read
+        deadline.""" self._stop.set() self._slot.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the thread, at most `timeout` seconds; whether it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._enter(SourceState.CONNECTING, self._status.message)
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._play()
+                except SourceError as error:
+                    if self._stop.is_set():
+                        break
+                    self._metrics.camera_failures.labels(self.camera, error.failure).inc()
+                    if error.final:
+                        self._enter(SourceState.ENDED, str(error), cause=error.failure)
+                        return
+                    self._back_off(error)
+                else:
+                    if not self._loop and not self._stop.is_set():
+                        self._enter(SourceState.ENDED, "at its end")
+                        return
+            self._enter(SourceState.STOPPED, "stopped")
+        finally:
+            self._slot.close()
+
+    def _play(self) -> None:
+        """Give frames until the recording ends or `stop` is asked for.
+
+        Raises:
+            SourceError: it cannot be opened, or broke.
+        """
+        source = Input(self._url, self._settings)
+        try:
+            period_s = 1 / (source.fps or 25.0)
+            gap_s = period_s if self._decoded else 0.0
+            if source.live and self._last_frame is not None:
+                gap_s = time.monotonic() - self._last_frame
+            self._clock.restart(period_s=period_s, gap_s=gap_s)
+            begin: float | None = None
+            for picture, stamp in source.pictures():
+                media_time = self._clock.tick(stamp)
+                if not source.live and self._pace is Pace.REAL_TIME:
+                    begin = self._await_turn(media_time, begin)
+                if self._stop.is_set():
+                    return
+                self._note(picture, source)
+                self._give(picture, media_time)
+        except SourceError:
+            raise
+        except Exception as error:
+            _log.exception("camera %s: unexpected failure", self.camera)
+            raise SourceError(
+                f"{redact(self._url)}: {error}", failure=SourceFailure.FAILED, final=not source.live
+            ) from error
+        finally:
+            source.close()
+
+    def _await_turn(self, media_time: float, begin: float | None) -> float:
+        """Wait until a recording's frame is due; returns the (monotonic) time at which media time was 0."""
+        now = time.monotonic()
+        if begin is None or now - begin - media_time > _FALLEN_BEHIND_S:
+            # As with a camera, what a busy machine could not decode in time is not made up for in a burst.
+            return now - media_time
+        self._stop.wait(max(0.0, begin + media_time - now))
+        return begin
+
+    def _note(self, picture: av.VideoFrame, source: Input) -> None:
+        self._decoded += 1
+        self._frames_decoded.inc()
+        self._last_frame = time.monotonic()
+        if self._status.state is not SourceState.LIVE:
+            first = self._live_since is None
+            self._live_since = self._last_frame
+            self._enter(
+                SourceState.LIVE,
+                f"{picture.width}x{picture.height} {source.codec}",
+                width=picture.width,
+                height=picture.height,
+                source_fps=source.fps,
+                codec=source.codec,
+                reconnects=self._status.reconnects + (not first),
+            )
+        elif (picture.width, picture.height) != (self._status.width, self._status.height):
+            self._status = replace(self._status, width=picture.width, height=picture.height)
+
+    def _give(self, picture: av.VideoFrame, media_time: float) -> None:
+        if not self._sampler.wants(media_time):
+            self._frames_sampled.inc()
+            return
+        frame = planar_frame(
+            picture, camera=self.camera, media_time=media_time, captured_at=time.time(), meter=self._meter
+        )
+        if self._slot.offer(frame):
+            self._frames_replaced.inc()
+
+    def _back_off(self, error: SourceError) -> None:
+        """Wait for the next attempt.
+
+        Full jitter spreads cameras that failed together (Brooker, "Exponential Backoff And Jitter", AWS,
+        2015).
+        """
+        low, high = (
+            self._settings.backoff_min_s,
+            max(self._settings.backoff_min_s, self._settings.backoff_max_s),
+        )
+        was_live = self._status.state is SourceState.LIVE
+        if was_live and self._live_since is not None and time.monotonic() - self._live_since > high:
+            self._failures = 0
+        self._failures += 1
+        wait_s = self._random.uniform(low, min(high, low * 2 ** min(self._failures, 30)))
+        self._enter(
+            SourceState.RECONNECTING, str(error), cause=error.failure, retry_at=round(time.time() + wait_s, 3)
+        )
+        self._stop.wait(wait_s)
+
+    def _enter(
+        self,
+        state: SourceState,
+        message: str,
+        *,
+        cause: SourceFailure | None = None,
+        retry_at: float | None = None,
+        **known: Any,
+    ) -> None:
+        before = self._status
+        since = before.since if before.state is state else time.time()
+        self._status = replace(
+            before, state=state, message=message, cause=cause, retry_at=retry_at, since=since, **known
+        )
+        gauge = self._metrics.camera_state
+        gauge.remove(self.camera, before.state, before.cause or "")
+        gauge.labels(self.camera, state, cause or "").set(1)
+        _log.info("camera %s: %s (%s)", self.camera, state, message)
+        self._on_status(self.status)

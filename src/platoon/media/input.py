@@ -195,7 +195,7 @@ class Input:
         if context is None:
             raise self._error(SourceFailure.UNSUPPORTED, "no decoder for its video")
         self._check_size(context.width, context.height)
-        # One thread per camera: more would add latency and contention, and no throughput once cameras outnumber cores.
+        # One thread per camera: more add contention, and no throughput once cameras outnumber cores.
         context.thread_count = 1
         context.thread_type = "NONE"
         context.options = {"max_pixels": str(self._settings.max_pixels)}
@@ -273,16 +273,27 @@ def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
         return url, {**options, **_REMOTE[scheme], "timeout": timeout_us}
     if "://" in url and scheme != "file":
         raise SourceError(
-            f"{redact(url)}: {scheme}:// is not supported; use rtsp://, rtsps://, http://, https:// or a
-            file", failure=SourceFailure.UNSUPPORTED, final=True,
+            f"{redact(url)}: {scheme}:// is not supported; use rtsp(s)://, http(s):// or a file",
+            failure=SourceFailure.UNSUPPORTED,
+            final=True,
         )
     path = Path(unquote(urlsplit(url).path)) if scheme == "file" and "://" in url else Path(url)
+    return f"file:{_checked(path)}", {**options, "protocol_whitelist": "file"}
+
+
+def _checked(path: Path) -> Path:
+    failure, reason = SourceFailure.NO_FILE, ""
     try:
-        with path.open("rb") as file:
-            empty = path.is_file() and not file.read(1)
+        if not path.is_file():  # a pipe or a device would block here for ever
+            reason = (
+                "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
+            )
+        else:
+            with path.open("rb") as file:
+                if not file.read(1):
+                    failure, reason = SourceFailure.CORRUPT, "the file is empty"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        raise SourceError(f"{path}: {reason}", failure=SourceFailure.NO_FILE, final=True) from None
-    if empty:
-        raise SourceError(f"{path}: the file is empty", failure=SourceFailure.CORRUPT, final=True)
-    return f"file:{path}", {**options, "protocol_whitelist": "file"}
+    if reason:
+        raise SourceError(f"{path}: {reason}", failure=failure, final=True)
+    return path

@@ -55,8 +55,8 @@ class NewestSlot:
         return frame
 
     def close(self) -> None:
-        """Take no more frames and let go whoever waits in `offer`; a frame that is here may still be
-        taken.""" with self._ready:
+        """Take no more frames and let go whoever waits in `offer`; a frame already here may be taken."""
+        with self._ready:
             self._closed = True
             self._ready.notify_all()
         self._room.release()

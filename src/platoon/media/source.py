@@ -150,8 +150,9 @@ class Source:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask it to stop and return at once; it ends at its next frame, at the latest at the read
-        deadline.""" self._stop.set() self._slot.close()
+        """Ask it to stop and return at once; it ends at its next frame or at the read deadline."""
+        self._stop.set()
+        self._slot.close()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end of the thread, at most `timeout` seconds; whether it has ended."""

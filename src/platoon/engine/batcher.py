@@ -1,0 +1,227 @@
+"""One thread owns a model and feeds it whatever waits.
+
+A batch starts the moment the model is idle, with what has come by then: there is no waiting window, as it
+would only add latency. Items share a batch only within a bucket (pictures of one size), so no neighbour
+changes a result. The same batcher serves cameras, HTTP callers and documents.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from platoon.errors import DeadlineExceeded, Overloaded, Unavailable
+from platoon.metrics import Metrics
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Priority(IntEnum):
+    """Who goes first. Within a priority the oldest does."""
+
+    INTERACTIVE = 0
+    """Somebody waits for the answer."""
+    VIDEO = 1
+    """Live frames."""
+    BULK = 2
+    """Documents and clips."""
+
+
+FAIR_SHARE = 8
+"""One batch in so many starts with the priority that has waited longest, so that none starves."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    size: int
+    number: int
+    """In order of submission."""
+    submitted: float
+    deadline: float | None
+    future: Future[Result] = field(default_factory=Future)
+
+
+class Batcher(Generic[Item, Result]):
+    """Items in from any thread, futures out; one thread calls `execute`.
+
+    Args:
+        name: the model's, for metrics, messages and the thread.
+        execute: takes items of one bucket and returns a result for each, in order. Where it raises, the batch
+            is halved until only the items that cause it fail, each with that error.
+        bucket: items with equal values may share a batch.
+        size: how much of `max_batch` an item takes; one that takes more runs alone.
+        queue_limit: how many items may wait.
+        clock: seconds; deadlines are points of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        execute: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        bucket: Callable[[Item], Hashable],
+        max_batch: int,
+        queue_limit: int,
+        metrics: Metrics,
+        size: Callable[[Item], int] = lambda _: 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._execute, self._bucket, self._size, self._clock = execute, bucket, size, clock
+        self._max_batch, self._queue_limit = max_batch, queue_limit
+        self._items = metrics.batch_items.labels(name)
+        self._executions = metrics.batch_executions.labels(name)
+        self._batch_size = metrics.batch_size.labels(name)
+        self._queue_wait = metrics.queue_wait.labels(name)
+        self._queue_depth = metrics.queue_depth.labels(name)
+        self._changed = threading.Condition()
+        self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {
+            p: {} for p in Priority
+        }
+        self._waiting = 0
+        self._closed = False
+        self._submitted = 0
+        self._batches = 0
+        self._led = dict.fromkeys(Priority, 0)
+        self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, item: Item, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> Future[Result]:
+        """Queue `item`. Cancelling the future drops it, unless the model has begun with it.
+
+        Args:
+            deadline: a point of the clock; an item still waiting then fails with DeadlineExceeded.
+
+        Raises:
+            Overloaded: the queue is full. Unavailable: the batcher is closed.
+        """
+        bucket, size = self._bucket(item), self._size(item)
+        with self._changed:
+            if self._closed:
+                raise Unavailable(f"model {self.name} is closed")
+            if self._waiting >= self._queue_limit:
+                self._forget_cancelled()
+            if self._waiting >= self._queue_limit:
+                raise Overloaded(
+                    f"{self._waiting} items wait for model {self.name}, its limit; try again later"
+                )
+            self._submitted += 1
+            entry: _Waiting[Item, Result] = _Waiting(item, size, self._submitted, self._clock(), deadline)
+            self._queues[priority].setdefault(bucket, deque()).append(entry)
+            self._waiting += 1
+            self._queue_depth.set(self._waiting)
+            self._changed.notify()
+        return entry.future
+
+    def close(self, *, drain: bool = True) -> None:
+        """Take no more items, finish what waits (or, without `drain`, cancel it), and end the thread."""
+        with self._changed:
+            self._closed = True
+            if not drain:
+                for queue in self._all_queues():
+                    for entry in queue:
+                        entry.future.cancel()
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # The batch lives in the call alone: a thread that waits holds no items.
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for items and execute a batch of them; false when closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return False
+            taken = self._take()
+            self._queue_depth.set(self._waiting)
+        now = self._clock()
+        batch = [entry for entry in taken if self._begin(entry, now)]
+        if batch:
+            self._run_batch(batch)
+        return True
+
+    def _take(self) -> list[_Waiting[Item, Result]]:
+        """The next batch: the oldest item of the leading priority, and what waits in its bucket."""
+        self._batches += 1
+        present = [priority for priority in Priority if self._queues[priority]]
+        lead = present[0]
+        if self._batches % FAIR_SHARE == 0:
+            lead = min(present, key=self._led.__getitem__)
+        self._led[lead] = self._batches
+        bucket = min(self._queues[lead].items(), key=lambda pair: pair[1][0].number)[0]
+        taken: list[_Waiting[Item, Result]] = []
+        room = self._max_batch
+        for priority in (lead, *(other for other in present if other is not lead)):
+            queue = self._queues[priority].get(bucket)
+            while queue and (queue[0].size <= room or not taken):
+                entry = queue.popleft()
+                room -= entry.size
+                taken.append(entry)
+            if queue is not None and not queue:
+                del self._queues[priority][bucket]
+        self._waiting -= len(taken)
+        return taken
+
+    def _begin(self, entry: _Waiting[Item, Result], now: float) -> bool:
+        """Whether `entry` still wants to be executed."""
+        if not entry.future.set_running_or_notify_cancel():
+            return False
+        waited = now - entry.submitted
+        self._queue_wait.observe(waited)
+        if entry.deadline is not None and now > entry.deadline:
+            entry.future.set_exception(
+                DeadlineExceeded(f"waited {waited:.2f} s for model {self.name}, past its deadline")
+            )
+            return False
+        return True
+
+    def _run_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+        size = sum(entry.size for entry in batch)
+        self._items.inc(size)
+        self._executions.inc()
+        self._batch_size.observe(size)
+        try:
+            results = self._execute([entry.item for entry in batch])
+            pairs = list(zip(batch, results, strict=True))
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            middle = len(batch) // 2
+            self._run_batch(batch[:middle])
+            self._run_batch(batch[middle:])
+            return
+        for entry, result in pairs:
+            entry.future.set_result(result)
+
+    def _forget_cancelled(self) -> None:
+        """Make room: items nobody waits for any more count no longer."""
+        for queues in self._queues.values():
+            for bucket, queue in list(queues.items()):
+                wanted: deque[_Waiting[Item, Result]] = deque()
+                for entry in queue:
+                    if entry.future.cancelled():
+                        entry.future.set_running_or_notify_cancel()
+                    else:
+                        wanted.append(entry)
+                self._waiting -= len(queue) - len(wanted)
+                if wanted:
+                    queues[bucket] = wanted
+                else:
+                    del queues[bucket]
+
+    def _all_queues(self) -> list[deque[_Waiting[Item, Result]]]:
+        return [queue for queues in self._queues.values() for queue in queues.values()]

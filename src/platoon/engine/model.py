@@ -1,0 +1,113 @@
+"""Which weights there are: files in the ONNX format with their licence, origin and digest.
+
+The default zoo comes inside the wheel of the package `rapidocr`, so nothing is downloaded. That package is
+found but never imported: only its files are used. Any other ONNX file becomes a `Model` by `Model.from_path`.
+What a model's inputs and outputs mean is left to those who use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from platoon.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights in a file."""
+
+    name: str
+    path: Path
+    licence: str
+    """SPDX identifier, or what is known."""
+    origin: str
+    """Who made the weights, and through which hands they came."""
+
+    @classmethod
+    def from_path(cls, path: Path | str) -> Model:
+        """The model in a user's file.
+
+        Raises:
+            ModelError: it is missing, cannot be read, or is no ONNX graph.
+        """
+        model = cls(name=Path(path).stem, path=Path(path), licence="unknown", origin=f"file {path}")
+        model.load()
+        return model
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hexadecimal. Raises ModelError where the file cannot be read."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def load(self) -> onnx.ModelProto:
+        """The graph, parsed anew at each call: the caller may change it.
+
+        Raises:
+            ModelError: the file is missing, cannot be read, or is no ONNX graph.
+        """
+        try:
+            proto = onnx.load_model_from_string(self._bytes())
+        except DecodeError as error:
+            raise ModelError(
+                f"model {self.path} is not in the ONNX format; export it again as .onnx"
+            ) from error
+        if not proto.graph.node:
+            raise ModelError(f"model {self.path} holds no graph; export it again as .onnx")
+        return proto
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError as error:
+            raise ModelError(f"model {self.path} does not exist") from error
+        except OSError as error:
+            raise ModelError(f"model {self.path} cannot be read: {error.strerror}") from error
+
+
+def metadata(proto: onnx.ModelProto) -> dict[str, str]:
+    """What the exporter wrote beside the graph."""
+    return {entry.key: entry.value for entry in proto.metadata_props}
+
+
+def text_detection() -> Model:
+    """PP-OCRv6 small: a picture in, a map of where text is out.
+
+    Raises:
+        ModelError: the package that carries it is damaged or not installed.
+    """
+    return _from_wheel("PP-OCRv6_det_small")
+
+
+def text_recognition() -> Model:
+    """PP-OCRv6 small: a line of text 48 pixels high in, characters by CTC out.
+
+    The metadata key `character` holds its alphabet, one character a line; class 0 is the CTC blank, the last
+    is a space, neither is written there.
+
+    Raises:
+        ModelError: the package that carries it is damaged or not installed.
+    """
+    return _from_wheel("PP-OCRv6_rec_small")
+
+
+def _from_wheel(name: str) -> Model:
+    spec = find_spec("rapidocr")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            "the package rapidocr, which carries the text models, is missing: pip install rapidocr"
+        )
+    path = Path(spec.submodule_search_locations[0]) / "models" / f"{name}.onnx"
+    if not path.is_file():
+        raise ModelError(
+            f"model {path} does not exist: this version of the package rapidocr carries other models"
+        )
+    return Model(
+        name=name, path=path, licence="Apache-2.0", origin="PaddleOCR, converted to ONNX by RapidOCR"
+    )

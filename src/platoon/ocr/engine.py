@@ -1,0 +1,112 @@
+"""The text models of one process, each loaded once and when first needed, shared by all who read.
+
+It owns the models and their threads. Cameras, HTTP callers and documents call `find`, `read_plates` and
+`read_lines` from any thread; what they submit travels in common batches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Generic, Self, TypeVar
+
+from platoon.engine.batcher import Priority
+from platoon.engine.tuning import Tuning
+from platoon.errors import Unavailable
+from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.ocr.detection import TextBox, TextDetector
+from platoon.ocr.recognition import PLATE, Recogniser, TextLine
+from platoon.settings import EngineSettings
+
+PLATE_WIDTH = 320
+
+Part = TypeVar("Part", bound=TextDetector | Recogniser)
+
+
+class _Lazy(Generic[Part]):
+    """Made at the first call, once, whichever thread comes first."""
+
+    def __init__(self, make: Callable[[], Part]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._part: Part | None = None
+        self._closed = False
+
+    def __call__(self) -> Part:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the text engine is closed")
+            if self._part is None:
+                self._part = self._make()
+            return self._part
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._part is not None:
+                self._part.close()
+
+
+class TextEngine:
+    """Finds and reads text. `close` it, or use it as a context manager.
+
+    Args:
+        cache: folder for measured choices.
+        size: (height, width) of the pictures given to `find`, mostly.
+    """
+
+    def __init__(
+        self, settings: EngineSettings, cache: Path, metrics: Metrics, *, size: tuple[int, int] = (544, 960)
+    ) -> None:
+        tuning = Tuning(cache)
+        self._detector = _Lazy(lambda: TextDetector(settings, tuning, metrics, size=size))
+        self._plates = _Lazy(
+            lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE, min_width=PLATE_WIDTH)
+        )
+        self._lines = _Lazy(lambda: Recogniser(settings, tuning, metrics))
+
+    def warm_up(self) -> None:
+        """Load what live plates need, measure it if this machine never did, and run each once; takes seconds.
+
+        Raises:
+            ModelError: a model cannot be loaded or executed.
+        """
+        self._detector()
+        self._plates()
+
+    @property
+    def best_batch(self) -> int:
+        """How many pictures `find` takes at best."""
+        return self._detector().best_batch
+
+    def find(
+        self, batch: Pixels, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[list[TextBox]]:
+        """Where text is in each picture of (N, H, W, 3); see `TextDetector.find`."""
+        return self._detector().find(batch, priority=priority, deadline=deadline)
+
+    def read_plates(
+        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Future[TextLine]]:
+        """What plates say, in A-Z and 0-9; see `Recogniser.submit`."""
+        return self._plates().submit(crops, priority=priority, deadline=deadline)
+
+    def read_lines(
+        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Future[TextLine]]:
+        """What lines say, in all characters the model knows; see `Recogniser.submit`."""
+        return self._lines().submit(crops, priority=priority, deadline=deadline)
+
+    def close(self) -> None:
+        """Finish what waits and free the models."""
+        for part in (self._detector, self._plates, self._lines):
+            part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,174 @@
+"""What a line of text says: crops in, characters with their alternatives out.
+
+A crop's input is a function of the crop alone, and only inputs of equal width share a batch, so the same crop
+gives the same text alone and in any company. Finding lines is left to detection, and rules about what a text
+may be to those who know them: they get the alternatives of every character.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.engine.batcher import Batcher, Priority
+from platoon.engine.model import metadata, text_recognition
+from platoon.engine.runtime import best_batch, open_runtime
+from platoon.engine.surgery import Adaptation, KeepClasses, PixelInput, TopClasses, adapt
+from platoon.engine.tuning import Tuning
+from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.settings import EngineSettings
+
+HEIGHT = 48
+MAX_WIDTH = 3200
+"""Lines longer than this at `HEIGHT` are squeezed, as in PaddleX."""
+PADDING = 127
+"""Right of a narrow line. The weights know 0 after normalisation, which lies between 127 and 128."""
+
+INPUT = PixelInput(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), bgr=True)
+
+PLATE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+"""The alphabet of licence plates."""
+
+ALTERNATIVES = 4
+
+
+class Candidate(NamedTuple):
+    """A character that may stand at a position."""
+
+    character: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """What was read from one crop."""
+
+    text: str
+    confidence: float
+    """Mean probability of the characters, 0 to 1; 0 without any."""
+    weakest: float
+    """Probability of the least certain character."""
+    characters: tuple[tuple[Candidate, ...], ...]
+    """For each character of the text up to four candidates, best first: the first is the one in the text."""
+
+
+class Recogniser:
+    """Line recognition behind its batcher; safe from any thread.
+
+    Args:
+        alphabet: only these characters can be read, at less cost; none: all the model knows.
+        min_width: inputs are at least so wide.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        tuning: Tuning,
+        metrics: Metrics,
+        *,
+        alphabet: str | None = None,
+        min_width: int = 320,
+    ) -> None:
+        model = text_recognition()
+        known = ["", *metadata(model.load())["character"].split("\n"), " "]
+        changes: list[Adaptation] = [INPUT]
+        if alphabet is not None:
+            kept = (
+                0,
+                *(index for index, character in enumerate(known) if character and character in alphabet),
+            )
+            known = [known[index] for index in kept]
+            changes.append(KeepClasses(kept))
+        graph = adapt(model, *changes, TopClasses(ALTERNATIVES + 1))
+        self._alphabet, self._min_width = known, min_width
+        item = (HEIGHT, min_width, 3)
+        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item))
+        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
+        self._batcher: Batcher[Pixels, TextLine] = Batcher(
+            "line recognition" if alphabet is None else "plate recognition",
+            self._lines,
+            bucket=lambda line: line.shape[1],
+            max_batch=self.best_batch,
+            queue_limit=settings.queue_limit,
+            metrics=metrics,
+        )
+
+    def submit(
+        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Future[TextLine]]:
+        """Queue crops, each one line of text (h, w, 3) uint8 RGB of any size.
+
+        Args:
+            deadline: a point of `time.monotonic()`.
+
+        Raises:
+            Overloaded, Unavailable: see `Batcher.submit`; crops already queued are cancelled.
+        """
+        futures: list[Future[TextLine]] = []
+        try:
+            for crop in crops:
+                line = fit_line(crop, min_width=self._min_width)
+                futures.append(self._batcher.submit(line, priority=priority, deadline=deadline))
+        except Exception:
+            for future in futures:
+                future.cancel()
+            raise
+        return futures
+
+    def close(self) -> None:
+        """Finish what waits and free the model."""
+        self._batcher.close()
+        self._runtime.close()
+
+    def _lines(self, lines: Sequence[Pixels]) -> list[TextLine]:
+        classes, scores = self._runtime(np.stack(lines))
+        return [decode(*pair, self._alphabet) for pair in zip(classes, scores, strict=True)]
+
+
+def fit_line(crop: Pixels, *, min_width: int = 320) -> Pixels:
+    """The crop at `HEIGHT`, aspect kept, padded on the right to a multiple of 32 and at least `min_width`."""
+    height, width = crop.shape[:2]
+    if not height or not width:
+        raise ValueError(f"expected a crop with pixels, got {crop.shape = }")
+    scaled = min(MAX_WIDTH, max(1, -(-HEIGHT * width // height)))
+    line = np.full((HEIGHT, max(min_width, -(-scaled // 32) * 32), 3), PADDING, np.uint8)
+    line[:, :scaled] = cv2.resize(crop, (scaled, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    return line
+
+
+def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Sequence[str]) -> TextLine:
+    """The text of a CTC output by best path (Graves et al., ICML 2006): repeats merge, blanks part.
+
+    Args:
+        classes: (T, k) the likeliest classes at each step, best first; class 0 is the blank.
+        scores: (T, k) their probabilities.
+        alphabet: the character of each class.
+    """
+    best = classes[:, 0]
+    starts = np.flatnonzero((best != 0) & (best != np.concatenate(([0], best[:-1]))))
+    characters = []
+    for start in starts:
+        end = start + 1
+        while end < len(best) and best[end] == best[start]:
+            end += 1
+        peak = start + int(scores[start:end, 0].argmax())
+        candidates = [
+            Candidate(alphabet[index], float(score))
+            for index, score in zip(classes[peak], scores[peak], strict=True)
+            if index
+        ]
+        characters.append(tuple(candidates[:ALTERNATIVES]))
+    sure = [candidates[0].probability for candidates in characters]
+    return TextLine(
+        text="".join(candidates[0].character for candidates in characters),
+        confidence=sum(sure) / len(sure) if sure else 0.0,
+        weakest=min(sure, default=0.0),
+        characters=tuple(characters),
+    )

@@ -139,11 +139,14 @@ class Vehicle:
     text: str
     state: EventState
     last_time: float
+    """Media time at which it was last in sight."""
     quad: Quad
 
 
 DECIDED_READS = 3
 """So many agreeing readings decide at once if they are sure; fewer decide when the vehicle has gone."""
+CREDIBLE = 0.6
+"""A preview's confidence is at least this."""
 BIGGER = 1.5
 """A decided plate is read again when it has grown so much."""
 KEPT_EVIDENCE = 4
@@ -196,7 +199,7 @@ class PlateWatch:
             sighting = self._sightings.setdefault(track.id, Sighting(track, Vote(self._grammar)))
             self._visible.append(sighting)
             if sighting.vehicle is not None:
-                sighting.vehicle.last_time, sighting.vehicle.quad = frame.captured_at, track.quad
+                sighting.vehicle.last_time, sighting.vehicle.quad = frame.media_time, track.quad
             middle = float(track.centre[1]) / frame.height
             sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
             if self._worth_reading(sighting, frame):
@@ -314,20 +317,20 @@ class PlateWatch:
             return []
         vehicle = sighting.vehicle or self._remembered(sighting, result)
         if vehicle is None:
-            if not final and (self._hold_finals or result.weakest < 0.6 or not result.countries):
+            if not final and (self._hold_finals or result.confidence < CREDIBLE or not result.countries):
                 return []
             vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, sighting.track.quad)
             self._vehicles.append(vehicle)
         sighting.vehicle = vehicle
         evidence = _best_evidence(sighting, result)
-        vehicle.last_time = max(vehicle.last_time, evidence.look.frame.captured_at)
+        vehicle.last_time = max(vehicle.last_time, sighting.track.last_time)
         vehicle.quad = sighting.track.quad
         state = EventState.FINAL if final else EventState.PREVIEW
         if vehicle.state is not EventState.PREVIEW:
             if not (final and sighting.told) or fold(vehicle.text) == fold(result.text):
                 return []
             state = EventState.REVISED
-        elif vehicle.text == result.text and not final:
+        elif not final and (vehicle.text == result.text or result.confidence < CREDIBLE):
             return []
         vehicle.text, vehicle.state, sighting.told = result.text, state, True
         frame = evidence.look.frame
@@ -348,7 +351,7 @@ class PlateWatch:
 
     def _remembered(self, sighting: Sighting, result: PlateText) -> Vehicle | None:
         """The vehicle of this text that was told of a moment ago, or that stands where it stood."""
-        now = max(evidence.look.frame.captured_at for evidence in sighting.evidence)
+        now = sighting.track.last_time
         self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
         in_sight = [s.vehicle for s in self._visible if s is not sighting]
         for vehicle in reversed(self._vehicles):
@@ -382,7 +385,7 @@ def box_of(quad: Quad) -> tuple[int, int, int, int]:
 
 def _is_clipped(quad: Quad, frame: Frame) -> bool:
     x1, y1, x2, y2 = box_of(quad)
-    margin = 2
+    margin = max(2, (y2 - y1) // 4)
     return x1 < margin or y1 < margin or x2 > frame.width - margin or y2 > frame.height - margin
 
 

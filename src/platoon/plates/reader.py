@@ -1,0 +1,94 @@
+"""What a plate says: the region cut from the planes, its text located where the detector left room, recognised.
+
+All plates of all cameras in one batch share the recogniser with every other caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from platoon.engine.batcher import Priority
+from platoon.media.frame import Frame, Pixels, Quad, rectify
+from platoon.ocr.recognition import TextLine
+from platoon.ocr.engine import TextEngine
+
+TEXT_HEIGHTS_PX = (48, 96)
+"""Regions are rectified to a text height in this range: the recogniser wants 48, people want what was there."""
+LOCATE_SIZE = (192, 96)
+"""(width, height) in which text is located inside a plate."""
+LOOSE_MARGIN = 0.08
+"""Grows a loose detector's quad by this share of its width, as it may cut the first or last character."""
+
+
+class PlateReader:
+    """Reads regions of frames.
+
+    Args:
+        tight: whether regions hug one line of text, as a text detector's do. Otherwise they are whole plates, with
+            frame, bolts and slogans, and their text is located first.
+    """
+
+    def __init__(self, engine: TextEngine, *, tight: bool) -> None:
+        self._engine, self._tight = engine, tight
+
+    def read(
+        self, regions: Sequence[tuple[Frame, Quad]], *, priority: Priority = Priority.VIDEO
+    ) -> list[tuple[Pixels, TextLine]]:
+        """The pixels that were read and what they say, for each region (quad in frame pixels)."""
+        crops = [cut(frame, quad if self._tight else _grown(quad)) for frame, quad in regions]
+        lines = crops if self._tight else self._locate(crops)
+        futures = self._engine.read_plates(lines, priority=priority)
+        return [(crop, future.result()) for crop, future in zip(crops, futures, strict=True)]
+
+    def _locate(self, crops: Sequence[Pixels]) -> list[Pixels]:
+        """The largest line of text in each crop; the crop itself where none is found."""
+        if not crops:
+            return []
+        width, height = LOCATE_SIZE
+        batch = np.zeros((len(crops), height, width, 3), np.uint8)
+        scales = []
+        for slot, crop in zip(batch, crops, strict=True):
+            scale = min(width / crop.shape[1], height / crop.shape[0])
+            fitted = rectify_to(crop, (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))))
+            slot[: fitted.shape[0], : fitted.shape[1]] = fitted
+            scales.append(scale)
+        lines = []
+        for crop, boxes, scale in zip(crops, self._engine.find(batch), scales, strict=True):
+            if not boxes:
+                lines.append(crop)
+                continue
+            largest = max(boxes, key=lambda box: _area(box.quad))
+            quad = (largest.quad / np.float32(scale)).astype(np.float32)
+            lines.append(rectify(crop, quad, _text_size(quad)))
+        return lines
+
+
+def cut(frame: Frame, quad: Quad) -> Pixels:
+    """The region of a frame, rectified to a height that suits recogniser and people."""
+    return frame.region(quad, _text_size(quad))
+
+
+def rectify_to(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """The whole picture at another (width, height)."""
+    height, width = picture.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    return rectify(picture, corners, size)
+
+
+def _text_size(quad: Quad) -> tuple[int, int]:
+    width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
+    height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
+    tall = min(max(float(height), TEXT_HEIGHTS_PX[0]), TEXT_HEIGHTS_PX[1])
+    return max(8, round(float(width) * tall / max(float(height), 1.0))), round(tall)
+
+
+def _area(quad: Quad) -> float:
+    x, y = quad[:, 0], quad[:, 1]
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+
+
+def _grown(quad: Quad) -> Quad:
+    centre = quad.mean(axis=0)
+    return ((quad - centre) * np.float32(1 + LOOSE_MARGIN) + centre).astype(np.float32)

@@ -1,0 +1,379 @@
+"""Every camera of a site through one engine, in one process.
+
+A decoder thread per camera fills its newest-frame slot; one analysis thread takes what is ready, writes the scaled
+frames into one batch, finds plates, reads those that are worth it and hands events to the sink. No frame is copied
+whole, no camera waits for another, and what fails in one camera stays there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from platoon.engine.batcher import Priority
+from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable, redact
+from platoon.media.frame import Frame, Pixels, Purpose
+from platoon.media.sampling import Sampler
+from platoon.media.source import Pace, Source, SourceState, SourceStatus
+from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.reader import Reader
+from platoon.plates.detector import PlateBox, open_detector
+from platoon.plates.events import Look, PlateEvent, PlateWatch
+from platoon.plates.grammar import Grammar
+from platoon.plates.reader import PlateReader
+from platoon.plates.still import read_plates
+from platoon.settings import Settings
+from platoon.store.events import EventStore
+from platoon.store.objects import ObjectStore
+from platoon.store.retention import Retention
+from platoon.streams.hub import Hub
+from platoon.streams.mux import Mux
+from platoon.streams.registry import CameraSpec, changes
+from platoon.streams.sink import EventSink
+from platoon.streams.site import CameraStatus, Message
+
+_log = logging.getLogger(__name__)
+
+RATE_WINDOW_S = 10.0
+"""Over which analysed frames per second are counted."""
+IDLE_S = 0.25
+"""How soon the analysis notices that it should stop when no frame comes."""
+
+
+class Camera:
+    """What one camera owns: its source, its plates, its last analysed frame."""
+
+    def __init__(self, spec: CameraSpec, watch: PlateWatch, source: Source | None) -> None:
+        self.spec, self.watch, self.source = spec, watch, source
+        self.last_frame: Frame | None = None
+        self.last_event_at: float | None = None
+        self.analysed = 0
+        self._recent: deque[float] = deque()
+
+    def count(self, now: float) -> None:
+        """One more frame was analysed, at `now` seconds of the monotonic clock."""
+        self.analysed += 1
+        self._recent.append(now)
+        self.rate(now)
+
+    def rate(self, now: float) -> float:
+        """Analysed frames per second over the last seconds."""
+        while self._recent and now - self._recent[0] > RATE_WINDOW_S:
+            self._recent.popleft()
+        return len(self._recent) / RATE_WINDOW_S
+
+
+class SharedSite:
+    """A running site; implements `site.Site`.
+
+    Args:
+        recorded: read file sources to their end as fast as they can be analysed, losing no frame, and tell only
+            final events. Otherwise files play in real time.
+        loop: play files again and again.
+        tell: called with the JSON of every stored event, from the sink's thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        recorded: bool = False,
+        loop: bool = False,
+        tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+    ) -> None:
+        self.metrics = Metrics()
+        self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
+        self.events = EventStore(settings.store.path / "events.sqlite")
+        self.crops = ObjectStore(settings.store.path / "crops")
+        self._retention = Retention(self.events, self.crops, settings.store)
+        self._hub = Hub()
+        self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
+        self._grammar = Grammar()
+        self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
+        self._cameras: dict[str, Camera] = {}
+        self._specs: list[CameraSpec] = []
+        self._turn = threading.Lock()
+        """Held by the analysis for one batch, and by whoever changes the set of cameras."""
+        self._stopping = threading.Event()
+        self._warm = threading.Event()
+        self._failure: PlatoonError | None = None
+        self._engine = TextEngine(
+            settings.engine,
+            settings.cache,
+            self.metrics,
+            size=(settings.plates.input_height, settings.plates.input_width),
+        )
+        self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
+
+    def start(self, cameras: Sequence[CameraSpec]) -> None:
+        """Open the cameras and begin; models load and warm up meanwhile."""
+        self.change(cameras)
+        self._retention.start()
+        self._thread.start()
+
+    def change(self, cameras: Sequence[CameraSpec]) -> None:
+        """Make these the cameras of the site; those that stay the same go on untouched."""
+        stop, start = changes(self._specs, cameras)
+        for spec in stop:
+            self._remove(spec.id, gone=all(spec.id != other.id for other in cameras))
+        for spec in start:
+            self._add(spec)
+        self._specs = list(cameras)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether all recorded sources were read to their end, waiting for it so long. Raises what stopped it."""
+        self._thread.join(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End everything; events decided by then are written. Raises StoreError if they could not be."""
+        self._stopping.set()
+        self._retention.stop()
+        for camera in list(self._cameras.values()):
+            if camera.source is not None:
+                camera.source.stop()
+            self._mux.remove(camera.spec.id)
+        if self._thread.is_alive():
+            self._thread.join()
+        for camera in list(self._cameras.values()):
+            if camera.source is not None:
+                camera.source.join(timeout_s=5.0)
+        try:
+            self._sink.close()
+        finally:
+            self._engine.close()
+            self.events.close()
+
+    def cameras(self) -> list[CameraStatus]:
+        """See `Site.cameras`."""
+        dropped = self._dropped()
+        now = time.monotonic()
+        return [
+            self._status(camera, dropped.get(spec.id, {}), now)
+            for spec in self._specs
+            if (camera := self._cameras.get(spec.id)) is not None
+        ]
+
+    def not_ready(self) -> list[str]:
+        """See `Site.not_ready`."""
+        reasons = []
+        if self._failure is not None:
+            reasons.append(f"analysis: stopped: {self._failure}")
+        elif not self._warm.is_set():
+            reasons.append("engine: loading and warming up")
+        if self._sink.error is not None:
+            reasons.append(f"store: {self._sink.error}")
+        return reasons
+
+    def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
+        """See `Site.subscribe`."""
+        return self._hub.subscribe(listener, camera)
+
+    def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
+        """See `Site.manual_read`."""
+        frame = self._seen(camera)
+        if not self._warm.is_set():
+            raise Unavailable("the engine is still warming up; try again in a moment")
+        picture = frame.picture()
+        deadline = time.monotonic() + timeout_s
+        lines = Reader(self._engine).read([picture], priority=Priority.INTERACTIVE)[0]
+        plates = read_plates(self._engine, picture, self._grammar)
+        if time.monotonic() > deadline:
+            raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s")
+        return {
+            "camera": camera,
+            "time": frame.captured_at,
+            "width": frame.width,
+            "height": frame.height,
+            "plates": [plate.to_json() for plate in plates],
+            "lines": [line.to_json() for line in lines],
+        }
+
+    def preview(self, camera: str, *, width: int = 480) -> bytes:
+        """See `Site.preview`."""
+        frame = self._seen(camera)
+        width = min(width, frame.width) & ~1
+        out = np.empty((max(2, round(width * frame.height / frame.width)) & ~1, width, 3), np.uint8)
+        frame.scaled_into(out, purpose=Purpose.PREVIEW)
+        return encode_jpeg(out, quality=80)
+
+    def _seen(self, camera: str) -> Frame:
+        known = self._cameras.get(camera)
+        if known is None:
+            raise NotFound(f"no camera {camera!r}")
+        if known.last_frame is None:
+            raise Unavailable(f"camera {camera!r} has no picture yet")
+        return known.last_frame
+
+    def _add(self, spec: CameraSpec) -> None:
+        analysis = self._settings.analysis
+        recorded = self._recorded
+        watch = PlateWatch(
+            spec.id,
+            self._grammar,
+            min_reads=self._settings.plates.min_reads,
+            hold_finals=recorded,
+            rejected=lambda gate: self.metrics.rejected_reads.labels(spec.id, gate).inc(),
+        )
+        source = None
+        if spec.enabled:
+            source = Source(
+                spec.id,
+                spec.url,
+                self._mux.add(spec.id, keep_all=recorded, max_age_s=None if recorded else analysis.max_age_s),
+                Sampler(fps=analysis.fps, every=analysis.every),
+                settings=self._settings.source,
+                meter=self.metrics.pixels,
+                metrics=self.metrics,
+                pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
+                loop=self._loop,
+                on_status=lambda _status: self._announce(spec.id),
+            )
+        with self._turn:
+            self._cameras[spec.id] = Camera(spec, watch, source)
+        if source is not None:
+            source.start()
+        self._announce(spec.id)
+
+    def _remove(self, identity: str, *, gone: bool) -> None:
+        camera = self._cameras[identity]
+        if camera.source is not None:
+            camera.source.stop()
+        self._mux.remove(identity)
+        with self._turn:
+            del self._cameras[identity]
+            for event in camera.watch.finish():
+                self._sink.put(event)
+        if gone:
+            self._hub.publish(identity, {"type": "removed", "camera": identity})
+
+    def _announce(self, identity: str) -> None:
+        camera = self._cameras.get(identity)
+        if camera is not None:
+            status = self._status(camera, self._dropped().get(identity, {}), time.monotonic())
+            self._hub.publish(identity, {"type": "camera", "camera": status.to_json()})
+
+    def _status(self, camera: Camera, dropped: Mapping[str, int], now: float) -> CameraStatus:
+        spec = camera.spec
+        return CameraStatus(
+            id=spec.id,
+            name=spec.name,
+            url=redact(spec.url),
+            port=spec.port,
+            enabled=spec.enabled,
+            source=camera.source.status if camera.source is not None else _DISABLED,
+            analysed_fps=round(camera.rate(now), 2),
+            analysed=camera.analysed,
+            dropped=dropped,
+            last_event_at=camera.last_event_at,
+        )
+
+    def _dropped(self) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for family in self.metrics.frames_dropped.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    counts.setdefault(sample.labels["camera"], {})[sample.labels["cause"]] = int(sample.value)
+        return counts
+
+    def _stored(self, event: Mapping[str, Any]) -> None:
+        self._tell(event)
+        camera = self._cameras.get(event["camera"])
+        if camera is not None:
+            camera.last_event_at = time.time()
+        self._hub.publish(event["camera"], {"type": "event", "event": event})
+
+    def _run(self) -> None:
+        try:
+            detector = open_detector(self._engine, self._settings)
+            detector.warm_up()
+            self._engine.warm_up()
+            reader = PlateReader(self._engine, tight=detector.tight)
+            self._warm.set()
+            width, height = detector.input_size
+            batch = np.zeros((detector.max_batch, height, width, 3), np.uint8)
+            while not self._stopping.is_set():
+                frames = self._mux.collect(detector.max_batch, timeout_s=IDLE_S)
+                with self._turn:
+                    self._analyse(frames, batch, detector.find, reader)
+                if self._recorded and not frames and self._mux.finished():
+                    break
+        except PlatoonError as error:
+            self._failure = error
+            _log.error("analysis stopped: %s", error)
+        except Exception as error:
+            self._failure = PlatoonError(f"analysis stopped by {type(error).__name__}: {error}")
+            _log.exception("analysis stopped")
+        with self._turn:
+            for camera in self._cameras.values():
+                for event in camera.watch.finish():
+                    self._sink.put(event)
+
+    def _analyse(
+        self,
+        frames: Sequence[Frame],
+        batch: Pixels,
+        find: Callable[[Pixels], list[list[PlateBox]]],
+        reader: PlateReader,
+    ) -> None:
+        frames = [frame for frame in frames if frame.camera in self._cameras]
+        if not frames:
+            return
+        with self.metrics.stage.labels("scale").time():
+            placed = [frame.scaled_into(slot) for frame, slot in zip(frames, batch, strict=False)]
+        with self.metrics.stage.labels("detect").time():
+            found = find(batch[: len(frames)])
+        looks: list[Look] = []
+        for frame, letterbox, boxes in zip(frames, placed, found, strict=True):
+            camera = self._cameras[frame.camera]
+            mapped = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in boxes]
+            worth, events = camera.watch.observe(frame, mapped)
+            looks += worth
+            self._emit(events)
+        with self.metrics.stage.labels("read").time():
+            readings = reader.read([(look.frame, look.quad) for look in looks])
+        now = time.monotonic()
+        for frame in frames:
+            camera = self._cameras[frame.camera]
+            mine = [(look, *said) for look, said in zip(looks, readings, strict=True) if look.frame is frame]
+            self._emit(camera.watch.settle(mine))
+            camera.last_frame = frame
+            camera.count(now)
+            self.metrics.frames_analysed.labels(frame.camera).inc()
+            if self._hub.wanted(frame.camera):
+                self._hub.publish(frame.camera, _overlay(frame, camera.watch))
+
+    def _emit(self, events: Sequence[PlateEvent]) -> None:
+        for event in events:
+            self._sink.put(event)
+
+
+_DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the registry")
+
+
+def encode_jpeg(picture: Pixels, *, quality: int) -> bytes:
+    """A picture as JPEG."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def _overlay(frame: Frame, watch: PlateWatch) -> Message:
+    return {
+        "type": "overlay",
+        "camera": frame.camera,
+        "time": frame.captured_at,
+        "width": frame.width,
+        "height": frame.height,
+        "boxes": watch.overlay(),
+    }
+

@@ -77,6 +77,10 @@ class Metrics:
             registry=registry,
         )
         self.queue_depth = Gauge("platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry)
+        self.live_clients = Gauge("platoon_live_clients", "Open WebSocket connections", registry=registry)
+        self.live_dropped = Counter(
+            "platoon_live_overlays_dropped_total", "Overlays that a slow WebSocket client did not get", registry=registry
+        )
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

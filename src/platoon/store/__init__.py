@@ -1,1 +1,1 @@
-"""What is kept: events in a database, pictures in an object store, and for how long. Imports nothing above it."""
+"""What is kept, and for how long: events in a database, pictures in an object store."""

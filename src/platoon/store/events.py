@@ -151,6 +151,12 @@ class EventStore:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         return self._select(f"{where} ORDER BY time DESC, number DESC LIMIT ?", [*values, max(0, limit)])
 
+    def count(self, *, since: float = 0.0) -> int:
+        """How many plates were decided (previews do not count) since then, seconds since 1970."""
+        query = "SELECT count(*) FROM event WHERE time >= ? AND rank > 0"
+        with self._explained("read"), self._reading:
+            return int(self._reader.execute(query, [since]).fetchone()[0])
+
     def last_time(self, camera: str) -> float | None:
         """When `camera` had its latest event, seconds since 1970."""
         with self._explained("read"), self._reading:

@@ -1,0 +1,63 @@
+"""How errors leave: `{"error": {"code", "message", "retry"}}` with the error's own status.
+
+What Platoon raised on purpose is told to the caller; anything else is logged, and the caller learns only that
+it happened.
+"""
+
+from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError
+
+_RETRY_AFTER_S = 1.0
+
+
+def install(app: Starlette) -> None:
+    """Let `app` answer every error in the one form."""
+    app.add_exception_handler(PlatoonError, _platoon_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem(status: int, code: str, message: str, *, retry_after_s: float | None = None) -> JSONResponse:
+    """One error as a response; `retry` is true where a time to try again is given."""
+    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, round(retry_after_s)))}
+    body = {"code": code, "message": message, "retry": retry_after_s is not None}
+    return JSONResponse({"error": body}, status, headers)
+
+
+def as_problem(error: PlatoonError) -> JSONResponse:
+    """An error of Platoon's own as a response."""
+    retry_after_s = None
+    if error.retry:
+        retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
+    return problem(error.status, type(error).__name__, str(error), retry_after_s=retry_after_s)
+
+
+async def _platoon_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PlatoonError)
+    return as_problem(error)
+
+
+async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = (f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+    return as_problem(InvalidInput("; ".join(faults)))
+
+
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return as_problem(NotFound(f"nothing at {request.url.path}; what there is: /docs"))
+    response = problem(error.status_code, "Refused", str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    # The server logs the error itself once this response is out.
+    return problem(500, "Unexpected", f"an error inside Platoon ({type(error).__name__}); its log says more")

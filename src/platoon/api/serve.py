@@ -1,0 +1,239 @@
+"""Many ports in one event loop: the main port, and one for each camera that has its own.
+
+All first ports are bound before anything starts, so that a port in use is an error and no half-running site.
+Cameras come and go while the site runs, and their ports with them. uvicorn's protocols speak HTTP and
+WebSocket; its `Server` is left out, as each wakes up ten times a second, and a site may have many ports.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import partial
+from types import TracebackType
+from typing import Final, Self, cast
+
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+from platoon.api.app import create_app
+from platoon.api.camera_port import create_camera_app
+from platoon.errors import InvalidSettings, PlatoonError, Unavailable
+from platoon.settings import Settings
+from platoon.streams.site import CameraStatus, Message, Site
+
+_GRACE_S: Final = 3.0  # for replies under way when a port closes
+_BACKLOG: Final = 512
+_MAX_SENT_BYTES: Final = 65_536  # by a WebSocket client: none has anything to say
+
+log = logging.getLogger(__name__)
+
+
+def bind(host: str, port: int, *, way_out: str) -> socket.socket:
+    """A listening socket on `host`; `way_out` says what to do when there is none to have.
+
+    Raises:
+        Unavailable: the port is in use. InvalidSettings: this user or machine cannot have it.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind)
+    except OSError as error:
+        raise InvalidSettings(f"cannot listen on {host}: {error.strerror or error}; {way_out}") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable(f"port {port} on {host} is in use by another program; {way_out}") from error
+        raise InvalidSettings(
+            f"cannot listen on port {port} of {host}: {error.strerror}; {way_out}"
+        ) from error
+    bound.setblocking(False)
+    return bound
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    config: uvicorn.Config
+    server: asyncio.Server
+
+
+class Listeners:
+    """Open ports and what answers on each. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._state = ServerState()
+        self._ports: dict[int, _Port] = {}
+        self._clock = asyncio.create_task(self._keep_date())
+
+    async def open(self, bound: socket.socket, app: ASGIApp) -> int:
+        """Let `app` answer on a socket from `bind`; returns its port."""
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            ws_max_size=_MAX_SENT_BYTES,
+        )
+        config.load()
+        protocol = cast(
+            "Callable[[], asyncio.Protocol]",
+            partial(config.http_protocol_class, config=config, server_state=self._state, app_state={}),  # type: ignore[call-arg]
+        )
+        server = await asyncio.get_running_loop().create_server(protocol, sock=bound, backlog=_BACKLOG)
+        port: int = bound.getsockname()[1]
+        self._ports[port] = _Port(config, server)
+        return port
+
+    async def close(self, *ports: int) -> None:
+        """Take no new connections on these, let replies under way end, then cut what is left."""
+        closing = [self._ports.pop(port) for port in ports]
+        configs = [port.config for port in closing]
+        for port in closing:
+            port.server.close()
+        deadline = asyncio.get_running_loop().time() + _GRACE_S
+        shut_down = set()
+        while left := [c for c in self._state.connections if any(c.config is config for config in configs)]:
+            for connection in left:
+                if connection not in shut_down:
+                    shut_down.add(connection)
+                    connection.shutdown()
+                elif asyncio.get_running_loop().time() > deadline:
+                    connection.transport.abort()
+            await asyncio.sleep(0.02)
+
+    async def close_all(self) -> None:
+        """Close every port."""
+        await self.close(*self._ports)
+        self._clock.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._clock
+
+    async def _keep_date(self) -> None:
+        while True:
+            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+            await asyncio.sleep(1)
+
+
+class Faces:
+    """All faces of a site, served from one thread between `__enter__` and `__exit__`.
+
+    Raises:
+        PlatoonError: on entering, when a port cannot be had; nothing was started then.
+    """
+
+    def __init__(self, site: Site, settings: Settings) -> None:
+        self._site, self._settings = site, settings
+        self._host = settings.api.host
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._refused: set[int] = set()
+        self.address = ""
+        """Where the page is, once entered: `http://host:port`."""
+
+    def __enter__(self) -> Self:
+        wanted = _ports_of(self._site.cameras())
+        bound: list[socket.socket] = []
+        try:
+            bound.append(
+                bind(self._host, self._settings.api.port, way_out="choose another with PLATOON_API__PORT")
+            )
+            bound.extend(self._bind_for(camera, port) for port, camera in wanted.items())
+        except PlatoonError:
+            for one in bound:
+                one.close()
+            raise
+        self.address = _address(self._host, bound[0].getsockname()[1])
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(bound, wanted, started), name="faces", daemon=True
+        )
+        self._thread.start()
+        self._loop = started.result()
+        self._unsubscribe = self._site.subscribe(self._on_message)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unsubscribe()
+        self._stopping = True
+        self._loop.call_soon_threadsafe(self._changed.set)
+        self._thread.join()
+
+    def _run(
+        self, bound: list[socket.socket], wanted: dict[int, str], started: Future[asyncio.AbstractEventLoop]
+    ) -> None:
+        try:
+            asyncio.run(self._serve(bound, wanted, started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(
+        self, bound: list[socket.socket], wanted: dict[int, str], started: Future[asyncio.AbstractEventLoop]
+    ) -> None:
+        listeners = Listeners()
+        main, *cameras = bound
+        await listeners.open(main, create_app(self._site, self._settings))
+        for one, camera in zip(cameras, wanted.values(), strict=True):
+            await listeners.open(one, create_camera_app(self._site, camera))
+        started.set_result(asyncio.get_running_loop())
+        while not self._stopping:
+            await self._changed.wait()
+            self._changed.clear()
+            wanted = await self._follow(listeners, wanted)
+        await listeners.close_all()
+
+    async def _follow(self, listeners: Listeners, served: dict[int, str]) -> dict[int, str]:
+        """Open and close camera ports as the registry has them now; returns which camera answers on which."""
+        wanted = _ports_of(await run_in_threadpool(self._site.cameras))
+        gone = [port for port, camera in served.items() if wanted.get(port) != camera]
+        await listeners.close(*gone)
+        now = {port: camera for port, camera in served.items() if port not in gone}
+        for port, camera in wanted.items():
+            if port in now:
+                continue
+            try:
+                await listeners.open(self._bind_for(camera, port), create_camera_app(self._site, camera))
+            except PlatoonError as error:
+                if port not in self._refused:
+                    log.warning("camera %s runs without a port of its own: %s", camera, error)
+                self._refused.add(port)
+            else:
+                self._refused.discard(port)
+                now[port] = camera
+        return now
+
+    def _bind_for(self, camera: str, port: int) -> socket.socket:
+        way_out = f"give camera {camera!r} another port in the registry, or 0 for none"
+        return bind(self._host, port, way_out=way_out)
+
+    def _on_message(self, message: Message) -> None:
+        if message["type"] in ("camera", "removed"):
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def _ports_of(cameras: Sequence[CameraStatus]) -> dict[int, str]:
+    return {status.port: status.id for status in cameras if status.enabled and status.port}
+
+
+def _address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

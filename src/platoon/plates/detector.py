@@ -20,7 +20,7 @@ class PlateBox:
     """A place that may hold a plate."""
 
     quad: Quad
-    """Corners in pixels of the detector's input, clockwise from the plate's top left; they may lie outside of it.
+    """Corners in pixels of the detector's input, clockwise from the plate's top left; they may lie outside.
     `Letterbox.to_frame` maps them to the frame."""
     score: float
     """0-1."""
@@ -32,6 +32,10 @@ class PlateDetector(Protocol):
     @property
     def input_size(self) -> tuple[int, int]:
         """(width, height) of the scaled frames it takes."""
+
+    @property
+    def tight(self) -> bool:
+        """Whether its boxes hug one line of text; otherwise they hold the whole plate, margins and all."""
 
     @property
     def max_batch(self) -> int:
@@ -48,7 +52,7 @@ class PlateDetector(Protocol):
         """
 
     def warm_up(self) -> None:
-        """Run once at every batch size that will be used, so that no live frame waits for a first run."""
+        """Get ready for batches up to `max_batch`, so that no live frame waits for a first run."""
 
     def close(self) -> None:
         """Release the model."""

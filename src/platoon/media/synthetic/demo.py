@@ -1,0 +1,180 @@
+"""The demo's four scenes: a car park's gate, a motorway, a street at night, a toll lane at dusk."""
+
+from __future__ import annotations
+
+from platoon.media.synthetic.scene import (
+    DUSK,
+    NIGHT,
+    Camera,
+    Drive,
+    Lane,
+    Scene,
+    Setting,
+    Sign,
+    Vehicle,
+)
+
+_SILVER, _WHITE, _GRAPHITE, _RED = (168, 172, 178), (216, 218, 220), (64, 68, 76), (150, 34, 34)
+_BLUE, _GREEN, _SAND, _BLACK = (44, 78, 132), (50, 92, 74), (178, 160, 130), (36, 37, 40)
+
+
+def demo_scenes() -> tuple[Scene, ...]:
+    """Four scenes whose vehicles are out of sight at start and end, so that their clips loop."""
+    return _gate(), _motorway(), _night_street(), _toll()
+
+
+def _gate() -> Scene:
+    stops = 6.2
+    return Scene(
+        name="Car park gate",
+        camera=Camera(focal=1.6, x_m=1.75, height_m=1.8, yaw_deg=-8.5, pitch_deg=5.0),
+        lanes=(Lane(0.0),),
+        vehicles=(
+            Vehicle(
+                plate="M KX 204",
+                country="DE",
+                colour=_SILVER,
+                badge="TX4",
+                motion=Drive(enters_s=0.2, speed_mps=6.0, stop_at_m=stops, stop_s=2.5),
+            ),
+            Vehicle(
+                plate="KRA2E19",
+                country="BR",
+                colour=_RED,
+                motion=Drive(enters_s=8.6, speed_mps=6.0, stop_at_m=stops, stop_s=1.5),
+            ),
+            Vehicle(
+                plate="PHT482",
+                country="NZ",
+                colour=_WHITE,
+                motion=Drive(enters_s=16.0, speed_mps=6.0, stop_at_m=stops, stop_s=2.5),
+            ),
+        ),
+        duration_s=28.0,
+        far_m=40.0,
+        setting=Setting.CAR_PARK,
+        barrier_m=4.9,
+        signs=(
+            Sign("PARKING", 5.2, 3.4, 17.0, 3.0, (24, 66, 140)),
+            Sign("BAKERY", -5.2, 3.0, 30.0, 3.6, (120, 54, 36)),
+        ),
+        seed=11,
+    )
+
+
+def _motorway() -> Scene:
+    def passes(enters_s: float, speed_mps: float) -> Drive:
+        return Drive(enters_s=enters_s, speed_mps=speed_mps)
+
+    return Scene(
+        name="Motorway north",
+        camera=Camera(focal=6.0, height_m=2.35, pitch_deg=1.6, yaw_deg=0.3),
+        lanes=(Lane(-1.75, towards=False), Lane(1.75, towards=True)),
+        vehicles=(
+            Vehicle(plate="AB 371 CD", country="FR", lane=1, colour=_BLUE, motion=passes(0.2, 16)),
+            Vehicle(
+                plate="LS15 EBK", country="GB", lane=0, colour=_GRAPHITE, badge="GT2", motion=passes(1.0, 15)
+            ),
+            Vehicle(plate="K 529 PR", country="NL", lane=1, colour=_SAND, motion=passes(5.5, 16)),
+            Vehicle(
+                plate="WE 48271", country="PL", lane=0, colour=_WHITE, badge="SPORT", motion=passes(7.5, 15)
+            ),
+            Vehicle(plate="4827 HJK", country="ES", lane=1, colour=_RED, motion=passes(10.2, 15)),
+            Vehicle(plate="HH LM 2864", country="DE", lane=0, colour=_SILVER, motion=passes(13.0, 16)),
+        ),
+        duration_s=26.0,
+        far_m=170.0,
+        setting=Setting.MOTORWAY,
+        signs=(Sign("NORTH 12", 7.2, 3.4, 92.0, 4.6),),
+        seed=12,
+    )
+
+
+def _night_street() -> Scene:
+    return Scene(
+        name="Harbour street",
+        camera=Camera(focal=3.6, height_m=2.3, x_m=0.2, pitch_deg=2.6, yaw_deg=0.4, roll_deg=0.8),
+        lanes=(Lane(-1.7, towards=False), Lane(1.7, towards=True)),
+        vehicles=(
+            Vehicle(
+                plate="34 TRK 58",
+                country="TR",
+                lane=1,
+                colour=_SILVER,
+                motion=Drive(enters_s=0.2, speed_mps=9.5),
+            ),
+            Vehicle(
+                plate="AE 4826 KB",
+                country="UA",
+                lane=0,
+                colour=_BLUE,
+                motion=Drive(enters_s=2.0, speed_mps=9),
+            ),
+            Vehicle(
+                plate="FG 372KL", country="IT", lane=1, colour=_RED, motion=Drive(enters_s=7.0, speed_mps=9)
+            ),
+            Vehicle(
+                plate="B 7284HK",
+                country="AT",
+                lane=0,
+                colour=_WHITE,
+                motion=Drive(enters_s=10.5, speed_mps=9),
+            ),
+        ),
+        duration_s=25.0,
+        far_m=95.0,
+        setting=Setting.STREET,
+        light=NIGHT,
+        clock_s=80_114,
+        signs=(Sign("CAFE MOLE", 5.6, 3.3, 48.0, 3.2, (126, 30, 60)),),
+        seed=13,
+    )
+
+
+def _toll() -> Scene:
+    return Scene(
+        name="Toll plaza",
+        camera=Camera(focal=2.4, height_m=2.2, pitch_deg=3.4, x_m=0.1),
+        lanes=(Lane(-1.75), Lane(1.75)),
+        vehicles=(
+            Vehicle(
+                plate="M TH 4826",
+                country="DE",
+                lane=0,
+                colour=_GRAPHITE,
+                motion=Drive(enters_s=0.2, speed_mps=6),
+            ),
+            Vehicle(
+                plate="KA 05 MH 4723",
+                country="IN",
+                lane=1,
+                colour=_WHITE,
+                badge="TX4",
+                motion=Drive(enters_s=3.0, speed_mps=6, stop_at_m=11.0, stop_s=2.0),
+            ),
+            Vehicle(
+                plate="2683 KTB", country="ES", lane=0, colour=_SAND, motion=Drive(enters_s=6.4, speed_mps=6)
+            ),
+            Vehicle(
+                plate="GX 284 TM",
+                country="FR",
+                lane=0,
+                colour=_BLUE,
+                motion=Drive(enters_s=13.2, speed_mps=6),
+            ),
+            Vehicle(
+                plate="KR 52864",
+                country="PL",
+                lane=1,
+                colour=_GREEN,
+                motion=Drive(enters_s=15.4, speed_mps=6.5),
+            ),
+        ),
+        duration_s=28.0,
+        far_m=64.0,
+        setting=Setting.TOLL,
+        light=DUSK,
+        clock_s=71_455,
+        signs=(Sign("TOLL LANE 3", 6.2, 3.2, 30.0, 3.4, (30, 60, 120)),),
+        seed=14,
+    )

@@ -1,0 +1,177 @@
+"""A scene in motion: frame by frame its picture, and where every plate is to be read in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from platoon.media.frame import Pixels
+from platoon.media.synthetic.cars import Car
+from platoon.media.synthetic.glyphs import Typeface, text_mask
+from platoon.media.synthetic.scene import Drive, Projection, Scene, Vehicle
+from platoon.media.synthetic.scenery import paint_scenery
+from platoon.media.synthetic.shapes import Mask, Points, fill, paint
+
+_HAZE_SHARE = 0.25
+"""Part of the way to the far end in which vehicles come out of the haze."""
+_OVERLAY_FACE = Typeface(letter=0.6, digit=0.56, stroke=0.13, gap=0.16)
+_BARRIER_RISE_S = 1.2
+
+
+@dataclass
+class _Visitor:
+    vehicle: Vehicle
+    car: Car
+    x: float
+    z: float
+
+
+class Road:
+    """One scene, painted as far as it stands still."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self._projection = Projection(scene.camera, scene.size)
+        self._scenery = paint_scenery(scene, self._projection)
+        self._cars = [
+            Car(vehicle, front=scene.lanes[vehicle.lane].towards, light=scene.light)
+            for vehicle in scene.vehicles
+        ]
+        self._barrier_times = _barrier_times(scene)
+        self._clock: tuple[str, Mask] = ("", np.zeros((0, 0), np.uint8))
+        self._text_height = round(scene.size[1] / 34)
+        self._title = text_mask(scene.name.upper(), self._text_height, _OVERLAY_FACE)
+
+    def frame(self, index: int) -> tuple[Pixels, dict[int, Points]]:
+        """The picture of frame `index`, and the plates wholly in view.
+
+        Returns:
+            RGB of the scene's size; by index of the vehicle its plate's corners in pixels, (4, 2) clockwise from the
+            text's top left. Plates cut off by the border, covered, or still in the haze are left out.
+        """
+        time_s = index / self.scene.fps
+        picture = self._scenery.copy()
+        quads: dict[int, Points] = {}
+        places = [(self.scene.place(vehicle, time_s), i) for i, vehicle in enumerate(self.scene.vehicles)]
+        barrier = self.scene.barrier_m
+        for z, i in sorted(((z, i) for z, i in places if z is not None), reverse=True):
+            if barrier is not None and z < barrier:
+                self._hide(quads, self._draw_barrier(picture, barrier, time_s))
+                barrier = None
+            vehicle = self.scene.vehicles[i]
+            x = self.scene.lanes[vehicle.lane].x_m + vehicle.offset_m
+            clear = float(np.clip((self.scene.far_m - z) / (_HAZE_SHARE * self.scene.far_m), 0, 1))
+            if isinstance(vehicle.motion, Drive) and clear < 1:
+                behind = picture.copy()
+                covered = self._cars[i].draw(picture, x, z, self._projection)
+                cv2.addWeighted(picture, clear, behind, 1 - clear, 0, dst=picture)
+            else:
+                covered = self._cars[i].draw(picture, x, z, self._projection)
+            self._hide(quads, covered)
+            quad = self._cars[i].plate_quad(x, z, self._projection)
+            if quad is not None and clear == 1 and self._in_view(quad):
+                quads[i] = quad
+        if barrier is not None:
+            self._hide(quads, self._draw_barrier(picture, barrier, time_s))
+        if self.scene.overlay:
+            for area in self._draw_overlay(picture, time_s):
+                self._hide(quads, area)
+        return picture, quads
+
+    def _in_view(self, quad: Points) -> bool:
+        return bool((quad >= 1).all() and (quad <= np.array(self.scene.size) - 2).all())
+
+    @staticmethod
+    def _hide(quads: dict[int, Points], covered: Points) -> None:
+        if len(covered) < 3:
+            return
+        outline = covered.astype(np.float32)
+        for i in [
+            i
+            for i, quad in quads.items()
+            if cv2.intersectConvexConvex(outline, quad.astype(np.float32))[0] > 0
+        ]:
+            del quads[i]
+
+    def _draw_barrier(self, picture: Pixels, z: float, time_s: float) -> Points:
+        """The arm across the first lane, hinged at its left; returns its outline."""
+        lane = self.scene.lanes[0]
+        angle = self._barrier_open(time_s) * 1.45
+        hinge = np.array([lane.x_m - lane.width_m / 2 - 0.2, 0.98, z])
+        along, up = np.array([np.cos(angle), np.sin(angle), 0]), np.array([-np.sin(angle), np.cos(angle), 0])
+        length = lane.width_m + 0.1
+        for start in np.arange(0, length, 0.45):
+            end = min(start + 0.45, length)
+            part = hinge + np.array(
+                [start * along, end * along, end * along - 0.1 * up, start * along - 0.1 * up]
+            )
+            colour = (232, 230, 226) if round(start / 0.45) % 2 else (204, 44, 40)
+            fill(
+                picture,
+                self._projection.outline(part),
+                (np.array(colour) * self.scene.light.ambient).tolist(),
+            )
+        post = hinge + np.array([[-0.22, 0.12, 0], [0.12, 0.12, 0], [0.12, -0.98, 0], [-0.22, -0.98, 0]])
+        fill(
+            picture,
+            self._projection.outline(post),
+            (np.array([226, 174, 40]) * self.scene.light.ambient).tolist(),
+        )
+        return self._projection.outline(
+            hinge + np.array([0 * up, length * along, length * along - 0.1 * up, -0.1 * up])
+        )
+
+    def _barrier_open(self, time_s: float) -> float:
+        """0 closed to 1 open."""
+        rising = ((time_s - start) / _BARRIER_RISE_S for start, _ in self._barrier_times)
+        falling = (1 + (end - time_s) / _BARRIER_RISE_S for _, end in self._barrier_times)
+        return max((min(max(min(pair), 0.0), 1.0) for pair in zip(rising, falling, strict=True)), default=0.0)
+
+    def _draw_overlay(self, picture: Pixels, time_s: float) -> list[Points]:
+        second = self.scene.clock_s + int(time_s)
+        text = f"2026-05-18 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+        if self._clock[0] != text:
+            self._clock = text, text_mask(text, self._text_height, _OVERLAY_FACE)
+        margin = self._text_height
+        areas = []
+        for mask, left in (
+            (self._title, margin),
+            (self._clock[1], self.scene.size[0] - margin - self._clock[1].shape[1]),
+        ):
+            width, height = mask.shape[1], mask.shape[0]
+            for shift, colour in ((2, (10, 10, 10)), (0, (244, 244, 244))):
+                top = margin + shift
+                paint(picture[top : top + height, left + shift : left + shift + width], mask, colour)
+            areas.append(
+                np.array(
+                    [
+                        [left, margin],
+                        [left + width, margin],
+                        [left + width, margin + height],
+                        [left, margin + height],
+                    ],
+                    np.float64,
+                )
+            )
+        return areas
+
+
+def _barrier_times(scene: Scene) -> list[tuple[float, float]]:
+    """When the barrier starts to rise and to fall: up before its vehicle moves off, down behind its end."""
+    if scene.barrier_m is None:
+        return []
+    times = []
+    for vehicle in scene.vehicles:
+        if vehicle.lane == 0 and isinstance(vehicle.motion, Drive):
+            stop = vehicle.motion.stop_at_m
+            waits_at = scene.barrier_m + 9.0 if stop is None else stop - 0.02
+            steps = (step / 10 for step in range(round(scene.duration_s * 10)))
+            places = ((time_s, scene.place(vehicle, time_s)) for time_s in steps)
+            passing = [
+                time_s for time_s, z in places if z is not None and scene.barrier_m - 5.5 < z < waits_at
+            ]
+            if passing:
+                times.append((passing[0] - _BARRIER_RISE_S, passing[-1]))
+    return times

@@ -1,0 +1,457 @@
+"""What stands still: sky, ground with its markings, houses, trees, lamps, signs. Painted once per scene.
+
+The ground is found by following every pixel's ray to it, so markings and texture lie in true perspective. All else
+is painted over it from far to near, together with its own light and its distance; haze and the scene's light come
+at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.media.frame import Pixels
+from platoon.media.synthetic.glyphs import text_mask
+from platoon.media.synthetic.scene import Projection, Scene, Setting, Sign
+from platoon.media.synthetic.shapes import Colour, Points, Texture, fill, paint, shaded
+
+Field = NDArray[np.float32]
+
+_LINE_M = 0.14
+_KERB_M = 0.16
+_LAMP_EVERY_M = 26.0
+_LAMP_LIGHT = np.array([255, 214, 150], np.float32)
+_BLACK: Colour = (0, 0, 0)
+
+
+def paint_scenery(scene: Scene, projection: Projection) -> Pixels:
+    """The scene's picture without anything that moves, RGB of the scene's size."""
+    stage = _Stage(scene, projection)
+    stage.paint_sky()
+    stage.paint_ground()
+    {
+        Setting.STREET: _street,
+        Setting.MOTORWAY: _motorway,
+        Setting.CAR_PARK: _car_park,
+        Setting.TOLL: _toll,
+    }[scene.setting](stage)
+    return stage.finish()
+
+
+class _Stage:
+    """The picture in the making: colour in daylight, own light, and distance, of every pixel."""
+
+    def __init__(self, scene: Scene, projection: Projection) -> None:
+        self.scene, self.projection = scene, projection
+        width, height = scene.size
+        self.rng = np.random.default_rng(scene.seed)
+        self.picture: Pixels = np.zeros((height, width, 3), np.uint8)
+        self.own_light: Pixels = np.zeros((height, width, 3), np.uint8)
+        self.distance: Field = np.full((height, width), np.inf, np.float32)
+        self.left = min(lane.x_m - lane.width_m / 2 for lane in scene.lanes) - 0.5
+        self.right = max(lane.x_m + lane.width_m / 2 for lane in scene.lanes) + 0.5
+        self._things: list[tuple[float, Callable[[], None]]] = []
+        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        seen = np.stack(
+            [columns - width / 2 + 0.5, rows - height / 2 + 0.5, np.full_like(rows, projection.focal_px)], -1
+        )
+        self._rays: Field = (seen / projection.focal_px @ projection.rotation).astype(np.float32)
+
+    # What a setting calls, in any order; nearer things cover farther ones.
+
+    def polygon(self, corners: Points, colour: Colour, light: Colour = _BLACK) -> None:
+        """A flat thing, corners (n, 3) in metres; `light` is what it sends out by itself."""
+
+        def draw() -> None:
+            outline = self.projection.outline(corners)
+            fill(self.picture, outline, colour)
+            fill(self.own_light, outline, light)
+            if len(outline):
+                cv2.fillPoly(self.distance, [np.round(outline).astype(np.int32)], away)
+
+        away = float(corners[:, 2].mean())
+        self._things.append((away, draw))
+
+    def wall(self, corners: Points, picture: Pixels, light: Pixels | None = None) -> None:
+        """A painted wall, corners (4, 3) clockwise from the picture's top left."""
+        solid = np.full(picture.shape[:2], 255, np.uint8)
+
+        def draw() -> None:
+            quad = self.projection.project(corners)
+            if quad is not None:
+                Texture(picture, solid).lay(self.picture, quad)
+                Texture(np.zeros_like(picture) if light is None else light, solid).lay(self.own_light, quad)
+                cv2.fillPoly(self.distance, [np.round(quad).astype(np.int32)], away)
+
+        away = float(corners[:, 2].mean())
+        self._things.append((away, draw))
+
+    def upright(
+        self, x: tuple[float, float], y: tuple[float, float], z: float, colour: Colour, light: Colour = _BLACK
+    ) -> None:
+        """A rectangle that faces the camera."""
+        self.polygon(_facing(x, y, z), colour, light)
+
+    def beside(self, x: float, y: tuple[float, float], z: tuple[float, float], colour: Colour) -> None:
+        """A rectangle along the road."""
+        self.polygon(_along(x, y, z), colour)
+
+    def tree(self, x: float, z: float, height: float) -> None:
+        """A broad-leaved tree."""
+        self.upright((x - 0.15, x + 0.15), (0, height * 0.5), z, (74, 60, 48))
+        turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+        for _ in range(34):
+            across, up = self.rng.normal(0, 0.17, 2) * height
+            green = 0.75 + 0.5 * float(np.clip(0.5 + up / height, 0, 1)) + self.rng.normal(0, 0.06)
+            radius = height * self.rng.uniform(0.06, 0.13)
+            middle = np.array([x + across, height * 0.68 + up, z - 0.01])
+            leaf = np.column_stack([radius * np.cos(turn), radius * np.sin(turn), np.zeros(12)])
+            self.polygon(middle + leaf, shaded((70, 98, 52), green))
+
+    def lamp_post(self, x: float, z: float, *, arm: float) -> None:
+        """A street lamp whose arm reaches `arm` metres to the right (negative: left)."""
+        grey = (98, 102, 106)
+        self.upright((x - 0.07, x + 0.07), (0, 7), z, grey)
+        self.upright((min(x, x + arm), max(x, x + arm)), (6.9, 7.0), z, grey)
+        tip = x + arm
+        self.upright(
+            (tip - 0.35, tip + 0.35), (6.75, 6.9), z - 0.01, (210, 210, 205), self.lit((255, 236, 190))
+        )
+
+    def sign(self, sign: Sign) -> None:
+        """A board with words, on two posts."""
+        wide, high = 640, 180
+        board = np.empty((high, wide, 3), np.uint8)
+        board[:] = sign.colour
+        cv2.rectangle(board, (8, 8), (wide - 9, high - 9), (236, 236, 230), 6)
+        words = text_mask(sign.words, 84)
+        if words.shape[1] > wide - 60:
+            words = cv2.resize(words, (wide - 60, 84), interpolation=cv2.INTER_AREA)
+        x, y = (wide - words.shape[1]) // 2, (high - 84) // 2
+        paint(board[y : y + 84, x : x + words.shape[1]], words, (240, 240, 236))
+        half = sign.width_m / 2
+        tall = half * high / wide
+        for post in (-0.7 * half, 0.7 * half):
+            self.upright(
+                (sign.x_m + post - 0.05, sign.x_m + post + 0.05),
+                (0, sign.y_m),
+                sign.z_m + 0.05,
+                (110, 112, 116),
+            )
+        glow = (board * 0.55).astype(np.uint8) if self.scene.light.lamps else None
+        self.wall(
+            _facing((sign.x_m - half, sign.x_m + half), (sign.y_m - tall, sign.y_m + tall), sign.z_m),
+            board,
+            glow,
+        )
+
+    def lit(self, colour: Colour) -> Colour:
+        """`colour` where the scene's lamps are on, else black."""
+        return colour if self.scene.light.lamps else _BLACK
+
+    def lamp_places(self) -> list[tuple[float, float]]:
+        """(x, z) of the street lamps' light on the road, left and right by turns."""
+        if self.scene.setting is Setting.MOTORWAY:
+            return []
+        every = np.arange(12.0, self.scene.far_m * 1.3, _LAMP_EVERY_M)
+        return [(self.left + 1 if i % 2 else self.right - 1, float(z)) for i, z in enumerate(every)]
+
+    # The painting itself.
+
+    def paint_sky(self) -> None:
+        """Bright at the horizon, with clouds."""
+        up = np.clip(self._rays[:, :, 1] / 0.22, 0, 1)[:, :, None]
+        top, horizon = (np.array(colour, np.float32) for colour in self.scene.light.sky)
+        sky = horizon + (top - horizon) * up
+        clouds = (
+            _noise(self.rng, self.picture.shape[:2], (26, 90)) * 0.6
+            + _noise(self.rng, self.picture.shape[:2], (9, 30)) * 0.4
+        )
+        cover = np.clip(clouds * 1.1, 0, 0.75)[:, :, None]
+        self.picture[:] = np.clip(sky + (np.minimum(horizon * 1.12, 255) - sky) * cover, 0, 255)
+
+    def paint_ground(self) -> None:
+        """Road, markings, kerbs and what lies beside, with the light of the lamps on it."""
+        down = self._rays[:, :, 1] < -1e-4
+        way = np.where(down, -self.projection.eye[1] / np.where(down, self._rays[:, :, 1], -1), 0).astype(
+            np.float32
+        )
+        x = self._rays[:, :, 0] * way + np.float32(self.projection.eye[0])
+        z = self._rays[:, :, 2] * way
+        fine_x = np.maximum(way / self.projection.focal_px, 1e-4)
+        fine_z = np.maximum(fine_x * way / self.projection.eye[1], 1e-4)
+
+        def within(low: float, high: float) -> Field:
+            return np.clip((x - low) / fine_x + 0.5, 0, 1) * np.clip((high - x) / fine_x + 0.5, 0, 1)
+
+        grain = _sample(_noise_tile(self.rng, 1.2), x * 38, z * 38) * np.clip(0.03 / fine_z, 0, 1)
+        patches = _sample(_noise_tile(self.rng, 10), x * 9, z * 2.2)
+        ground = self._roadside(x, z, within)
+        asphalt = np.full((*x.shape, 3), (98, 99, 102), np.float32)
+        asphalt += (grain * 13 + patches * 6)[:, :, None]
+        for lane in self.scene.lanes:
+            for track in (-0.78, 0.78):
+                asphalt -= (9 * np.exp(-(((x - lane.x_m - track) / 0.28) ** 2)))[:, :, None]
+            asphalt -= (6 * np.exp(-(((x - lane.x_m) / 0.3) ** 2)) * (1 + patches))[:, :, None]
+        road = within(self.left, self.right)[:, :, None]
+        ground += (asphalt - ground) * road
+        paint_left = self._markings(x, z, fine_z, within) * (0.86 + 0.1 * np.clip(patches, -1, 1))
+        ground += (np.array([222, 222, 214], np.float32) - ground) * paint_left[:, :, None]
+        self.picture[down] = np.clip(ground, 0, 255)[down]
+        self.distance[down] = z[down]
+        if self.scene.light.lamps:
+            pool = np.zeros_like(x)
+            for lamp_x, lamp_z in self.lamp_places():
+                pool += np.exp(-((x - lamp_x) ** 2 / 18 + (z - lamp_z) ** 2 / 40))
+            light = ground / 255 * np.clip(pool, 0, 1.2)[:, :, None] * _LAMP_LIGHT * 0.42
+            self.own_light[down] = np.clip(light, 0, 255)[down]
+
+    def _roadside(self, x: Field, z: Field, within: Callable[[float, float], Field]) -> Field:
+        colour = (92, 108, 62) if self.scene.setting is Setting.MOTORWAY else (142, 138, 132)
+        rough = _sample(_noise_tile(self.rng, 2.5), x * 8, z * 5)
+        ground = np.full((*x.shape, 3), colour, np.float32) + (rough * 12)[:, :, None]
+        if self.scene.setting is not Setting.MOTORWAY:
+            for low in (self.left - _KERB_M, self.right):
+                kerb = within(low, low + _KERB_M)[:, :, None]
+                ground += (np.array([176, 174, 168], np.float32) - ground) * kerb
+        return ground
+
+    def _markings(self, x: Field, z: Field, fine_z: Field, within: Callable[[float, float], Field]) -> Field:
+        lines = [
+            within(edge - _LINE_M / 2, edge + _LINE_M / 2) for edge in (self.left + 0.35, self.right - 0.35)
+        ]
+        lanes = sorted(self.scene.lanes, key=lambda lane: lane.x_m)
+        for one, other in zip(lanes, lanes[1:], strict=False):
+            middle = (one.x_m + one.width_m / 2 + other.x_m - other.width_m / 2) / 2
+            line = within(middle - _LINE_M / 2, middle + _LINE_M / 2)
+            if one.towards == other.towards:
+                phase = np.abs((z % 9.0) - 4.5)
+                line = line * np.clip((1.5 - phase) / fine_z + 0.5, 0, 1)
+            lines.append(line)
+        if self.scene.barrier_m is not None:
+            stop = np.clip((0.25 - np.abs(z - self.scene.barrier_m - 0.9)) / fine_z + 0.5, 0, 1)
+            lines.append(stop * within(self.left + 0.4, self.right - 0.4))
+        drawn: Field = np.clip(sum(lines), 0, 1).astype(np.float32)
+        return drawn
+
+    def finish(self) -> Pixels:
+        """Draw the things from far to near, then lay haze and light over all."""
+        for sign in self.scene.signs:
+            self.sign(sign)
+        for _, draw in sorted(self._things, key=lambda thing: -thing[0]):
+            draw()
+        light = self.scene.light
+        haze = 1 - np.exp(-np.minimum(self.distance / (self.scene.far_m * 1.5), 8.0))
+        haze[np.isinf(self.distance)] = 0
+        share = haze[:, :, None] ** 1.5
+        lit = self.picture.astype(np.float32) * np.array(light.ambient, np.float32)
+        sky = np.isinf(self.distance)
+        lit[sky] = self.picture[sky]
+        lit += (np.array(light.sky[1], np.float32) * np.float32(0.9) - lit) * share
+        lit += self.own_light * (1 - share * 0.6)
+        if light.lamps:
+            lit += cv2.GaussianBlur(self.own_light, (0, 0), self.scene.size[0] / 90) * np.float32(0.7)
+        finished: Pixels = np.clip(lit, 0, 255).astype(np.uint8)
+        return finished
+
+
+def _street(stage: _Stage) -> None:
+    _houses(stage, stage.left - 3.2, -1)
+    _houses(stage, stage.right + 3.2, 1)
+    for i, (_, z) in enumerate(stage.lamp_places()):
+        if i % 2:
+            stage.lamp_post(stage.left - 0.7, z, arm=1.6)
+        else:
+            stage.lamp_post(stage.right + 0.7, z, arm=-1.6)
+    for z in np.arange(34.0, stage.scene.far_m, 33.0):
+        stage.tree(stage.right + 1.6, float(z), 5.5)
+
+
+def _houses(stage: _Stage, x: float, side: int) -> None:
+    tones: tuple[Colour, ...] = (
+        (176, 148, 122),
+        (150, 96, 78),
+        (186, 178, 164),
+        (128, 120, 116),
+        (160, 132, 108),
+    )
+    z = 9.0
+    while z < stage.scene.far_m * 1.8:
+        deep = float(stage.rng.uniform(10, 17))
+        floors = int(stage.rng.integers(3, 6))
+        tone = tones[int(stage.rng.integers(len(tones)))]
+        facade, light = _facade(stage, tone, floors, max(2, round(deep / 3)))
+        high = floors * 3.1 + 0.8
+        corners = _along(x, (0, high), (z, z + deep))
+        stage.wall(corners if side > 0 else corners[[1, 0, 3, 2]], facade, light)
+        far_x = x + side * 10
+        stage.upright((min(x, far_x), max(x, far_x)), (0, high), z + 0.01, shaded(tone, 0.72))
+        z += deep + float(stage.rng.choice([0.0, 0.0, 2.5]))
+
+
+def _facade(stage: _Stage, tone: Colour, floors: int, windows: int) -> tuple[Pixels, Pixels]:
+    """A house front with its windows, and the light of those where somebody is at home."""
+    wall: Pixels = np.empty((floors * 64 + 16, windows * 60, 3), np.uint8)
+    wall[:] = np.clip(np.array(tone) + stage.rng.normal(0, 5, (*wall.shape[:2], 1)), 0, 255)
+    light = np.zeros_like(wall)
+    cv2.rectangle(wall, (0, 0), (wall.shape[1], 9), shaded(tone, 0.6), -1)
+    for floor in range(floors):
+        for window in range(windows):
+            x, y = window * 60 + 16, floor * 64 + 24
+            ground_floor = floor == floors - 1
+            first, last = (
+                (x - 6, y - 2) if ground_floor else (x, y),
+                (x + 34, y + 48) if ground_floor else (x + 28, y + 38),
+            )
+            cv2.rectangle(
+                wall, (first[0] - 3, first[1] - 3), (last[0] + 3, last[1] + 3), shaded(tone, 1.2), -1
+            )
+            pane = shaded((70, 84, 98), float(stage.rng.uniform(0.7, 1.5)))
+            cv2.rectangle(wall, first, last, pane, -1)
+            if stage.scene.light.lamps and stage.rng.random() < (0.7 if ground_floor else 0.3):
+                cv2.rectangle(
+                    light, first, last, shaded((214, 168, 96), float(stage.rng.uniform(0.5, 1.0))), -1
+                )
+    return wall, light
+
+
+def _motorway(stage: _Stage) -> None:
+    far = stage.scene.far_m
+    for distance, height, tone in (
+        (far * 6, far * 0.16, (96, 118, 118)),
+        (far * 3.5, far * 0.07, (84, 108, 86)),
+    ):
+        span = np.linspace(-far * 2.2, far * 2.2, 60)
+        ridge = height * (0.6 + 0.4 * _smooth(stage.rng, 60))
+        line = np.column_stack([span, ridge, np.full(60, distance)])
+        stage.polygon(np.vstack([line, [[span[-1], 0, distance], [span[0], 0, distance]]]), tone)
+    for side, edge in ((-1, stage.left - 0.7), (1, stage.right + 0.7)):
+        for z in np.arange(6.0, far * 2, 4.0):
+            stage.upright((edge - 0.06, edge + 0.06), (0, 0.75), float(z), (120, 124, 126))
+            for low, high, tone in (
+                (0.48, 0.6, (150, 154, 156)),
+                (0.6, 0.68, (112, 116, 120)),
+                (0.68, 0.8, (172, 176, 178)),
+            ):
+                stage.beside(edge - side * 0.08, (low, high), (float(z), float(z) + 4.0), tone)
+        for _ in range(26):
+            z = float(stage.rng.uniform(0.35, 2.4)) * far
+            stage.tree(
+                edge + side * float(stage.rng.uniform(4, 6 + z * 0.12)), z, float(stage.rng.uniform(5, 11))
+            )
+
+
+def _car_park(stage: _Stage) -> None:
+    """A multi-storey car park on one side, a hedge and houses on the other."""
+    x = stage.right + 1.2
+    for z in np.arange(8.0, 40.0, 5.0):
+        stage.beside(x, (0, 9.2), (float(z), float(z) + 0.6), (150, 148, 142))
+    stage.beside(x + 0.6, (0, 9.2), (8.0, 43.0), (46, 48, 52))
+    for floor in range(3):
+        low = floor * 3.0
+        stage.beside(x - 0.02, (low + 2.2, low + 3.2), (8.0, 43.0), (176, 174, 168))
+    stage.upright((x, x + 30), (0, 9.2), 43.1, (160, 158, 152))
+    for z in np.arange(6.0, 44.0, 1.5):
+        green = float(stage.rng.uniform(0.8, 1.15))
+        stage.beside(
+            stage.left - 1.4, (0, 1.15 + green * 0.1), (float(z), float(z) + 1.5), shaded((62, 92, 50), green)
+        )
+    for z in np.arange(4.0, 30.0, 3.0):
+        stage.upright((stage.left - 0.5, stage.left - 0.38), (0, 0.8), float(z), (196, 60, 48))
+    for z in (16.0, 25.0, 36.0):
+        stage.tree(stage.left - 4.5, z, 7.0)
+    _houses_across(stage, stage.scene.far_m * 1.25)
+
+
+def _houses_across(stage: _Stage, z: float) -> None:
+    x = -40.0
+    for tone in (
+        (168, 140, 116),
+        (148, 104, 88),
+        (182, 174, 160),
+        (132, 126, 122),
+        (164, 136, 112),
+        (150, 146, 138),
+    ):
+        floors = int(stage.rng.integers(3, 6))
+        facade, light = _facade(stage, tone, floors, 5)
+        stage.wall(_facing((x, x + 14.0), (0, floors * 3.1 + 0.8), z), facade, light)
+        x += 14.0
+
+
+def _toll(stage: _Stage) -> None:
+    """Booths between the lanes under a lit roof."""
+    z = stage.scene.far_m * 0.62
+    left, right = stage.left - 9, stage.right + 9
+    stage.upright((left, right), (5.0, 6.1), z, (206, 204, 198), stage.lit((70, 66, 60)))
+    stage.polygon(
+        np.array([[left, 5.0, z], [right, 5.0, z], [right, 5.0, z + 9], [left, 5.0, z + 9]]),
+        (150, 150, 148),
+        stage.lit((214, 204, 178)),
+    )
+    for x in (stage.left - 1.3, stage.right + 1.3):
+        stage.upright((x - 0.25, x + 0.25), (0, 5.0), z + 0.3, (150, 150, 150))
+        stage.upright((x - 0.7, x + 0.7), (0, 2.6), z + 1.0, (188, 70, 52))
+        stage.upright((x - 0.55, x + 0.55), (1.1, 2.2), z + 0.95, (70, 84, 94), stage.lit((220, 196, 140)))
+    for lane in stage.scene.lanes:
+        stage.upright((lane.x_m - 0.45, lane.x_m + 0.45), (5.2, 5.9), z - 0.1, (20, 22, 24))
+        arrow = np.array(
+            [
+                [-0.1, 5.85, 0],
+                [0.1, 5.85, 0],
+                [0.1, 5.55, 0],
+                [0.28, 5.55, 0],
+                [0, 5.25, 0],
+                [-0.28, 5.55, 0],
+                [-0.1, 5.55, 0],
+            ]
+        )
+        stage.polygon(arrow + [lane.x_m, 0, z - 0.12], (60, 200, 90), stage.lit((40, 190, 80)))
+    for side, edge in ((-1, stage.left), (1, stage.right)):
+        stage.beside(edge + side * 0.3, (0, 0.8), (4.0, z - 4), (186, 184, 178))
+        stage.beside(edge + side * 0.3, (0.8, 0.81), (4.0, z - 4), (210, 208, 200))
+        for far in np.arange(z + 20, z * 2.6, 11.0):
+            stage.tree(
+                edge + side * float(stage.rng.uniform(4, 14)), float(far), float(stage.rng.uniform(5, 9))
+            )
+    for i, (_, lamp_z) in enumerate(stage.lamp_places()):
+        side, edge = (-1, stage.left) if i % 2 else (1, stage.right)
+        stage.lamp_post(edge + side * 0.9, lamp_z, arm=-side * 1.8)
+
+
+def _facing(x: tuple[float, float], y: tuple[float, float], z: float) -> Points:
+    return np.array([[x[0], y[1], z], [x[1], y[1], z], [x[1], y[0], z], [x[0], y[0], z]])
+
+
+def _along(x: float, y: tuple[float, float], z: tuple[float, float]) -> Points:
+    return np.array([[x, y[1], z[1]], [x, y[1], z[0]], [x, y[0], z[0]], [x, y[0], z[1]]])
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Field:
+    """Smooth noise of about unit deviation; `cells` are the (height, width) of its features in pixels."""
+    coarse = rng.normal(0, 1, (shape[0] // cells[0] + 3, shape[1] // cells[1] + 3)).astype(np.float32)
+    smooth: Field = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return smooth
+
+
+def _noise_tile(rng: np.random.Generator, blur: float) -> Field:
+    """Noise of unit deviation that tiles, (512, 512)."""
+    white = np.tile(rng.normal(0, 1, (512, 512)).astype(np.float32), (2, 2))
+    tile = cv2.GaussianBlur(white, (0, 0), blur)[256:768, 256:768]
+    unit: Field = tile / tile.std()
+    return unit
+
+
+def _sample(tile: Field, x: Field, y: Field) -> Field:
+    size = tile.shape[0]
+    sampled: Field = cv2.remap(tile, (x % (size - 1)), (y % (size - 1)), cv2.INTER_LINEAR)
+    return sampled
+
+
+def _smooth(rng: np.random.Generator, n: int) -> Points:
+    bumps = np.convolve(rng.normal(0, 1, n + 12), np.hanning(13), "valid")
+    line: Points = bumps / np.abs(bumps).max()
+    return line

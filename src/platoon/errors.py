@@ -4,6 +4,7 @@ Whatever text comes from outside passes through `redact` before it enters a mess
 """
 
 import re
+from typing import Any
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s?#]*@")
 _SECRET_PARAMETERS = re.compile(
@@ -30,6 +31,10 @@ class PlatoonError(Exception):
 
     def __init__(self, message: object) -> None:
         super().__init__(redact(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole, whatever their constructors ask for."""
+        return _revive, (type(self), str(self), self.__dict__)
 
 
 class InvalidInput(PlatoonError, ValueError):
@@ -99,3 +104,9 @@ class StoreError(PlatoonError):
 
     status = 507
     retry = True
+
+
+def _revive(kind: type[PlatoonError], message: str, state: dict[str, Any]) -> PlatoonError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    return error

@@ -64,6 +64,8 @@ class PlateSettings(_Section):
 
     detector: Path | None = None
     """A YOLO or RF-DETR export (ONNX) that finds plates; none: the text detector of the PP-OCR weights."""
+    classes: tuple[str, ...] = ()
+    """Which classes of that export are plates, by name or number; none: those whose name says so."""
     input_width: int = Field(default=960, ge=160, le=4096, multiple_of=32)
     """Width of the scaled frame the text detector sees, in pixels; larger finds smaller plates and costs more."""
     input_height: int = Field(default=544, ge=96, le=4096, multiple_of=32)

@@ -35,7 +35,7 @@ class PlateDetector(Protocol):
 
     @property
     def tight(self) -> bool:
-        """Whether its boxes hug one line of text; otherwise they hold the whole plate, margins and all."""
+        """Whether its quads hug one line of text; otherwise text is located inside them before it is read."""
 
     @property
     def max_batch(self) -> int:

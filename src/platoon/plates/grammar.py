@@ -27,7 +27,7 @@ _ALIKE = {
 }  # fmt: skip
 _SEEN = 0.02
 """A look-alike below this probability was not seen."""
-_SAME_SHAPE_COST = 0.35
+_SAME_SHAPE_COST = 0.15
 _ALIKE_COST = 1.0
 
 # Each letter stands for one position: L a letter, D a digit, anything else for itself; {m,n} repeats.
@@ -39,11 +39,11 @@ _PATTERNS: dict[str, tuple[tuple[str, float], ...]] = {
     "BG": (("L{1,2}DDDDLL", 0.0),),
     "BR": (("LLLDDDD", 0.0), ("LLLDLDD", 0.0)),
     "CY": (("LLLDDD", 0.0),),
-    "CZ": (("DLDDDDD", 0.1), ("DLLDDDD", 0.1), ("DLDLDDD", 0.3)),
+    "CZ": (("[1-9]LDDDDD", 0.1), ("[1-9]LLDDDD", 0.1), ("[1-9]LDLDDD", 0.3)),
     "DE": (("L{1,3}L{1,2}[1-9]D{0,3}[EH]?", 0.6),),
     "DK": (("LLDDDDD", 0.0),),
     "EE": (("DDDLLL", 0.0),),
-    "ES": (("DDDDLLL", 0.0), ("L{1,2}DDDDL{1,2}", 0.1)),
+    "ES": (("DDDDLLL", 0.0), ("L{1,2}DDDDL{1,2}", 0.4)),
     "FI": (("LLLDDD", 0.0), ("LL[1-9]D{0,2}", 0.5)),
     "FR": (("LLDDDLL", 0.0), ("D{1,4}L{2,3}DD", 0.4)),
     "GB": (("LLDDLLL", 0.0), ("LD{1,3}LLL", 0.3), ("LLLD{1,3}L", 0.3), ("LLLD{1,4}", 0.5)),
@@ -74,7 +74,7 @@ _PATTERNS: dict[str, tuple[tuple[str, float], ...]] = {
     "US": (
         ("DLLLDDD", 0.0), ("LLLDDDD", 0.0), ("LLLDDD", 0.0), ("DDDLLL", 0.1), ("DDLDDD", 0.3), ("LDDDDD", 0.3),
         ("LDDLLL", 0.2), ("LLDDDDD", 0.2), ("DDDLLD", 0.3), ("DLLDDD", 0.2), ("DLDDDD", 0.3), ("LLDLDL", 0.4),
-        ("DDDDLL", 0.2), ("LDDDDDD", 0.3), ("DDDDDLL", 0.3), ("LLLDLD", 0.4), ("DDDLLDD", 0.4), ("DLLDLDD", 0.5),
+        ("DDDDLL", 0.2), ("LDDDDDD", 0.3), ("DDDDDLL", 0.3), ("LLLDLD", 0.4), ("DDDLLDD", 0.4), ("DLLDLDD", 0.5), ("D{7}", 0.6),
     ),
     "VN": (("DDLD{4,6}", 0.2), ("DDLDD{4,5}", 0.3)),
 }  # fmt: skip
@@ -116,6 +116,14 @@ class Grammar:
     def decode(self, positions: Sequence[Distribution]) -> Reading:
         """The cheapest reading: changes and the looseness of its pattern cost, a raw text that fits is best."""
         raw = "".join(max(seen, key=seen.__getitem__) for seen in positions)
+        if not raw.isdigit() and not raw.isalpha():
+            return self._fitted(raw, positions)
+        # Clocks, years and names become plates too easily if letters and digits are exchanged at will.
+        exact = [{char: 1.0} for char in raw]
+        reading = self._fitted(raw, exact)
+        return reading if reading.text == raw else Reading(raw, raw, ())
+
+    def _fitted(self, raw: str, positions: Sequence[Distribution]) -> Reading:
         best_text, best_total = raw, math.inf
         fitting: dict[str, float] = {}
         for classes, costs in self._by_length.get(len(raw), {}).items():

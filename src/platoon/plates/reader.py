@@ -61,13 +61,13 @@ class PlateReader:
                 continue
             largest = max(boxes, key=lambda box: _area(box.quad))
             quad = (largest.quad / np.float32(scale)).astype(np.float32)
-            lines.append(rectify(crop, quad, _text_size(quad)))
+            lines.append(rectify(crop, quad, text_size(quad)))
         return lines
 
 
 def cut(frame: Frame, quad: Quad) -> Pixels:
     """The region of a frame, rectified to a height that suits recogniser and people."""
-    return frame.region(quad, _text_size(quad))
+    return frame.region(quad, text_size(quad))
 
 
 def rectify_to(picture: Pixels, size: tuple[int, int]) -> Pixels:
@@ -77,7 +77,8 @@ def rectify_to(picture: Pixels, size: tuple[int, int]) -> Pixels:
     return rectify(picture, corners, size)
 
 
-def _text_size(quad: Quad) -> tuple[int, int]:
+def text_size(quad: Quad) -> tuple[int, int]:
+    """(width, height) to rectify a line of text to."""
     width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
     height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
     tall = min(max(float(height), TEXT_HEIGHTS_PX[0]), TEXT_HEIGHTS_PX[1])
@@ -91,4 +92,4 @@ def _area(quad: Quad) -> float:
 
 def _grown(quad: Quad) -> Quad:
     centre = quad.mean(axis=0)
-    return ((quad - centre) * np.float32(1 + LOOSE_MARGIN) + centre).astype(np.float32)
+    return np.asarray((quad - centre) * (1 + LOOSE_MARGIN) + centre, np.float32)

@@ -35,7 +35,7 @@ class TextPlateDetector:
     def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""
         return [
-            [PlateBox(text.quad, text.score) for text in texts if text.score >= self._min_score and _plate_like(text.quad)]
+            [PlateBox(text.quad, text.score) for text in texts if text.score >= self._min_score and plate_like(text.quad)]
             for texts in self._engine.find(batch)
         ]
 
@@ -49,7 +49,8 @@ class TextPlateDetector:
         """The engine belongs to whoever made it; there is nothing of its own to release."""
 
 
-def _plate_like(quad: Quad) -> bool:
+def plate_like(quad: Quad) -> bool:
+    """Whether a line of text (on the detector's input) has a plate's shape."""
     base = quad[1] - quad[0]
     width, height = float(np.hypot(*base)), float(np.hypot(*(quad[3] - quad[0])))
     if height < HEIGHT_LEAST_PX or not ASPECT[0] <= width / height <= ASPECT[1]:

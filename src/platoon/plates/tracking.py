@@ -50,7 +50,7 @@ class Track:
     @property
     def centre(self) -> NDArray[np.float32]:
         """In frame pixels."""
-        return self.quad.mean(axis=0)
+        return centre_of(self.quad)
 
     @property
     def width(self) -> float:
@@ -69,7 +69,7 @@ class Track:
     def follow(self, quad: Quad, time: float, *, uncertain: bool) -> None:
         """The plate was found at `quad`."""
         elapsed = max(time - self.last_time, 1e-3)
-        moved = (quad.mean(axis=0) - self.centre) / np.float32(elapsed)
+        moved = (centre_of(quad) - self.centre) / np.float32(elapsed)
         self.velocity = moved if self.seen == 1 else (0.5 * self.velocity + 0.5 * moved).astype(np.float32)
         self.quad, self.last_time, self.uncertain = quad, time, uncertain
         self.seen += 1
@@ -139,7 +139,7 @@ class Tracker:
         """(distance in plate widths, index of the quad, track) of every pair that may be the same plate."""
         pairs = []
         for index, quad in enumerate(quads):
-            centre, width = quad.mean(axis=0), _side(quad, 0, 1)
+            centre, width = centre_of(quad), _side(quad, 0, 1)
             for track in self.tracks:
                 if max(width, track.width) > SIZE_RATIO_MOST * min(width, track.width):
                     continue
@@ -148,6 +148,11 @@ class Tracker:
                 if distance <= reach:
                     pairs.append((distance, index, track))
         return pairs
+
+
+def centre_of(quad: Quad) -> NDArray[np.float32]:
+    """The mean of the corners."""
+    return np.asarray(quad.mean(axis=0), np.float32)
 
 
 def _side(quad: Quad, a: int, b: int) -> float:

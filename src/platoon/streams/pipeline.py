@@ -25,15 +25,15 @@ from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reader import Reader
-from platoon.plates.detector import PlateBox, open_detector
+from platoon.plates import open_detector
+from platoon.plates.detector import PlateBox
 from platoon.plates.events import Look, PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import PlateReader
-from platoon.plates.still import read_plates
+from platoon.plates.recorded import read_picture
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
-from platoon.store.retention import Retention
 from platoon.streams.hub import Hub
 from platoon.streams.mux import Mux
 from platoon.streams.registry import CameraSpec, changes
@@ -93,7 +93,6 @@ class SharedSite:
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
-        self._retention = Retention(self.events, self.crops, settings.store)
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
         self._grammar = Grammar()
@@ -113,10 +112,8 @@ class SharedSite:
         )
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
-    def start(self, cameras: Sequence[CameraSpec]) -> None:
-        """Open the cameras and begin; models load and warm up meanwhile."""
-        self.change(cameras)
-        self._retention.start()
+    def start(self) -> None:
+        """Begin to analyse; models load and warm up first, on the analysis thread."""
         self._thread.start()
 
     def change(self, cameras: Sequence[CameraSpec]) -> None:
@@ -133,12 +130,13 @@ class SharedSite:
         self._thread.join(timeout_s)
         if self._failure is not None:
             raise self._failure
+        if self._recorded and self._sink.error is not None:
+            raise self._sink.error
         return not self._thread.is_alive()
 
     def stop(self) -> None:
         """End everything; events decided by then are written. Raises StoreError if they could not be."""
         self._stopping.set()
-        self._retention.stop()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.stop()
@@ -147,7 +145,7 @@ class SharedSite:
             self._thread.join()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
-                camera.source.join(timeout_s=5.0)
+                camera.source.join(5.0)
         try:
             self._sink.close()
         finally:
@@ -187,7 +185,7 @@ class SharedSite:
         picture = frame.picture()
         deadline = time.monotonic() + timeout_s
         lines = Reader(self._engine).read([picture], priority=Priority.INTERACTIVE)[0]
-        plates = read_plates(self._engine, picture, self._grammar)
+        plates = read_picture(self._engine, picture, self._grammar, priority=Priority.INTERACTIVE)
         if time.monotonic() > deadline:
             raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s")
         return {

@@ -6,14 +6,20 @@ reported at once, with line numbers; a registry with a bad line starts nothing, 
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from platoon.errors import InvalidSettings, redact
 
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""How often the file is looked at while it runs."""
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -122,3 +128,45 @@ def _resolve(url: str, folder: Path) -> tuple[str, str]:
     if parts.scheme.lower() != "file" and not host:
         return url, f"the url {redact(url)} names no host"
     return url, ""
+
+
+class RegistryFollower:
+    """Applies edits of a registry file while a site runs; a bad edit is reported and changes nothing.
+
+    Args:
+        apply: called with the cameras of every good edit, on the follower's thread.
+    """
+
+    def __init__(self, path: Path, apply: Callable[[list[CameraSpec]], None], *, main_port: int) -> None:
+        self._path, self._apply, self._main_port = path, apply, main_port
+        self._stopping = threading.Event()
+        self._seen = self._stamp()
+        self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            stamp = self._stamp()
+            if stamp == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                cameras = read_registry(self._path, main_port=self._main_port)
+            except InvalidSettings as error:
+                _log.error("the edited registry is not used, the cameras go on as before: %s", error)
+                continue
+            _log.info("registry changed: %d cameras", len(cameras))
+            self._apply(cameras)
+
+    def _stamp(self) -> tuple[int, int, int]:
+        """Differs after an edit in place as well as after an editor put a new file there."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return 0, 0, 0
+        return status.st_ino, status.st_mtime_ns, status.st_size

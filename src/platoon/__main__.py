@@ -1,0 +1,5 @@
+"""`python -m platoon`."""
+
+from platoon.cli import main
+
+main()

@@ -1,0 +1,265 @@
+"""The commands, thin: they read settings, start things, show progress and say what went wrong.
+
+Exit codes: 0 done, 1 something could not be read or written, 2 the command or its settings do not fit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from platoon.errors import InvalidSettings, PlatoonError, redact
+from platoon.settings import Settings
+
+if TYPE_CHECKING:
+    from platoon.streams.isolated import IsolatedSite
+    from platoon.streams.pipeline import SharedSite
+    from platoon.streams.registry import CameraSpec
+
+app = typer.Typer(
+    help="One engine reads every camera, page and clip.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")]
+Port = Annotated[int | None, typer.Option(help="The main port; 0: any free one.")]
+Isolated = Annotated[bool, typer.Option("--isolated", help="One process per camera instead of one for all.")]
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app(standalone_mode=True)
+    except PlatoonError as error:
+        _errors().print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
+        raise SystemExit(2 if isinstance(error, InvalidSettings) else 1) from None
+
+
+@app.command()
+def demo(
+    settings_file: SettingsFile = None,
+    host: Host = None,
+    port: Port = None,
+    isolated: Isolated = False,
+) -> None:
+    """Four synthetic cameras, the page and events: nothing to prepare."""
+    from platoon.media.synthetic.clips import demo_clips
+    from platoon.streams.registry import CameraSpec
+
+    settings = Settings.load(settings_file, api__host=host, api__port=port)
+    with _progress() as progress:
+        task = progress.add_task("rendering four cameras, once", total=None)
+        clips = demo_clips(
+            settings.cache / "demo", on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    cameras = [CameraSpec(f"demo-{n}", clip.name, str(clip.path), 0) for n, clip in enumerate(clips, 1)]
+    _run_live(cameras, settings, isolated=isolated, loop=True)
+
+
+@app.command()
+def run(
+    cameras: Annotated[Path, typer.Argument(help="The registry: lines of id|name|url|port.")],
+    settings_file: SettingsFile = None,
+    host: Host = None,
+    port: Port = None,
+    isolated: Isolated = False,
+    once: Annotated[bool, typer.Option("--once", help="Read file sources to their end, then stop.")] = False,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Also write each event as a line of JSON to this file.", dir_okay=False)
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Analyse at most so many frames a second of each camera.")] = None,
+    every: Annotated[int | None, typer.Option(help="Analyse every Nth frame of each camera.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of the event database and the crops.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Play file sources again and again.")] = False,
+) -> None:
+    """Read the plates of every camera in a registry."""
+    from platoon.streams.registry import read_registry
+
+    settings = Settings.load(
+        settings_file,
+        api__host=host,
+        api__port=port,
+        analysis__fps=fps,
+        analysis__every=every,
+        store__path=store,
+    )
+    specs = read_registry(cameras, main_port=settings.api.port)
+    if once and loop:
+        raise InvalidSettings("--once and --loop exclude each other")
+    with _event_file(events) as tell:
+        if once:
+            _run_once(specs, settings, isolated=isolated, tell=tell)
+        else:
+            _run_live(specs, settings, isolated=isolated, loop=loop, tell=tell, registry=cameras)
+
+
+@app.command()
+def read(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures and clips.")],
+    settings_file: SettingsFile = None,
+    plates: Annotated[bool, typer.Option("--plates", help="Only licence plates, best first.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+) -> None:
+    """Read the text of pictures and clips."""
+    from platoon.recorded import FileReader
+
+    settings = Settings.load(settings_file)
+    failed = 0
+    with FileReader(settings, plates=plates) as reader, _progress() as progress:
+        task = progress.add_task("reading", total=len(paths), visible=len(paths) > 1)
+        for path in paths:
+            clip = progress.add_task(path.name, total=None, visible=False)
+
+            def on_frame(done: int, total: int | None, clip: Any = clip) -> None:
+                progress.update(clip, completed=done, total=total, visible=True)
+
+            result = reader.read(path, on_frame=on_frame)
+            progress.remove_task(clip)
+            failed += result["error"] is not None
+            _print_result(result, as_json=as_json)
+            progress.advance(task)
+    if failed:
+        _errors().print(f"{failed} of {len(paths)} could not be read", highlight=False)
+        raise typer.Exit(1)
+
+
+def _site(
+    settings: Settings, *, isolated: bool, recorded: bool, loop: bool, tell: Callable[[Mapping[str, Any]], None]
+) -> SharedSite | IsolatedSite:
+    from platoon.streams.isolated import IsolatedSite
+    from platoon.streams.pipeline import SharedSite
+
+    kind = IsolatedSite if isolated else SharedSite
+    return kind(settings, recorded=recorded, loop=loop, tell=tell)
+
+
+def _run_live(
+    cameras: Sequence[CameraSpec],
+    settings: Settings,
+    *,
+    isolated: bool,
+    loop: bool,
+    tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+    registry: Path | None = None,
+) -> None:
+    from platoon.api.serve import Faces
+    from platoon.store.retention import Retention
+    from platoon.streams.registry import RegistryFollower
+
+    _log_to_terminal()
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
+    with ExitStack() as stack:
+        stack.callback(site.stop)
+        site.change(cameras)
+        faces = stack.enter_context(Faces(site, settings))
+        stack.enter_context(Retention(site.events, site.crops, settings.store))
+        if registry is not None:
+            follower = RegistryFollower(registry, site.change, main_port=settings.api.port)
+            stack.callback(follower.stop)
+        site.start()
+        Console(stderr=True).print(
+            f"\n  [bold]Platoon[/] watches {len(cameras)} camera{'s' * (len(cameras) != 1)}: [bold]{faces.address}[/]"
+            "   (Ctrl+C ends)\n",
+            highlight=False,
+        )
+        while not stop.wait(0.5):
+            site.wait(0.0)  # raises what stopped the analysis
+
+
+def _run_once(
+    cameras: Sequence[CameraSpec],
+    settings: Settings,
+    *,
+    isolated: bool,
+    tell: Callable[[Mapping[str, Any]], None],
+) -> None:
+    from platoon.media.input import is_remote
+
+    remote = [camera.id for camera in cameras if camera.enabled and is_remote(camera.url)]
+    if remote:
+        raise InvalidSettings(f"--once reads files; these cameras never end: {', '.join(remote)}")
+    site = _site(settings, isolated=isolated, recorded=True, loop=False, tell=tell)
+    with ExitStack() as stack:
+        stack.callback(site.stop)
+        progress = stack.enter_context(_progress())
+        task = progress.add_task("frames", total=None)
+        site.change(cameras)
+        site.start()
+        while not site.wait(0.2):
+            progress.update(task, completed=sum(camera.analysed for camera in site.cameras()))
+        broken = [camera for camera in site.cameras() if camera.source.cause is not None]
+    for camera in broken:
+        _errors().print(f"camera {camera.id}: {_plain(camera.source.message)}", highlight=False)
+    if broken:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _event_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A function that appends an event to the file; each line is on the disk before it returns."""
+    from platoon.store.lines import JsonLines
+
+    if path is None:
+        yield lambda _event: None
+        return
+    with JsonLines(path) as lines:
+        yield lines.append
+
+
+def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    if result["error"] is not None:
+        _errors().print(f"{result['path']}: {_plain(result['error'])}", highlight=False)
+        return
+    for found in result.get("plates", result.get("lines", ())):
+        typer.echo(f"{result['path']}\t{found['text']}\t{found['confidence']:.2f}")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _errors() -> Console:
+    return Console(stderr=True, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Text that rich does not take for markup."""
+    return redact(text).replace("[", r"\[")
+
+
+def _log_to_terminal() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False, markup=False)],
+    )
+    for noisy in ("httpx", "httpcore", "libav"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

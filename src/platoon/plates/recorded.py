@@ -1,0 +1,141 @@
+"""The plates in pictures and clips, for whoever has files instead of cameras.
+
+A picture has no motion that would tell a plate from a sign, so its texts are ranked by what they say and how large
+they are. A clip is read like a camera's stream, every frame of it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from platoon.engine.batcher import Priority
+from platoon.media.decode import planar_frame
+from platoon.media.frame import Letterbox, Pixels, Quad, rectify
+from platoon.media.input import Input, SourceError
+from platoon.media.sampling import MediaClock
+from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
+from platoon.plates import open_detector
+from platoon.plates.detector import PlateBox
+from platoon.plates.events import PlateWatch, box_of
+from platoon.plates.grammar import Grammar
+from platoon.plates.reader import PlateReader, text_size
+from platoon.plates.text_detector import plate_like
+from platoon.plates.vote import PlateText, read_once
+from platoon.settings import Settings
+
+PICTURE_SIDE = 1280
+"""Longer side, in pixels, at which plates are looked for in a picture."""
+RANK_LEAST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPlate:
+    """A plate in a picture or clip."""
+
+    text: str
+    raw: str
+    """Before the grammar."""
+    confidence: float
+    box: tuple[int, int, int, int]
+    """x1, y1, x2, y2 in pixels; of a clip's plate where it was read best."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `platoon read --plates --json` prints it."""
+        return {
+            "text": self.text,
+            "raw": self.raw,
+            "confidence": round(self.confidence, 4),
+            "box": list(self.box),
+        }
+
+
+def read_picture(
+    engine: TextEngine, picture: Pixels, grammar: Grammar, *, priority: Priority = Priority.BULK
+) -> list[FoundPlate]:
+    """The plates in a picture (height, width, 3), best first."""
+    quads = _find_text(engine, picture, priority)
+    crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
+    lines = [future.result() for future in engine.read_plates(crops, priority=priority)]
+    ranked = []
+    for quad, line in zip(quads, lines, strict=True):
+        plate = read_once(line, grammar)
+        rank = _rank(plate, quad) if plate is not None else 0.0
+        if plate is not None and rank >= RANK_LEAST:
+            ranked.append((rank, FoundPlate(plate.text, plate.raw, plate.confidence, box_of(quad))))
+    return [plate for _, plate in sorted(ranked, key=lambda pair: -pair[0])]
+
+
+def read_clip(
+    path: Path,
+    engine: TextEngine,
+    settings: Settings,
+    grammar: Grammar,
+    metrics: Metrics,
+    *,
+    on_frame: Callable[[int, int | None], None] = lambda _done, _total: None,
+) -> tuple[list[FoundPlate], SourceError | None]:
+    """The vehicles of a clip, each once, surest first, and why it ended before its time if it did.
+
+    Args:
+        on_frame: told before each frame its number and how many the clip says it has.
+
+    Raises:
+        SourceError: the file is no video.
+    """
+    detector = open_detector(engine, settings)
+    reader = PlateReader(engine, tight=detector.tight)
+    watch = PlateWatch("clip", grammar, min_reads=settings.plates.min_reads, hold_finals=True)
+    width, height = detector.input_size
+    batch = np.zeros((1, height, width, 3), np.uint8)
+    events = []
+    broken = None
+    source = Input(str(path), settings.source)
+    clock = MediaClock()
+    try:
+        for number, (picture, stamp) in enumerate(source.pictures(), 1):
+            on_frame(number, source.frames)
+            frame = planar_frame(
+                picture, camera="clip", media_time=clock.tick(stamp), captured_at=time.time(), meter=metrics.pixels
+            )
+            letterbox = frame.scaled_into(batch[0])
+            boxes = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in detector.find(batch)[0]]
+            looks, gone = watch.observe(frame, boxes)
+            readings = reader.read([(look.frame, look.quad) for look in looks], priority=Priority.BULK)
+            events += gone + watch.settle([(look, *said) for look, said in zip(looks, readings, strict=True)])
+    except SourceError as error:
+        broken = error
+    finally:
+        source.close()
+    events += watch.finish()
+    plates = [FoundPlate(e.plate.text, e.plate.raw, e.plate.confidence, e.box) for e in events]
+    return sorted(plates, key=lambda plate: -plate.confidence), broken
+
+
+def _find_text(engine: TextEngine, picture: Pixels, priority: Priority) -> list[Quad]:
+    height, width = picture.shape[:2]
+    box = Letterbox.fit((width, height), (PICTURE_SIDE, PICTURE_SIDE))
+    padded = np.zeros((1, -(-box.height // 32) * 32, -(-box.width // 32) * 32, 3), np.uint8)
+    padded[0, : box.height, : box.width] = cv2.resize(picture, (box.width, box.height), interpolation=cv2.INTER_AREA)
+    return [box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)]
+
+
+def _rank(plate: PlateText, quad: Quad) -> float:
+    """How likely a text is the plate somebody asks for: sure, fitting a pattern, and large."""
+    digits = sum(char.isdigit() for char in plate.text)
+    letters = len(plate.text) - digits
+    if not 4 <= len(plate.text) <= 9 or (not digits and not 5 <= len(plate.text) <= 8):
+        return 0.0
+    height = float(np.hypot(*(quad[3] - quad[0])))
+    rank = plate.confidence * math.sqrt(height / 40)
+    rank *= 1.0 if plate.countries else 0.5
+    rank *= 0.15 if not digits else 0.3 if not letters else 1.0
+    return rank * (0.4 if len(plate.text) == 4 else 1.0)

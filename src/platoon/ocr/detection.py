@@ -145,6 +145,8 @@ def text_boxes(text_map: NDArray[np.float32], how: Postprocessing) -> list[TextB
         score = _mean_inside(text_map, core)
         if score < how.box_threshold:
             continue
+        # A contour runs through the middle of its pixels: the area reaches half a pixel further on all sides.
+        width, height = width + 1, height + 1
         # Growing a rectangle's outline by a distance and boxing it again is growing its sides by twice that.
         growth = how.unclip * width * height / (width + height)
         quad = cv2.boxPoints((centre, (width + growth, height + growth), angle))

@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,21 @@ class Capture:
         if not self._capture.isOpened():
             raise SystemExit(f"cannot open {url}")
 
-    def frames(self) -> Iterator[tuple[Frame, float]]:
+    def frames(self) -> Generator[tuple[Frame, float]]:
         """(frame, when it was read in seconds since 1970) until the stream ends."""
-        if self._live:
-            threading.Thread(target=self._drain, daemon=True).start()
-        yield from iter(self._newest.get if self._live else self._read, None)
+        if not self._live:
+            yield from iter(self._read, None)
+            return
+        drain = threading.Thread(target=self._drain)
+        drain.start()
+        try:
+            yield from iter(self._newest.get, None)
+        finally:
+            self._live = False
+            drain.join()
 
     def _drain(self) -> None:
-        while True:
+        while self._live:
             read = self._read()
             with contextlib.suppress(queue.Empty):
                 self._newest.get_nowait()
@@ -124,10 +131,13 @@ def run(camera: str, url: str, server: str, results: Path, duration_s: float | N
     detector = TextDetector()
     capture = Capture(url, loop=duration_s is not None)
     latencies_s: list[float] = []
-    frames = 0
-    cpu_start, start = time.process_time(), time.monotonic()
-    with httpx.Client(base_url=server, timeout=None) as client, results.open("w", encoding="utf-8") as file:
-        for frame, captured_at in capture.frames():
+    frames, cpu_start, start = 0, time.process_time(), time.monotonic()
+    with (
+        httpx.Client(base_url=server, timeout=None) as client,
+        results.open("w", encoding="utf-8") as file,
+        contextlib.closing(capture.frames()) as stream,
+    ):
+        for frame, captured_at in stream:
             frames += 1
             for crop in detector.crops(frame):
                 jpeg = cv2.imencode(".jpg", crop)[1].tobytes()
@@ -139,8 +149,8 @@ def run(camera: str, url: str, server: str, results: Path, duration_s: float | N
             if duration_s is not None and time.monotonic() - start >= duration_s:
                 break
     cost = {"cpu_s": time.process_time() - cpu_start, "wall_s": time.monotonic() - start}
-    counts = {"whole_frames": capture.whole_frames, "converted_bytes": capture.converted_bytes}
-    return {"camera": camera, "frames": frames, **counts, **cost, "latencies_s": latencies_s}
+    cost |= {"whole_frames": capture.whole_frames, "converted_bytes": capture.converted_bytes}
+    return {"camera": camera, "frames": frames, **cost, "latencies_s": latencies_s}
 
 
 if __name__ == "__main__":

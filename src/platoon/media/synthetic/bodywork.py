@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.glyphs import Typeface, text_mask
@@ -37,11 +38,12 @@ def paint_face(vehicle: Vehicle, light: Light, *, front: bool) -> Texture:
     sheet.picture[:] = vehicle.colour
     # The upper half mirrors the sky, the lower half the road; round flanks turn away from the light.
     rows = sheet.rows()
-    sheet.shade(0.66 + 0.5 * rows**1.5 + 0.14 * np.exp(-(((rows - 0.78) / 0.06) ** 2)))
-    across = np.linspace(-1, 1, sheet.picture.shape[1])[None, :, None]
+    gleam = np.exp(-(((rows - np.float32(0.78)) / np.float32(0.06)) ** 2))
+    sheet.shade(0.66 + 0.5 * rows**1.5 + 0.14 * gleam)
+    across = np.linspace(-1, 1, sheet.picture.shape[1], dtype=np.float32)[None, :, None]
     sheet.shade(1 - 0.3 * np.abs(across) ** 5)
     (_front if front else _rear)(sheet, vehicle)
-    sheet.shade(np.array(light.ambient)[None, None])
+    sheet.shade(np.array(light.ambient, np.float32)[None, None])
     (_headlights if front else _taillights)(sheet, light)
     plate = draw_plate(vehicle.plate, STYLES[vehicle.country], px_per_mm=PX_PER_M / 1000, rear=not front)
     sheet.image(np.clip(plate * light.plate, 0, 255).astype(np.uint8), (0, PLATE_Y_M[front]))
@@ -163,7 +165,7 @@ def paint_screen(vehicle: Vehicle, light: Light, *, front: bool, height_m: float
         (50,),
     )
     paint(sheet.picture, wedge, (168, 186, 204))
-    sheet.shade(np.array(light.ambient)[None, None])
+    sheet.shade(np.array(light.ambient, np.float32)[None, None])
     return sheet.texture()
 
 
@@ -179,7 +181,7 @@ class _Sheet:
     """A flat part being painted, in metres: x from -half to half, y from bottom to top."""
 
     def __init__(self, half: float, bottom: float, top: float) -> None:
-        self._fine = PX_PER_M * 2
+        self._fine = PX_PER_M
         self._origin = np.array([half, top])
         size = (round(2 * half * self._fine), round((top - bottom) * self._fine))
         self.picture: Pixels = np.zeros((size[1], size[0], 3), np.uint8)
@@ -216,24 +218,19 @@ class _Sheet:
 
     def image(self, picture: Pixels, centre: tuple[float, float]) -> None:
         """Paint a picture of `PX_PER_M` around a point."""
-        large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        self._around(centre, large.shape)[:] = large
+        self._around(centre, picture.shape)[:] = picture
 
-    def shade(self, share: Points) -> None:
+    def shade(self, share: NDArray[np.floating]) -> None:
         """Multiply by `share`, (height or 1, width or 1, channels or 1), stretched to the sheet."""
         self.picture[:] = np.clip(self.picture * share, 0, 255)
 
-    def rows(self) -> Points:
+    def rows(self) -> NDArray[np.float32]:
         """Heights of the rows as a share, 1 at the top and 0 at the bottom; shape (height, 1, 1)."""
-        return np.linspace(1, 0, self.picture.shape[0])[:, None, None]
+        return np.linspace(1, 0, self.picture.shape[0], dtype=np.float32)[:, None, None]
 
     def texture(self) -> Texture:
         """The finished part."""
-        half = (self.picture.shape[1] // 2, self.picture.shape[0] // 2)
-        return Texture(
-            cv2.resize(self.picture, half, interpolation=cv2.INTER_AREA),
-            cv2.resize(self.coverage, half, interpolation=cv2.INTER_AREA),
-        )
+        return Texture(self.picture, self.coverage)
 
     def _around(self, centre: tuple[float, float], shape: tuple[int, ...]) -> Pixels:
         left = round((centre[0] + self._origin[0]) * self._fine - shape[1] / 2)

@@ -24,39 +24,29 @@ def demo_scenes() -> tuple[Scene, ...]:
 
 
 def _gate() -> Scene:
-    stops = 6.2
+    def enters(enters_s: float, *, waits_s: float) -> Drive:
+        return Drive(enters_s=enters_s, speed_mps=4.0, stop_at_m=6.5, stop_s=waits_s)
+
     return Scene(
         name="Car park gate",
-        camera=Camera(focal=1.6, x_m=1.75, height_m=1.8, yaw_deg=-8.5, pitch_deg=5.0),
-        lanes=(Lane(0.0),),
+        camera=Camera(focal=1.5, x_m=-1.3, height_m=1.9, yaw_deg=5.0, pitch_deg=3.5),
+        lanes=(Lane(0.0, towards=False),),
         vehicles=(
             Vehicle(
-                plate="M KX 204",
-                country="DE",
-                colour=_SILVER,
-                badge="TX4",
-                motion=Drive(enters_s=0.2, speed_mps=6.0, stop_at_m=stops, stop_s=2.5),
+                plate="M KX 204", country="DE", colour=_SILVER, badge="TX4", motion=enters(0.2, waits_s=3.0)
             ),
+            Vehicle(plate="KRA2E19", country="BR", colour=_RED, motion=enters(7.4, waits_s=1.5)),
             Vehicle(
-                plate="KRA2E19",
-                country="BR",
-                colour=_RED,
-                motion=Drive(enters_s=8.6, speed_mps=6.0, stop_at_m=stops, stop_s=1.5),
-            ),
-            Vehicle(
-                plate="PHT482",
-                country="NZ",
-                colour=_WHITE,
-                motion=Drive(enters_s=16.0, speed_mps=6.0, stop_at_m=stops, stop_s=2.5),
+                plate="PHT482", country="NZ", colour=_WHITE, badge="SPORT", motion=enters(13.6, waits_s=3.0)
             ),
         ),
         duration_s=28.0,
-        far_m=40.0,
+        far_m=30.0,
         setting=Setting.CAR_PARK,
-        barrier_m=4.9,
+        barrier_m=11.6,
         signs=(
-            Sign("PARKING", 5.2, 3.4, 17.0, 3.0, (24, 66, 140)),
-            Sign("BAKERY", -5.2, 3.0, 30.0, 3.6, (120, 54, 36)),
+            Sign("PARKING", 0.0, 3.5, 21.5, 2.6, (24, 66, 140), posts=False),
+            Sign("BAKERY", -4.0, 2.2, 17.0, 2.2, (120, 54, 36)),
         ),
         seed=11,
     )
@@ -85,7 +75,7 @@ def _motorway() -> Scene:
         duration_s=26.0,
         far_m=170.0,
         setting=Setting.MOTORWAY,
-        signs=(Sign("NORTH 12", 7.2, 3.4, 92.0, 4.6),),
+        signs=(Sign("NORTH 12", 7.4, 3.0, 118.0, 4.4),),
         seed=12,
     )
 
@@ -126,7 +116,7 @@ def _night_street() -> Scene:
         setting=Setting.STREET,
         light=NIGHT,
         clock_s=80_114,
-        signs=(Sign("CAFE MOLE", 5.6, 3.3, 48.0, 3.2, (126, 30, 60)),),
+        signs=(Sign("CAFE MOLE", -4.55, 2.9, 48.0, 2.4, (126, 30, 60)),),
         seed=13,
     )
 
@@ -134,7 +124,7 @@ def _night_street() -> Scene:
 def _toll() -> Scene:
     return Scene(
         name="Toll plaza",
-        camera=Camera(focal=2.4, height_m=2.2, pitch_deg=3.4, x_m=0.1),
+        camera=Camera(focal=2.4, height_m=2.05, pitch_deg=2.8, x_m=0.1),
         lanes=(Lane(-1.75), Lane(1.75)),
         vehicles=(
             Vehicle(
@@ -175,6 +165,6 @@ def _toll() -> Scene:
         setting=Setting.TOLL,
         light=DUSK,
         clock_s=71_455,
-        signs=(Sign("TOLL LANE 3", 6.2, 3.2, 30.0, 3.4, (30, 60, 120)),),
+        signs=(Sign("CARDS ONLY", 4.6, 2.9, 30.0, 2.2, (30, 60, 120)),),
         seed=14,
     )

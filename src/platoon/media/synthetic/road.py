@@ -160,18 +160,20 @@ class Road:
 
 def _barrier_times(scene: Scene) -> list[tuple[float, float]]:
     """When the barrier starts to rise and to fall: up before its vehicle moves off, down behind its end."""
-    if scene.barrier_m is None:
-        return []
     times = []
     for vehicle in scene.vehicles:
-        if vehicle.lane == 0 and isinstance(vehicle.motion, Drive):
-            stop = vehicle.motion.stop_at_m
-            waits_at = scene.barrier_m + 9.0 if stop is None else stop - 0.02
-            steps = (step / 10 for step in range(round(scene.duration_s * 10)))
-            places = ((time_s, scene.place(vehicle, time_s)) for time_s in steps)
-            passing = [
-                time_s for time_s, z in places if z is not None and scene.barrier_m - 5.5 < z < waits_at
-            ]
-            if passing:
-                times.append((passing[0] - _BARRIER_RISE_S, passing[-1]))
+        stop = vehicle.motion.stop_at_m if isinstance(vehicle.motion, Drive) else None
+        if scene.barrier_m is None or stop is None or vehicle.lane != 0:
+            continue
+        steps = [step / 10 for step in range(round(scene.duration_s * 10))]
+        places = [(time_s, z) for time_s in steps if (z := scene.place(vehicle, time_s)) is not None]
+        ahead = 1 if scene.barrier_m > stop else -1
+        away = [(time_s, ahead * (z - stop)) for time_s, z in places]
+        moving = [
+            time_s
+            for time_s, way in away
+            if 0.02 < way < ahead * (scene.barrier_m - stop) + (1 if ahead > 0 else 5.5)
+        ]
+        if moving:
+            times.append((moving[0] - _BARRIER_RISE_S, moving[-1]))
     return times

@@ -136,6 +136,8 @@ class Sign:
     z_m: float
     width_m: float
     colour: Colour = (20, 92, 60)
+    posts: bool = True
+    """Whether it stands; else it hangs on what is behind."""
 
 
 class Setting(StrEnum):
@@ -165,7 +167,7 @@ class Light:
 
 DAY = Light((1.0, 1.0, 1.0), ((104, 152, 206), (206, 216, 222)), 0.92, 1.5, False)
 DUSK = Light((0.62, 0.52, 0.5), ((64, 70, 112), (228, 158, 116)), 0.8, 2.2, True)
-NIGHT = Light((0.17, 0.18, 0.24), ((8, 10, 20), (26, 28, 40)), 0.72, 3.2, True)
+NIGHT = Light((0.25, 0.25, 0.31), ((8, 10, 20), (26, 28, 40)), 0.72, 3.2, True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ class _Stage:
         self.left = min(lane.x_m - lane.width_m / 2 for lane in scene.lanes) - 0.5
         self.right = max(lane.x_m + lane.width_m / 2 for lane in scene.lanes) + 0.5
         self._things: list[tuple[float, Callable[[], None]]] = []
+        self._trees: list[Texture] = []
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         seen = np.stack(
             [columns - width / 2 + 0.5, rows - height / 2 + 0.5, np.full_like(rows, projection.focal_px)], -1
@@ -75,16 +76,17 @@ class _Stage:
         away = float(corners[:, 2].mean())
         self._things.append((away, draw))
 
-    def wall(self, corners: Points, picture: Pixels, light: Pixels | None = None) -> None:
-        """A painted wall, corners (4, 3) clockwise from the picture's top left."""
-        solid = np.full(picture.shape[:2], 255, np.uint8)
+    def board(self, corners: Points, picture: Texture, light: Texture | None = None) -> None:
+        """A painted thing, corners (4, 3) clockwise from the picture's top left; `light` covers what `picture` does."""
 
         def draw() -> None:
             quad = self.projection.project(corners)
             if quad is not None:
-                Texture(picture, solid).lay(self.picture, quad)
-                Texture(np.zeros_like(picture) if light is None else light, solid).lay(self.own_light, quad)
-                cv2.fillPoly(self.distance, [np.round(quad).astype(np.int32)], away)
+                part, covers = picture.lay(self.picture, quad)
+                self.own_light[part][covers > 127] = 0
+                self.distance[part][covers > 127] = away
+                if light:
+                    light.lay(self.own_light, quad)
 
         away = float(corners[:, 2].mean())
         self._things.append((away, draw))
@@ -101,15 +103,11 @@ class _Stage:
 
     def tree(self, x: float, z: float, height: float) -> None:
         """A broad-leaved tree."""
-        self.upright((x - 0.15, x + 0.15), (0, height * 0.5), z, (74, 60, 48))
-        turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-        for _ in range(34):
-            across, up = self.rng.normal(0, 0.17, 2) * height
-            green = 0.75 + 0.5 * float(np.clip(0.5 + up / height, 0, 1)) + self.rng.normal(0, 0.06)
-            radius = height * self.rng.uniform(0.06, 0.13)
-            middle = np.array([x + across, height * 0.68 + up, z - 0.01])
-            leaf = np.column_stack([radius * np.cos(turn), radius * np.sin(turn), np.zeros(12)])
-            self.polygon(middle + leaf, shaded((70, 98, 52), green))
+        if not self._trees:
+            self._trees = [_paint_tree(self.rng) for _ in range(3)]
+        half = height * 0.36
+        crown = self._trees[int(self.rng.integers(len(self._trees)))]
+        self.board(_facing((x - half, x + half), (0, height), z), crown)
 
     def lamp_post(self, x: float, z: float, *, arm: float) -> None:
         """A street lamp whose arm reaches `arm` metres to the right (negative: left)."""
@@ -134,17 +132,18 @@ class _Stage:
         paint(board[y : y + 84, x : x + words.shape[1]], words, (240, 240, 236))
         half = sign.width_m / 2
         tall = half * high / wide
-        for post in (-0.7 * half, 0.7 * half):
+        for post in (-0.7 * half, 0.7 * half) if sign.posts else ():
             self.upright(
                 (sign.x_m + post - 0.05, sign.x_m + post + 0.05),
                 (0, sign.y_m),
                 sign.z_m + 0.05,
                 (110, 112, 116),
             )
-        glow = (board * 0.55).astype(np.uint8) if self.scene.light.lamps else None
-        self.wall(
+        solid = np.full((high, wide), 255, np.uint8)
+        glow = Texture((board * 0.5).astype(np.uint8), solid) if self.scene.light.lamps else None
+        self.board(
             _facing((sign.x_m - half, sign.x_m + half), (sign.y_m - tall, sign.y_m + tall), sign.z_m),
-            board,
+            Texture(board, solid),
             glow,
         )
 
@@ -176,22 +175,23 @@ class _Stage:
     def paint_ground(self) -> None:
         """Road, markings, kerbs and what lies beside, with the light of the lamps on it."""
         down = self._rays[:, :, 1] < -1e-4
-        way = np.where(down, -self.projection.eye[1] / np.where(down, self._rays[:, :, 1], -1), 0).astype(
-            np.float32
-        )
+        way: Field = np.where(
+            down, -self.projection.eye[1] / np.where(down, self._rays[:, :, 1], -1), 0
+        ).astype(np.float32)
         x = self._rays[:, :, 0] * way + np.float32(self.projection.eye[0])
         z = self._rays[:, :, 2] * way
         fine_x = np.maximum(way / self.projection.focal_px, 1e-4)
         fine_z = np.maximum(fine_x * way / self.projection.eye[1], 1e-4)
 
         def within(low: float, high: float) -> Field:
-            return np.clip((x - low) / fine_x + 0.5, 0, 1) * np.clip((high - x) / fine_x + 0.5, 0, 1)
+            inside: Field = np.clip((x - low) / fine_x + 0.5, 0, 1) * np.clip((high - x) / fine_x + 0.5, 0, 1)
+            return inside
 
         grain = _sample(_noise_tile(self.rng, 1.2), x * 38, z * 38) * np.clip(0.03 / fine_z, 0, 1)
         patches = _sample(_noise_tile(self.rng, 10), x * 9, z * 2.2)
         ground = self._roadside(x, z, within)
         asphalt = np.full((*x.shape, 3), (98, 99, 102), np.float32)
-        asphalt += (grain * 13 + patches * 6)[:, :, None]
+        asphalt += (grain * 12 + patches * 3)[:, :, None]
         for lane in self.scene.lanes:
             for track in (-0.78, 0.78):
                 asphalt -= (9 * np.exp(-(((x - lane.x_m - track) / 0.28) ** 2)))[:, :, None]
@@ -206,7 +206,7 @@ class _Stage:
             pool = np.zeros_like(x)
             for lamp_x, lamp_z in self.lamp_places():
                 pool += np.exp(-((x - lamp_x) ** 2 / 18 + (z - lamp_z) ** 2 / 40))
-            light = ground / 255 * np.clip(pool, 0, 1.2)[:, :, None] * _LAMP_LIGHT * 0.42
+            light = ground / 255 * np.clip(pool, 0, 1.2)[:, :, None] * _LAMP_LIGHT * 0.62
             self.own_light[down] = np.clip(light, 0, 255)[down]
 
     def _roadside(self, x: Field, z: Field, within: Callable[[float, float], Field]) -> Field:
@@ -244,7 +244,7 @@ class _Stage:
         for _, draw in sorted(self._things, key=lambda thing: -thing[0]):
             draw()
         light = self.scene.light
-        haze = 1 - np.exp(-np.minimum(self.distance / (self.scene.far_m * 1.5), 8.0))
+        haze = 1 - np.exp(-np.minimum(self.distance / max(self.scene.far_m * 2, 150.0), 8.0))
         haze[np.isinf(self.distance)] = 0
         share = haze[:, :, None] ** 1.5
         lit = self.picture.astype(np.float32) * np.array(light.ambient, np.float32)
@@ -286,15 +286,15 @@ def _houses(stage: _Stage, x: float, side: int) -> None:
         facade, light = _facade(stage, tone, floors, max(2, round(deep / 3)))
         high = floors * 3.1 + 0.8
         corners = _along(x, (0, high), (z, z + deep))
-        stage.wall(corners if side > 0 else corners[[1, 0, 3, 2]], facade, light)
+        stage.board(corners if side > 0 else corners[[1, 0, 3, 2]], facade, light)
         far_x = x + side * 10
         stage.upright((min(x, far_x), max(x, far_x)), (0, high), z + 0.01, shaded(tone, 0.72))
         z += deep + float(stage.rng.choice([0.0, 0.0, 2.5]))
 
 
-def _facade(stage: _Stage, tone: Colour, floors: int, windows: int) -> tuple[Pixels, Pixels]:
+def _facade(stage: _Stage, tone: Colour, floors: int, windows: int) -> tuple[Texture, Texture]:
     """A house front with its windows, and the light of those where somebody is at home."""
-    wall: Pixels = np.empty((floors * 64 + 16, windows * 60, 3), np.uint8)
+    wall = np.empty((floors * 64 + 16, windows * 60, 3), np.uint8)
     wall[:] = np.clip(np.array(tone) + stage.rng.normal(0, 5, (*wall.shape[:2], 1)), 0, 255)
     light = np.zeros_like(wall)
     cv2.rectangle(wall, (0, 0), (wall.shape[1], 9), shaded(tone, 0.6), -1)
@@ -311,11 +311,12 @@ def _facade(stage: _Stage, tone: Colour, floors: int, windows: int) -> tuple[Pix
             )
             pane = shaded((70, 84, 98), float(stage.rng.uniform(0.7, 1.5)))
             cv2.rectangle(wall, first, last, pane, -1)
-            if stage.scene.light.lamps and stage.rng.random() < (0.7 if ground_floor else 0.3):
+            if stage.scene.light.lamps and stage.rng.random() < (0.45 if ground_floor else 0.2):
                 cv2.rectangle(
-                    light, first, last, shaded((214, 168, 96), float(stage.rng.uniform(0.5, 1.0))), -1
+                    light, first, last, shaded((150, 112, 60), float(stage.rng.uniform(0.4, 1.0))), -1
                 )
-    return wall, light
+    solid = np.full(wall.shape[:2], 255, np.uint8)
+    return Texture(wall, solid), Texture(light, solid)
 
 
 def _motorway(stage: _Stage) -> None:
@@ -345,70 +346,57 @@ def _motorway(stage: _Stage) -> None:
 
 
 def _car_park(stage: _Stage) -> None:
-    """A multi-storey car park on one side, a hedge and houses on the other."""
-    x = stage.right + 1.2
-    for z in np.arange(8.0, 40.0, 5.0):
-        stage.beside(x, (0, 9.2), (float(z), float(z) + 0.6), (150, 148, 142))
-    stage.beside(x + 0.6, (0, 9.2), (8.0, 43.0), (46, 48, 52))
-    for floor in range(3):
-        low = floor * 3.0
-        stage.beside(x - 0.02, (low + 2.2, low + 3.2), (8.0, 43.0), (176, 174, 168))
-    stage.upright((x, x + 30), (0, 9.2), 43.1, (160, 158, 152))
-    for z in np.arange(6.0, 44.0, 1.5):
-        green = float(stage.rng.uniform(0.8, 1.15))
-        stage.beside(
-            stage.left - 1.4, (0, 1.15 + green * 0.1), (float(z), float(z) + 1.5), shaded((62, 92, 50), green)
-        )
-    for z in np.arange(4.0, 30.0, 3.0):
-        stage.upright((stage.left - 0.5, stage.left - 0.38), (0, 0.8), float(z), (196, 60, 48))
-    for z in (16.0, 25.0, 36.0):
-        stage.tree(stage.left - 4.5, z, 7.0)
-    _houses_across(stage, stage.scene.far_m * 1.25)
-
-
-def _houses_across(stage: _Stage, z: float) -> None:
-    x = -40.0
-    for tone in (
-        (168, 140, 116),
-        (148, 104, 88),
-        (182, 174, 160),
-        (132, 126, 122),
-        (164, 136, 112),
-        (150, 146, 138),
-    ):
-        floors = int(stage.rng.integers(3, 6))
-        facade, light = _facade(stage, tone, floors, 5)
-        stage.wall(_facing((x, x + 14.0), (0, floors * 3.1 + 0.8), z), facade, light)
-        x += 14.0
+    """The road leads into a multi-storey car park; a hedge and trees on the left, a wall on the right."""
+    z = stage.scene.far_m * 0.72
+    left, right, high = stage.left - 0.5, stage.right + 0.5, 2.9
+    concrete = (172, 170, 164)
+    for low in (high, 6.0, 9.1):
+        stage.upright((left - 26, right + 26), (low, low + 1.15), z, concrete)
+        stage.upright((left - 26, right + 26), (low + 1.15, low + 3.1), z + 0.6, (54, 57, 62))
+    for x in (left - 26, right):
+        stage.upright((x, x + 26), (0, high), z, shaded(concrete, 0.92))
+    for x in np.arange(left - 25.6, right + 26, 5.2):
+        stage.upright((float(x), float(x) + 0.4), (high, 12.0), z - 0.01, shaded(concrete, 1.06))
+    stage.upright((left, right), (0, high), z + 0.3, (30, 31, 34))
+    for x, side in ((left, 1), (right, -1)):
+        for stripe in range(6):
+            low = stripe * high / 6
+            tone = (222, 186, 44) if stripe % 2 else (40, 40, 42)
+            stage.upright(
+                (min(x, x + side * 0.22), max(x, x + side * 0.22)), (low, low + high / 6), z - 0.02, tone
+            )
+    stage.upright((left + 0.6, right - 0.6), (high - 0.45, high - 0.25), z - 0.02, (222, 186, 44))
+    for near in np.arange(3.0, z, 1.2):
+        green = float(stage.rng.uniform(0.82, 1.12))
+        span = (float(near), min(float(near) + 1.2, z))
+        stage.beside(stage.left - 1.5, (0, 1.1 + green * 0.1), span, shaded((62, 92, 50), green))
+        stage.beside(stage.right + 1.7, (0, 0.9), span, shaded((158, 128, 108), 0.9 + 0.1 * green))
+    for near in np.arange(5.0, z - 1, 3.0):
+        stage.upright((stage.left - 0.5, stage.left - 0.38), (0, 0.8), float(near), (196, 60, 48))
+    for near in (12.0, 18.0):
+        stage.tree(stage.left - 4.2, near, 6.5)
+        stage.tree(stage.right + 3.6, near + 2, 5.0)
 
 
 def _toll(stage: _Stage) -> None:
     """Booths between the lanes under a lit roof."""
-    z = stage.scene.far_m * 0.62
+    z = stage.scene.far_m * 0.8
     left, right = stage.left - 9, stage.right + 9
-    stage.upright((left, right), (5.0, 6.1), z, (206, 204, 198), stage.lit((70, 66, 60)))
+    stage.upright((left, right), (4.3, 5.3), z, (206, 204, 198), stage.lit((40, 37, 34)))
     stage.polygon(
-        np.array([[left, 5.0, z], [right, 5.0, z], [right, 5.0, z + 9], [left, 5.0, z + 9]]),
+        np.array([[left, 4.3, z], [right, 4.3, z], [right, 4.3, z + 9], [left, 4.3, z + 9]]),
         (150, 150, 148),
-        stage.lit((214, 204, 178)),
+        stage.lit((112, 104, 88)),
     )
     for x in (stage.left - 1.3, stage.right + 1.3):
-        stage.upright((x - 0.25, x + 0.25), (0, 5.0), z + 0.3, (150, 150, 150))
+        stage.upright((x - 0.25, x + 0.25), (0, 4.3), z + 0.3, (150, 150, 150))
         stage.upright((x - 0.7, x + 0.7), (0, 2.6), z + 1.0, (188, 70, 52))
-        stage.upright((x - 0.55, x + 0.55), (1.1, 2.2), z + 0.95, (70, 84, 94), stage.lit((220, 196, 140)))
+        stage.upright((x - 0.55, x + 0.55), (1.1, 2.2), z + 0.95, (70, 84, 94), stage.lit((150, 130, 90)))
     for lane in stage.scene.lanes:
-        stage.upright((lane.x_m - 0.45, lane.x_m + 0.45), (5.2, 5.9), z - 0.1, (20, 22, 24))
-        arrow = np.array(
-            [
-                [-0.1, 5.85, 0],
-                [0.1, 5.85, 0],
-                [0.1, 5.55, 0],
-                [0.28, 5.55, 0],
-                [0, 5.25, 0],
-                [-0.28, 5.55, 0],
-                [-0.1, 5.55, 0],
-            ]
-        )
+        stage.upright((lane.x_m - 0.45, lane.x_m + 0.45), (4.4, 5.2), z - 0.1, (20, 22, 24))
+        across = np.array([-0.1, 0.1, 0.1, 0.28, 0, -0.28, -0.1])
+        up = np.array([5.1, 5.1, 4.8, 4.8, 4.5, 4.8, 4.8])
+        arrow = np.column_stack([across, up, np.zeros(7)])
         stage.polygon(arrow + [lane.x_m, 0, z - 0.12], (60, 200, 90), stage.lit((40, 190, 80)))
     for side, edge in ((-1, stage.left), (1, stage.right)):
         stage.beside(edge + side * 0.3, (0, 0.8), (4.0, z - 4), (186, 184, 178))
@@ -420,6 +408,36 @@ def _toll(stage: _Stage) -> None:
     for i, (_, lamp_z) in enumerate(stage.lamp_places()):
         side, edge = (-1, stage.left) if i % 2 else (1, stage.right)
         stage.lamp_post(edge + side * 0.9, lamp_z, arm=-side * 1.8)
+
+
+def _paint_tree(rng: np.random.Generator) -> Texture:
+    """Trunk and crown, as wide as 0.72 of the height."""
+    high, wide = 400, 288
+    tree, coverage = np.zeros((high, wide, 3), np.uint8), np.zeros((high, wide), np.uint8)
+
+    def both(outline: Points, colour: Colour) -> None:
+        fill(tree, outline, colour)
+        fill(coverage, outline, (255,))
+
+    trunk = [
+        [wide * 0.475, high],
+        [wide * 0.485, high * 0.4],
+        [wide * 0.515, high * 0.4],
+        [wide * 0.53, high],
+    ]
+    both(np.array(trunk), (78, 64, 52))
+    turn = np.linspace(0, 2 * np.pi, 9)[:-1]
+    clumps = rng.normal(0, 1, (16, 2)) * [wide * 0.17, high * 0.11] + [wide / 2, high * 0.36]
+    for _ in range(700):
+        middle = clumps[rng.integers(len(clumps))] + rng.normal(0, 1, 2) * [wide * 0.06, high * 0.042]
+        # Leaves above catch the sky, leaves beneath lie in shadow.
+        green = 0.62 + 0.62 * float(np.clip(0.85 - middle[1] / high, 0, 1)) + float(rng.normal(0, 0.09))
+        radius = rng.uniform(2.5, 7.5)
+        both(
+            middle + radius * np.column_stack([np.cos(turn), np.sin(turn) * 0.8]),
+            shaded((84, 112, 58), green),
+        )
+    return Texture(tree, coverage)
 
 
 def _facing(x: tuple[float, float], y: tuple[float, float], z: float) -> Points:
@@ -447,7 +465,7 @@ def _noise_tile(rng: np.random.Generator, blur: float) -> Field:
 
 def _sample(tile: Field, x: Field, y: Field) -> Field:
     size = tile.shape[0]
-    sampled: Field = cv2.remap(tile, (x % (size - 1)), (y % (size - 1)), cv2.INTER_LINEAR)
+    sampled: Field = cv2.remap(tile, x % (size - 1), y % (size - 1), cv2.INTER_LINEAR)
     return sampled
 
 

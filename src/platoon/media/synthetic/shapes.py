@@ -75,11 +75,15 @@ class Texture:
             smaller = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (shown, covered))
             self._levels.append((next(smaller), next(smaller)))
 
-    def lay(self, picture: Pixels, quad: Points) -> None:
-        """Draw into the quadrilateral `quad` (4, 2), clockwise from the texture's top left."""
+    def lay(self, picture: Pixels, quad: Points) -> tuple[tuple[slice, slice], Mask]:
+        """Draw into the quadrilateral `quad` (4, 2), clockwise from the texture's top left.
+
+        Returns:
+            The part of the picture (rows, columns) that was drawn in, maybe empty, and the coverage there.
+        """
         window = _window(quad, picture)
         if window is None:
-            return
+            return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), np.uint8)
         left, top, right, bottom = window
         wide = max(float(np.hypot(*(quad[1] - quad[0]))), float(np.hypot(*(quad[2] - quad[3]))))
         fits = [level for level in self._levels if level[1].shape[1] >= wide]
@@ -93,6 +97,7 @@ class Texture:
         area = picture[top:bottom, left:right]
         bare = cv2.cvtColor(cv2.bitwise_not(covers), cv2.COLOR_GRAY2RGB)
         cv2.add(cv2.multiply(area, bare, scale=1 / 255), over, dst=area)
+        return (slice(top, bottom), slice(left, right)), covers
 
 
 def shine(picture: Pixels, glow: Pixels, quad: Points) -> None:

@@ -151,6 +151,7 @@ BIGGER = 1.5
 """A decided plate is read again when it has grown so much."""
 KEPT_EVIDENCE = 4
 EDGE_SHARE = 0.08
+LOOSE = 0.5
 STILL_HEIGHTS = 0.5
 """A track that never went farther than this, in plate heights, is still."""
 
@@ -297,7 +298,9 @@ class PlateWatch:
         fits = bool(result.countries) and len(result.text) >= 4
         if not fits and not (5 <= len(result.text) <= 8 and result.weakest >= 0.8):
             return Gate.IMPLAUSIBLE
-        if sighting.track.travelled < STILL_HEIGHTS and (sighting.edge or not fits):
+        # EXIT12 and SHOP24H fit some pattern too, but one that says little.
+        telling = fits and (result.looseness < LOOSE or digits >= 3)
+        if sighting.track.travelled < STILL_HEIGHTS and (sighting.edge or not telling):
             return Gate.STILL
         if sighting.beside_larger > sighting.track.seen / 2:
             return Gate.BADGE
@@ -310,8 +313,7 @@ class PlateWatch:
             return []
         sure = result.weakest >= 0.8 and result.agreement >= 0.6
         decided = result.agreeing >= max(self._min_reads, DECIDED_READS) and sure
-        if decided:
-            sighting.settled_height = sighting.track.height
+        sighting.settled_height = sighting.track.height if decided else 0.0
         final = decided or (gone and _enough(result, self._min_reads))
         if self._hold_finals and not gone:
             return []

@@ -31,7 +31,7 @@ _SAME_SHAPE_COST = 0.15
 _ALIKE_COST = 1.0
 
 # Each letter stands for one position: L a letter, D a digit, anything else for itself; {m,n} repeats.
-# A cost ranks patterns that let much pass behind those that say more.
+# The figure is a pattern's looseness: it ranks patterns that let much pass behind those that say more.
 _PATTERNS: dict[str, tuple[tuple[str, float], ...]] = {
     "AT": (("L{1,2}D{1,5}L{1,3}", 0.5),),
     "AU": (("LLLDDL", 0.2), ("LLLDDD", 0.0), ("DLLDLL", 0.0), ("LLDDLL", 0.2), ("DLLDDD", 0.1), ("LDDDLLL", 0.3)),
@@ -89,6 +89,8 @@ class Reading:
     """The most probable character of each position, no pattern applied."""
     countries: tuple[str, ...]
     """Those whose pattern fits, likeliest first; empty if none does."""
+    looseness: float = math.inf
+    """How much the tightest of these patterns lets pass, from 0 (little) to 1."""
 
     @property
     def fits(self) -> bool:
@@ -126,6 +128,7 @@ class Grammar:
     def _fitted(self, raw: str, positions: Sequence[Distribution]) -> Reading:
         best_text, best_total = raw, math.inf
         fitting: dict[str, float] = {}
+        looseness = math.inf
         for classes, costs in self._by_length.get(len(raw), {}).items():
             changed = _fit(raw, positions, classes)
             if changed is None:
@@ -134,12 +137,13 @@ class Grammar:
             for country, pattern_cost in costs.items():
                 total = cost + pattern_cost
                 if total < best_total - 1e-9 and text != best_text:
-                    fitting = {}
+                    fitting, looseness = {}, math.inf
                 if total < best_total:
                     best_text, best_total = text, total
                 if text == best_text:
                     fitting[country] = min(total, fitting.get(country, math.inf))
-        return Reading(text=best_text, raw=raw, countries=tuple(sorted(fitting, key=fitting.__getitem__)))
+                    looseness = min(looseness, pattern_cost)
+        return Reading(best_text, raw, tuple(sorted(fitting, key=fitting.__getitem__)), looseness)
 
 
 def _fit(raw: str, positions: Sequence[Distribution], classes: tuple[str, ...]) -> tuple[str, float] | None:

@@ -50,6 +50,8 @@ class PlateText:
     reads: int
     """Readings with any text."""
     countries: tuple[str, ...]
+    looseness: float
+    """Of the tightest pattern it fits; see `grammar.Reading`."""
     candidates: tuple[tuple[str, float], ...]
     """Texts of the readings with their share of the weight, most first."""
 
@@ -114,6 +116,7 @@ class Vote:
             agreeing=agreeing,
             reads=len(self._readings),
             countries=reading.countries,
+            looseness=reading.looseness,
             candidates=tuple((text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]),
         )
 

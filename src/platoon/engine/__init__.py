@@ -1,1 +1,1 @@
-
+"""How tensors run: models, their adaptation, runtimes and the batcher."""

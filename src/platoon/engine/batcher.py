@@ -41,7 +41,6 @@ FAIR_SHARE = 8
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[Item, Result]):
     item: Item
-    size: int
     number: int
     """In order of submission."""
     submitted: float
@@ -57,7 +56,6 @@ class Batcher(Generic[Item, Result]):
         execute: takes items of one bucket and returns a result for each, in order. Where it raises, the batch
             is halved until only the items that cause it fail, each with that error.
         bucket: items with equal values may share a batch.
-        size: how much of `max_batch` an item takes; one that takes more runs alone.
         queue_limit: how many items may wait.
         clock: seconds; deadlines are points of it.
     """
@@ -71,11 +69,10 @@ class Batcher(Generic[Item, Result]):
         max_batch: int,
         queue_limit: int,
         metrics: Metrics,
-        size: Callable[[Item], int] = lambda _: 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._execute, self._bucket, self._size, self._clock = execute, bucket, size, clock
+        self._execute, self._bucket, self._clock = execute, bucket, clock
         self._max_batch, self._queue_limit = max_batch, queue_limit
         self._items = metrics.batch_items.labels(name)
         self._executions = metrics.batch_executions.labels(name)
@@ -83,9 +80,7 @@ class Batcher(Generic[Item, Result]):
         self._queue_wait = metrics.queue_wait.labels(name)
         self._queue_depth = metrics.queue_depth.labels(name)
         self._changed = threading.Condition()
-        self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {
-            p: {} for p in Priority
-        }
+        self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {p: {} for p in Priority}
         self._waiting = 0
         self._closed = False
         self._submitted = 0
@@ -105,18 +100,16 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Overloaded: the queue is full. Unavailable: the batcher is closed.
         """
-        bucket, size = self._bucket(item), self._size(item)
+        bucket = self._bucket(item)
         with self._changed:
             if self._closed:
                 raise Unavailable(f"model {self.name} is closed")
             if self._waiting >= self._queue_limit:
                 self._forget_cancelled()
             if self._waiting >= self._queue_limit:
-                raise Overloaded(
-                    f"{self._waiting} items wait for model {self.name}, its limit; try again later"
-                )
+                raise Overloaded(f"{self._waiting} items wait for model {self.name}, its limit; try again later")
             self._submitted += 1
-            entry: _Waiting[Item, Result] = _Waiting(item, size, self._submitted, self._clock(), deadline)
+            entry: _Waiting[Item, Result] = _Waiting(item, self._submitted, self._clock(), deadline)
             self._queues[priority].setdefault(bucket, deque()).append(entry)
             self._waiting += 1
             self._queue_depth.set(self._waiting)
@@ -163,13 +156,10 @@ class Batcher(Generic[Item, Result]):
         self._led[lead] = self._batches
         bucket = min(self._queues[lead].items(), key=lambda pair: pair[1][0].number)[0]
         taken: list[_Waiting[Item, Result]] = []
-        room = self._max_batch
         for priority in (lead, *(other for other in present if other is not lead)):
             queue = self._queues[priority].get(bucket)
-            while queue and (queue[0].size <= room or not taken):
-                entry = queue.popleft()
-                room -= entry.size
-                taken.append(entry)
+            while queue and len(taken) < self._max_batch:
+                taken.append(queue.popleft())
             if queue is not None and not queue:
                 del self._queues[priority][bucket]
         self._waiting -= len(taken)
@@ -189,10 +179,9 @@ class Batcher(Generic[Item, Result]):
         return True
 
     def _run_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
-        size = sum(entry.size for entry in batch)
-        self._items.inc(size)
+        self._items.inc(len(batch))
         self._executions.inc()
-        self._batch_size.observe(size)
+        self._batch_size.observe(len(batch))
         try:
             results = self._execute([entry.item for entry in batch])
             pairs = list(zip(batch, results, strict=True))

@@ -55,9 +55,7 @@ class Model:
         try:
             proto = onnx.load_model_from_string(self._bytes())
         except DecodeError as error:
-            raise ModelError(
-                f"model {self.path} is not in the ONNX format; export it again as .onnx"
-            ) from error
+            raise ModelError(f"model {self.path} is not in the ONNX format; export it again as .onnx") from error
         if not proto.graph.node:
             raise ModelError(f"model {self.path} holds no graph; export it again as .onnx")
         return proto
@@ -100,14 +98,8 @@ def text_recognition() -> Model:
 def _from_wheel(name: str) -> Model:
     spec = find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            "the package rapidocr, which carries the text models, is missing: pip install rapidocr"
-        )
+        raise ModelError("the package rapidocr, which carries the text models, is missing: pip install rapidocr")
     path = Path(spec.submodule_search_locations[0]) / "models" / f"{name}.onnx"
     if not path.is_file():
-        raise ModelError(
-            f"model {path} does not exist: this version of the package rapidocr carries other models"
-        )
-    return Model(
-        name=name, path=path, licence="Apache-2.0", origin="PaddleOCR, converted to ONNX by RapidOCR"
-    )
+        raise ModelError(f"model {path} does not exist: this version of the package rapidocr carries other models")
+    return Model(name=name, path=path, licence="Apache-2.0", origin="PaddleOCR, converted to ONNX by RapidOCR")

@@ -7,6 +7,7 @@ choose by measuring on this machine. Nothing here knows what a graph is for.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,11 +36,10 @@ class Runtime(Protocol):
         """What executes it, for logs and reports."""
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The graph's outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
+        """The outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
 
     def prepare(self, shape: Shape) -> None:
-        """Get ready for inputs of exactly `shape`, which then run as fast as can be. Other shapes still
-        run."""
+        """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""
 
     def close(self) -> None:
         """Free what it holds; calling it afterwards is an error."""
@@ -61,10 +61,11 @@ class OpenVinoRuntime:
         self._graph = graph
         self._core = openvino.Core()
         half = half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.name = "openvino, bfloat16" if half else "openvino"
+        threads = threads or _cores()
+        self.name = f"openvino, {'bfloat16' if half else 'float32'}, {threads} threads"
         self._options = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads or os.cpu_count() or 1,
+            "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             # Several models and the decoders share the cores: a thread tied to a core would wait for its
             # neighbour.
@@ -111,12 +112,10 @@ class OnnxRuntime:
         providers: ONNX Runtime's names of what may execute the graph, best first.
     """
 
-    def __init__(
-        self, graph: Graph, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> None:
+    def __init__(self, graph: Graph, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         self._graph = graph
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or _cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Its threads would spin for work between executions, on cores that decoders need.
@@ -125,7 +124,7 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(graph.proto, options, providers=list(providers))
         except Exception as error:  # its errors share no base
             raise ModelError(f"ONNX Runtime cannot run model {graph.model.name}: {error}") from error
-        self.name = f"onnxruntime, {self._session.get_providers()[0]}"
+        self.name = f"onnxruntime, {self._session.get_providers()[0]}, {options.intra_op_num_threads} threads"
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -145,10 +144,13 @@ class OnnxRuntime:
 def open_runtime(
     graph: Graph, settings: EngineSettings, tuning: Tuning, *, example: Shape, half: bool = False
 ) -> Runtime:
-    """The runtime that `settings` name for `graph`; `auto` takes the one that is faster for inputs of shape
-    `example`.
+    """The runtime that `settings` name for `graph`; `auto` takes the faster one.
 
     Args:
+        graph: what it executes.
+        settings: which runtime, with how many threads.
+        tuning: remembers what was faster.
+        example: shape of the inputs that it is measured with.
         half: allow bfloat16, for graphs whose answers were found to stay the same.
 
     Raises:
@@ -160,50 +162,68 @@ def open_runtime(
     }
 
     def fastest() -> str:
-        times: dict[str, float] = {}
+        candidates: dict[str, Runtime] = {}
         failures: list[str] = []
         for name, opener in openers.items():
             try:
-                runtime = opener()
-                times[name] = _seconds(runtime, example)
-                runtime.close()
-            except (ModelError, RuntimeError) as error:
-                logger.warning("model %s does not run on %s: %s", graph.model.name, name, error)
+                candidates[name] = opener()
+            except ModelError as error:
+                logger.warning("%s", error)
                 failures.append(str(error))
-        if not times:
+        if not candidates:
             raise ModelError(f"nothing here runs model {graph.model.name}: {'; '.join(failures)}")
-        return min(times, key=times.__getitem__)
+        times = _seconds([(runtime, example) for runtime in candidates.values()])
+        for runtime in candidates.values():
+            runtime.close()
+        return min(zip(times, candidates, strict=True))[1]
 
     name: str = settings.runtime
     if name == "auto":
-        question = f"runtime of {graph.model.name} {graph.digest[:16]}, {settings.threads} threads, {half = }, {example}"
+        case = f"{example}, {settings.threads} threads, {half = }"
+        question = f"runtime of {graph.model.name} {graph.digest[:16]}, {case}"
         name = tuning.choose(question, openers, fastest)
     return openers[name]()
 
 
 def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, limit: int) -> int:
-    """The smallest of 1, 2, 4, ... up to `limit` whose cost per item is within 5 % of the best.
+    """The batch, of 1, 2, 4, ... up to `limit`, from which on twice as many gain less than 5 % per item.
 
     Args:
+        runtime: executes `graph`, whose digest the choice is remembered by.
+        graph: see there.
+        tuning: remembers.
         item: shape of one item, without the batch's axis.
+        limit: the largest batch to try.
     """
+
+    def saturating() -> int:
+        size = 1
+        while 2 * size <= limit:
+            alone, doubled = _seconds([(runtime, (size, *item)), (runtime, (2 * size, *item))])
+            if doubled / 2 > 0.95 * alone:
+                break
+            size *= 2
+        return size
+
     sizes = [1 << power for power in range(limit.bit_length())]
-
-    def cheapest() -> int:
-        costs = {size: _seconds(runtime, (size, *item)) / size for size in sizes}
-        return min(size for size in sizes if costs[size] <= 1.05 * min(costs.values()))
-
     question = f"batch of {graph.model.name} {graph.digest[:16]} on {runtime.name}, {item}, up to {limit}"
-    return tuning.choose(question, sizes, cheapest)
+    return tuning.choose(question, sizes, saturating)
 
 
-def _seconds(runtime: Runtime, shape: Shape, repetitions: int = 4) -> float:
-    """The shortest of a few executions: what the machine can do when nothing else disturbs it."""
-    batch = np.zeros(shape, np.uint8)
-    runtime(batch)
-    durations = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
+def _seconds(cases: Sequence[tuple[Runtime, Shape]], rounds: int = 4) -> list[float]:
+    """The shortest time of each case. They take turns, so that other load disturbs all alike."""
+    batches = [(runtime, np.zeros(shape, np.uint8)) for runtime, shape in cases]
+    for runtime, batch in batches:
         runtime(batch)
-        durations.append(time.perf_counter() - start)
-    return min(durations)
+    shortest = [math.inf] * len(batches)
+    for _ in range(rounds):
+        for number, (runtime, batch) in enumerate(batches):
+            start = time.perf_counter()
+            runtime(batch)
+            shortest[number] = min(shortest[number], time.perf_counter() - start)
+    return shortest
+
+
+def _cores() -> int:
+    """The cores this process may use, which a container may restrict."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 
-class UnexpectedGraph(Exception):  # noqa: N818  it is a finding, and never leaves this module
+class UnexpectedGraph(Exception):  # noqa: N818  a finding, which `adapt` answers
     """The graph does not have the shape that an adaptation can change."""
 
 
@@ -146,9 +146,7 @@ class PixelInput:
         for node in readers:
             weight = weights.get(node.input[1]) if node.op_type == "Conv" else None
             if weight is None or _uses(graph, weight.name) != 1 or weight.dims[1] != 3:
-                raise UnexpectedGraph(
-                    f"its input goes to {node.op_type} {node.name}, not to a plain convolution"
-                )
+                raise UnexpectedGraph(f"its input goes to {node.op_type} {node.name}, not to a plain convolution")
         for node in readers:
             weight = weights[node.input[1]]
             reversed_channels = np.ascontiguousarray(numpy_helper.to_array(weight)[:, ::-1])
@@ -177,9 +175,7 @@ class KeepClasses:
             while node is not None and node.op_type == "Identity":
                 node = made_by.get(node.input[0])
             if node is None or node.op_type != kind:
-                raise UnexpectedGraph(
-                    f"its end is {node.op_type if node else name}, where {kind} was expected"
-                )
+                raise UnexpectedGraph(f"its end is {node.op_type if node else name}, where {kind} was expected")
             return node
 
         softmax = source(graph.output[0].name, "Softmax")
@@ -192,11 +188,7 @@ class KeepClasses:
             raise UnexpectedGraph("its last layer's weights are not constants")
         if axis not in (-1, len(dims) - 1):
             raise UnexpectedGraph(f"its softmax is over axis {axis}, not over the classes")
-        if (
-            bias.dims[0] <= max(self.classes)
-            or _uses(graph, bias.name) != 1
-            or _uses(graph, weight.name) != 1
-        ):
+        if bias.dims[0] <= max(self.classes) or _uses(graph, bias.name) != 1 or _uses(graph, weight.name) != 1:
             raise UnexpectedGraph(f"its last layer has {bias.dims[0]} classes, or shares its weights")
         kept = np.array(self.classes)
         for tensor in (bias, weight):
@@ -217,8 +209,7 @@ class KeepClasses:
 
 @dataclass(frozen=True, slots=True)
 class TopClasses:
-    """The best `count` classes and their scores, best first, in place of all: int32 and float32 (N, T,
-    count)."""
+    """The best `count` classes and their scores, int32 and float32 (N, T, count), best first."""
 
     count: int
 
@@ -232,9 +223,7 @@ class TopClasses:
         scores = graph.output.pop().name
         graph.initializer.append(numpy_helper.from_array(np.array([self.count], np.int64), "top.count"))
         graph.node.append(
-            helper.make_node(
-                "TopK", [scores, "top.count"], ["top.scores", "top.long"], axis=-1, largest=1, sorted=1
-            )
+            helper.make_node("TopK", [scores, "top.count"], ["top.scores", "top.long"], axis=-1, largest=1, sorted=1)
         )
         graph.node.append(helper.make_node("Cast", ["top.long"], ["top.classes"], to=TensorProto.INT32))
         shape = [*sizes[:2], self.count]

@@ -31,8 +31,7 @@ class Tuning:
         )
 
     def choose(self, question: str, options: Collection[Choice], measure: Callable[[], Choice]) -> Choice:
-        """The remembered answer to `question` if it is one of `options`; otherwise `measure()`,
-        remembered."""
+        """The remembered answer to `question`, one of `options`; without one, what `measure` says."""
         key = f"{question}, {self._machine}"
         remembered = self._read().get(key)
         for option in options:

@@ -1,1 +1,1 @@
-
+"""Text in pictures: finding it and reading it."""

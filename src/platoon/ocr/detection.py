@@ -7,9 +7,9 @@ boxes back is left to the caller, who knows the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -77,65 +77,65 @@ class TextDetector:
         item = (*size, 3)
         self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), half=True)
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
-        self._runtime.prepare((self.best_batch, *item))
+        for n in sorted({1, self.best_batch}):
+            self._runtime.prepare((n, *item))
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
             "text detection",
             self._maps,
-            bucket=lambda pictures: pictures.shape[1:],
-            size=len,
+            bucket=lambda picture: picture.shape,
             max_batch=self.best_batch,
             queue_limit=settings.queue_limit,
             metrics=metrics,
         )
 
     def find(
-        self, batch: Pixels, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self,
+        pictures: Iterable[Pixels],
+        *,
+        priority: Priority = Priority.VIDEO,
+        deadline: float | None = None,
     ) -> list[list[TextBox]]:
         """The lines of text in each picture; blocks until they are found.
 
         Args:
-            batch: (N, H, W, 3) uint8 RGB, H and W multiples of 32.
+            pictures: (H, W, 3) uint8 RGB each, H and W multiples of 32; an array (N, H, W, 3) is N of them.
+                They must not change until this returns.
+            priority: against other callers.
             deadline: a point of `time.monotonic()`.
 
         Raises:
             Overloaded, DeadlineExceeded, Unavailable: see `Batcher.submit`.
         """
-        if (
-            batch.dtype != np.uint8
-            or batch.ndim != 4
-            or batch.shape[3] != 3
-            or any(n % STRIDE for n in batch.shape[1:3])
-        ):
-            raise ValueError(
-                f"expected uint8 (N, H, W, 3) in multiples of {STRIDE}, got {batch.dtype} {batch.shape}"
-            )
-        if not len(batch):
-            return []
-        maps = self._batcher.submit(batch, priority=priority, deadline=deadline).result()
-        return [text_boxes(text_map, self._postprocessing) for text_map in maps]
+        queued: list[Future[NDArray[np.float32]]] = []
+        try:
+            for picture in pictures:
+                _check(picture)
+                queued.append(self._batcher.submit(picture, priority=priority, deadline=deadline))
+            return [text_boxes(future.result(), self._postprocessing) for future in queued]
+        finally:
+            for future in queued:
+                future.cancel()
 
     def close(self) -> None:
         """Finish what waits and free the model."""
         self._batcher.close()
         self._runtime.close()
 
-    def _maps(self, items: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
-        """A map for each picture of each item, the pictures of all in batches of the best size."""
-        pictures = items[0] if len(items) == 1 else np.concatenate(items)
-        batches = [
-            pictures[start : start + self.best_batch] for start in range(0, len(pictures), self.best_batch)
-        ]
-        maps = [self._runtime(batch)[0][:, 0] for batch in batches]
-        together: NDArray[Any] = maps[0] if len(maps) == 1 else np.concatenate(maps)
-        return np.split(together, np.cumsum([len(item) for item in items])[:-1])
+    def _maps(self, pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+        batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+        return list(self._runtime(batch)[0][:, 0])
+
+
+def _check(picture: Pixels) -> None:
+    shape = picture.shape
+    if picture.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or shape[0] % STRIDE or shape[1] % STRIDE:
+        raise ValueError(f"expected uint8 (H, W, 3) in multiples of {STRIDE}, got {picture.dtype} {shape}")
 
 
 def text_boxes(text_map: NDArray[np.float32], how: Postprocessing) -> list[TextBox]:
     """The boxes in a map of text, shape (H, W), values 0 to 1."""
-    contours, _ = cv2.findContours(
-        (text_map > how.threshold).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-    )
+    contours, _ = cv2.findContours((text_map > how.threshold).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     boxes = []
     for contour in contours:
         centre, (width, height), angle = cv2.minAreaRect(contour)

@@ -7,7 +7,7 @@ It owns the models and their threads. Cameras, HTTP callers and documents call `
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -20,8 +20,6 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, TextLine
 from platoon.settings import EngineSettings
-
-PLATE_WIDTH = 320
 
 Part = TypeVar("Part", bound=TextDetector | Recogniser)
 
@@ -63,9 +61,7 @@ class TextEngine:
     ) -> None:
         tuning = Tuning(cache)
         self._detector = _Lazy(lambda: TextDetector(settings, tuning, metrics, size=size))
-        self._plates = _Lazy(
-            lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE, min_width=PLATE_WIDTH)
-        )
+        self._plates = _Lazy(lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE))
         self._lines = _Lazy(lambda: Recogniser(settings, tuning, metrics))
 
     def warm_up(self) -> None:
@@ -83,10 +79,14 @@ class TextEngine:
         return self._detector().best_batch
 
     def find(
-        self, batch: Pixels, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self,
+        pictures: Iterable[Pixels],
+        *,
+        priority: Priority = Priority.VIDEO,
+        deadline: float | None = None,
     ) -> list[list[TextBox]]:
-        """Where text is in each picture of (N, H, W, 3); see `TextDetector.find`."""
-        return self._detector().find(batch, priority=priority, deadline=deadline)
+        """Where text is in each picture of a list or a batch (N, H, W, 3); see `TextDetector.find`."""
+        return self._detector().find(pictures, priority=priority, deadline=deadline)
 
     def read_plates(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None

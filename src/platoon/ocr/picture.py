@@ -32,13 +32,9 @@ def load_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are checked here
-            with Image.open(
-                io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
-            ) as picture:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
                 if picture.width * picture.height > max_pixels:
-                    raise TooLarge(
-                        f"{name} is {picture.width}x{picture.height}, more than {max_pixels} pixels"
-                    )
+                    raise TooLarge(f"{name} is {picture.width}x{picture.height}, more than {max_pixels} pixels")
                 return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
     except FileNotFoundError as error:
         raise NotFound(f"{name} does not exist") from error

@@ -7,7 +7,6 @@ for at the same time travels in common batches; the models are the engine's.
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -65,9 +64,7 @@ class Reader:
         min_confidence: lines read with less are left out.
     """
 
-    def __init__(
-        self, engine: TextEngine | None = None, *, max_side: int = 1280, min_confidence: float = 0.5
-    ) -> None:
+    def __init__(self, engine: TextEngine | None = None, *, max_side: int = 1280, min_confidence: float = 0.5) -> None:
         self._owns_engine = engine is None
         if engine is None:
             settings = Settings()
@@ -94,9 +91,7 @@ class Reader:
         remaining = iter(pictures)
         lines: list[list[Line]] = []
         while some := list(itertools.islice(remaining, AT_A_TIME)):
-            loaded = [
-                picture if isinstance(picture, np.ndarray) else load_picture(picture) for picture in some
-            ]
+            loaded = [picture if isinstance(picture, np.ndarray) else load_picture(picture) for picture in some]
             lines += self._read_some(loaded, priority, deadline)
         return lines
 
@@ -116,9 +111,7 @@ class Reader:
     ) -> Iterator[list[Line]]:
         quads = self._find(pictures, priority, deadline)
         waiting: list[list[Future[TextLine]]] = [
-            self._engine.read_lines(
-                [cut(picture, quad) for quad in found], priority=priority, deadline=deadline
-            )
+            self._engine.read_lines([cut(picture, quad) for quad in found], priority=priority, deadline=deadline)
             for picture, found in zip(pictures, quads, strict=True)
         ]
         for found, futures in zip(quads, waiting, strict=True):
@@ -129,25 +122,18 @@ class Reader:
                 if line.text.strip() and line.confidence >= self._min_confidence
             ]
 
-    def _find(
-        self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None
-    ) -> list[list[Quad]]:
-        """The lines' quads in each picture; pictures of one size in one call."""
-        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for number, picture in enumerate(pictures):
-            by_size[picture.shape[:2]].append(number)
-        quads: list[list[Quad]] = [[] for _ in pictures]
-        for (height, width), numbers in by_size.items():
-            place = Letterbox.fit((width, height), (self._max_side, self._max_side))
-            batch = np.zeros((len(numbers), _up(place.height), _up(place.width), 3), np.uint8)
-            for slot, number in zip(batch, numbers, strict=True):
-                slot[: place.height, : place.width] = cv2.resize(
-                    pictures[number], (place.width, place.height), interpolation=cv2.INTER_AREA
-                )
-            found = self._engine.find(batch, priority=priority, deadline=deadline)
-            for number, boxes in zip(numbers, found, strict=True):
-                quads[number] = in_reading_order([place.to_frame(box.quad) for box in boxes])
-        return quads
+    def _find(self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None) -> list[list[Quad]]:
+        """The quads of the lines in each picture."""
+        places = [
+            Letterbox.fit((picture.shape[1], picture.shape[0]), (self._max_side, self._max_side))
+            for picture in pictures
+        ]
+        inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
+        found = self._engine.find(inputs, priority=priority, deadline=deadline)
+        return [
+            in_reading_order([place.to_frame(box.quad) for box in boxes])
+            for place, boxes in zip(places, found, strict=True)
+        ]
 
 
 def cut(picture: Pixels, quad: Quad) -> Pixels:
@@ -161,8 +147,7 @@ def cut(picture: Pixels, quad: Quad) -> Pixels:
 
 
 def in_reading_order(quads: Sequence[Quad]) -> list[Quad]:
-    """Rows from top to bottom, each from left to right; a row is what a line of it overlaps by half its
-    height."""
+    """Rows from top to bottom, each from left to right; a line joins the row it stands beside."""
     rows: list[list[Quad]] = []
     for quad in sorted(quads, key=lambda quad: float(quad[:, 1].mean())):
         middle = float(quad[:, 1].mean())
@@ -171,6 +156,15 @@ def in_reading_order(quads: Sequence[Quad]) -> list[Quad]:
         else:
             rows.append([quad])
     return [quad for row in rows for quad in sorted(row, key=lambda quad: float(quad[:, 0].min()))]
+
+
+def _input(picture: Pixels, place: Letterbox) -> Pixels:
+    """The picture scaled to its place, in black up to the detector's stride."""
+    padded = np.zeros((_up(place.height), _up(place.width), 3), np.uint8)
+    padded[: place.height, : place.width] = cv2.resize(
+        picture, (place.width, place.height), interpolation=cv2.INTER_AREA
+    )
+    return padded
 
 
 def _up(length: int) -> int:

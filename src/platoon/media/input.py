@@ -8,6 +8,7 @@ text art), and that no message holds a credential. What to do about a failure is
 from __future__ import annotations
 
 import errno
+import socket
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -65,17 +66,20 @@ class SourceError(PlatoonError):
 
 
 _FORMATS: Final = (
-    "rtsp,mpjpeg,mjpeg,mpegts,hls,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,"
+    "rtsp,mpjpeg,mjpeg,mpegts,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,"
     "h264,hevc,av1,obu,ivf,ogg,mxf,wav,mp3,aac,flac"
 )
 """Audio formats are among them so that a file of sound is told from a file of nonsense."""
 
+# The frame rate is taken from the parameter sets: measuring it would delay every start by 20 frames.
+_RTSP: Final = {"allowed_media_types": "video", "fpsprobesize": "0"}
 _REMOTE: Final = {
-    "rtsp": {"protocol_whitelist": "tcp,udp,rtp", "rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
-    "rtsps": {"protocol_whitelist": "tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "video"},
+    "rtsp": {**_RTSP, "protocol_whitelist": "tcp,udp,rtp", "rtsp_flags": "prefer_tcp"},
+    "rtsps": {**_RTSP, "protocol_whitelist": "tcp,tls", "rtsp_transport": "tcp"},
     "http": {"protocol_whitelist": "http,https,tcp,tls,crypto"},
     "https": {"protocol_whitelist": "https,tls,tcp,crypto"},
 }
+"""Schemes of streams, and FFmpeg's options for them."""
 
 _NOMINAL_STAMPS: Final = frozenset({"mpjpeg", "mjpeg"})
 """Formats without time stamps: those that FFmpeg fills in suppose 25 frames per second."""
@@ -107,6 +111,7 @@ class Input:
     def __init__(self, url: str, settings: SourceSettings) -> None:
         self._url, self._settings = redact(url), settings
         self._live = is_remote(url)
+        self._host = urlsplit(url).hostname if self._live else None
         target, options = _target(url, settings)
         started = time.monotonic()
         try:
@@ -140,6 +145,11 @@ class Input:
         rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         return rate if 0 < rate <= 240 else 0.0
 
+    @property
+    def frames(self) -> int | None:
+        """How many frames a recording says it has; None: it does not say."""
+        return self._stream.frames or None
+
     def close(self) -> None:
         """Free the decoder and the connection."""
         self._container.close()
@@ -151,13 +161,12 @@ class Input:
         Raises:
             SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
         """
-        stream = self._stream
         nominal = self.live and self._container.format.name in _NOMINAL_STAMPS
         waiting_for_key = True
         end_s = 0.0
         last_picture = time.monotonic()
         try:
-            for packet in self._container.demux(stream):
+            for packet in self._packets():
                 if waiting_for_key and packet.size and not packet.is_keyframe:
                     continue
                 waiting_for_key = False
@@ -186,6 +195,19 @@ class Input:
         if self.live:
             raise self._error(SourceFailure.CLOSED, "the other side ended the stream")
         self._check_complete(end_s)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        asked = time.monotonic()
+        for packet in self._container.demux(self._stream):
+            # FFmpeg answers an interrupted read with what its parser still holds, and would wait once more.
+            if self.live and time.monotonic() - asked > self._settings.read_timeout_s:
+                raise self._error(*self._read_timeout)
+            yield packet
+            asked = time.monotonic()
+
+    @property
+    def _read_timeout(self) -> tuple[SourceFailure, str]:
+        return SourceFailure.READ_TIMEOUT, f"nothing came for {self._settings.read_timeout_s:g} s"
 
     def _choose_stream(self) -> av.VideoStream:
         stream = self._container.streams.best("video")
@@ -248,17 +270,16 @@ class Input:
             # FFmpeg reports some interrupted openings as invalid data: only the clock tells.
             if self._live and (isinstance(error, av.error.TimeoutError) or opening_s >= 0.95 * limit):
                 return SourceFailure.OPEN_TIMEOUT, f"no answer within {limit:g} s"
-            if self._live and code == errno.EIO:
-                return SourceFailure.UNREACHABLE, "the host's name is not known"
-            if isinstance(error, av.error.InvalidDataError) and self._live:
-                return (
-                    SourceFailure.CLOSED,
-                    "the other side closed the connection, or speaks another protocol",
-                )
+            if code == errno.EIO and self._host and not _is_known(self._host):
+                return SourceFailure.UNREACHABLE, f"there is no host {self._host}"
+            if self._live and (code == errno.EIO or self._url.startswith("rtsp")):
+                return SourceFailure.CLOSED, "the other side hung up, or speaks another protocol"
             if isinstance(error, ValueError | LookupError | av.error.EOFError):
                 return SourceFailure.UNSUPPORTED, "not a video, or damaged at its beginning"
         if isinstance(error, av.error.ExitError | av.error.TimeoutError):
-            return SourceFailure.READ_TIMEOUT, f"nothing came for {self._settings.read_timeout_s:g} s"
+            return self._read_timeout
+        if self._live and code == errno.EIO:
+            return SourceFailure.CLOSED, "the other side ended the stream"
         if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
             return SourceFailure.CORRUPT, "the stream is damaged"
         return SourceFailure.FAILED, redact(getattr(error, "strerror", None) or type(error).__name__)
@@ -269,8 +290,7 @@ def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
     scheme = urlsplit(url).scheme.lower()
     options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
     if scheme in _REMOTE:
-        timeout_us = str(round(settings.read_timeout_s * 1e6))
-        return url, {**options, **_REMOTE[scheme], "timeout": timeout_us}
+        return url, {**options, **_REMOTE[scheme]}
     if "://" in url and scheme != "file":
         raise SourceError(
             f"{redact(url)}: {scheme}:// is not supported; use rtsp(s)://, http(s):// or a file",
@@ -279,6 +299,14 @@ def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
         )
     path = Path(unquote(urlsplit(url).path)) if scheme == "file" and "://" in url else Path(url)
     return f"file:{_checked(path)}", {**options, "protocol_whitelist": "file"}
+
+
+def _is_known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def _checked(path: Path) -> Path:

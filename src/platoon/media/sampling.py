@@ -16,30 +16,24 @@ class MediaClock:
     """
 
     def __init__(self) -> None:
-        self._time = 0.0
-        self._period = 0.0
+        self._time = self._next = self._period = 0.0
         self._offset: float | None = None
-
-    @property
-    def time(self) -> float:
-        """Of the newest frame, in seconds."""
-        return self._time
 
     def restart(self, *, period_s: float, gap_s: float) -> None:
         """Begin with new time stamps: frames come every `period_s`, the next one `gap_s` after the last."""
         self._period = period_s
-        self._time += gap_s
+        self._next = self._time + gap_s
         self._offset = None
 
     def tick(self, stamp: float | None) -> float:
         """Media time of the frame with this time stamp in seconds; without one, a period after the last."""
         if stamp is None:
-            stamp = self._time + self._period - (self._offset or 0.0)
-        if self._offset is None:
-            self._offset = self._time - stamp
-        elif not 0 <= stamp + self._offset - self._time <= MAX_STEP_S:
-            self._offset = self._time + self._period - stamp
-        self._time = stamp + self._offset
+            self._time = self._next
+        else:
+            if self._offset is None or not 0 <= stamp + self._offset - self._time <= MAX_STEP_S:
+                self._offset = self._next - stamp
+            self._time = stamp + self._offset
+        self._next = self._time + self._period
         return self._time
 
 

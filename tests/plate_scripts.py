@@ -31,7 +31,13 @@ class Seen:
 def frame(media_time: float, *, width: int = 1280, height: int = 720) -> Frame:
     y, chroma = np.full((height, width), 90, np.uint8), np.full((height // 2, width // 2), 128, np.uint8)
     return PlanarFrame(
-        y, chroma, chroma, camera="gate", media_time=media_time, captured_at=1e9 + media_time, meter=PixelMeter()
+        y,
+        chroma,
+        chroma,
+        camera="gate",
+        media_time=media_time,
+        captured_at=1e9 + media_time,
+        meter=PixelMeter(),
     )
 
 
@@ -70,7 +76,12 @@ def drive(watch: PlateWatch, frames: Iterable[tuple[float, Sequence[Seen]]], *, 
 
 
 def passing(
-    text: str | Callable[[int], str], *, start: float = 0.0, frames: int = 20, fps: float = 10.0, lane: float = 300.0
+    text: str | Callable[[int], str],
+    *,
+    start: float = 0.0,
+    frames: int = 20,
+    fps: float = 10.0,
+    lane: float = 300.0,
 ) -> list[tuple[float, list[Seen]]]:
     """A vehicle that comes nearer; `text` may depend on the frame's number."""
     say = text if callable(text) else lambda _i, said=text: said

@@ -34,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)
+]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")]
 Port = Annotated[int | None, typer.Option(help="The main port; 0: any free one.")]
 Isolated = Annotated[bool, typer.Option("--isolated", help="One process per camera instead of one for all.")]
@@ -64,7 +66,8 @@ def demo(
     with _progress() as progress:
         task = progress.add_task("rendering four cameras, once", total=None)
         clips = demo_clips(
-            settings.cache / "demo", on_progress=lambda done, total: progress.update(task, completed=done, total=total)
+            settings.cache / "demo",
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     cameras = [CameraSpec(f"demo-{n}", clip.name, str(clip.path), 0) for n, clip in enumerate(clips, 1)]
     _run_live(cameras, settings, isolated=isolated, loop=True)
@@ -79,9 +82,14 @@ def run(
     isolated: Isolated = False,
     once: Annotated[bool, typer.Option("--once", help="Read file sources to their end, then stop.")] = False,
     events: Annotated[
-        Path | None, typer.Option("--events", help="Also write each event as a line of JSON to this file.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--events", help="Also write each event as a line of JSON to this file.", dir_okay=False
+        ),
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Analyse at most so many frames a second of each camera.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Analyse at most so many frames a second of each camera.")
+    ] = None,
     every: Annotated[int | None, typer.Option(help="Analyse every Nth frame of each camera.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the event database and the crops.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Play file sources again and again.")] = False,
@@ -138,7 +146,12 @@ def read(
 
 
 def _site(
-    settings: Settings, *, isolated: bool, recorded: bool, loop: bool, tell: Callable[[Mapping[str, Any]], None]
+    settings: Settings,
+    *,
+    isolated: bool,
+    recorded: bool,
+    loop: bool,
+    tell: Callable[[Mapping[str, Any]], None],
 ) -> SharedSite | IsolatedSite:
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite

@@ -28,7 +28,10 @@ class Metrics:
             registry=registry,
         )
         self.camera_failures = Counter(
-            "platoon_camera_failures_total", "Failed openings and broken streams", ["camera", "cause"], registry=registry
+            "platoon_camera_failures_total",
+            "Failed openings and broken streams",
+            ["camera", "cause"],
+            registry=registry,
         )
         self.frames_decoded = Counter(
             "platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry
@@ -46,10 +49,15 @@ class Metrics:
             "platoon_events_total", "Plate events written", ["camera", "state"], registry=registry
         )
         self.events_lost = Counter(
-            "platoon_events_lost_total", "Events that could not be stored for too long", ["camera"], registry=registry
+            "platoon_events_lost_total",
+            "Events that could not be stored for too long",
+            ["camera"],
+            registry=registry,
         )
         self.rejected_reads = Counter(
-            "platoon_reads_rejected_total", "Readings that became no event, by the gate that held them", ["camera", "gate"],
+            "platoon_reads_rejected_total",
+            "Readings that became no event, by the gate that held them",
+            ["camera", "gate"],
             registry=registry,
         )
         self.capture_to_event = Histogram(
@@ -59,27 +67,43 @@ class Metrics:
             registry=registry,
         )
         self.stage = Histogram(
-            "platoon_stage_seconds", "Time of one execution of a stage", ["stage"], buckets=LATENCY_BUCKETS_S,
+            "platoon_stage_seconds",
+            "Time of one execution of a stage",
+            ["stage"],
+            buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self.batch_items = Counter(
             "platoon_model_items_total", "Items that went through a model", ["model"], registry=registry
         )
         self.batch_executions = Counter(
-            "platoon_model_executions_total", "Executions of a model; items / executions is the mean batch", ["model"],
+            "platoon_model_executions_total",
+            "Executions of a model; items / executions is the mean batch",
+            ["model"],
             registry=registry,
         )
         self.batch_size = Histogram(
-            "platoon_model_batch_size", "Items per execution", ["model"], buckets=BATCH_BUCKETS, registry=registry
-        )
-        self.queue_wait = Histogram(
-            "platoon_queue_wait_seconds", "From submission to execution", ["model"], buckets=LATENCY_BUCKETS_S,
+            "platoon_model_batch_size",
+            "Items per execution",
+            ["model"],
+            buckets=BATCH_BUCKETS,
             registry=registry,
         )
-        self.queue_depth = Gauge("platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry)
+        self.queue_wait = Histogram(
+            "platoon_queue_wait_seconds",
+            "From submission to execution",
+            ["model"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry
+        )
         self.live_clients = Gauge("platoon_live_clients", "Open WebSocket connections", registry=registry)
         self.live_dropped = Counter(
-            "platoon_live_overlays_dropped_total", "Overlays that a slow WebSocket client did not get", registry=registry
+            "platoon_live_overlays_dropped_total",
+            "Overlays that a slow WebSocket client did not get",
+            registry=registry,
         )
 
     def exposition(self) -> bytes:
@@ -95,9 +119,13 @@ class _PixelCollector(Collector):
 
     def collect(self) -> list[CounterMetricFamily]:
         conversions = CounterMetricFamily(
-            "platoon_conversions", "Conversions of pixels to RGB; purpose picture is a whole frame", labels=["purpose"]
+            "platoon_conversions",
+            "Conversions of pixels to RGB; purpose picture is a whole frame",
+            labels=["purpose"],
         )
-        n_bytes = CounterMetricFamily("platoon_converted_bytes", "RGB bytes written by conversions", labels=["purpose"])
+        n_bytes = CounterMetricFamily(
+            "platoon_converted_bytes", "RGB bytes written by conversions", labels=["purpose"]
+        )
         for purpose, (count, size) in self._meter.counts().items():
             conversions.add_metric([purpose], count)
             n_bytes.add_metric([purpose], size)

@@ -9,15 +9,17 @@ from typing import Any, Self
 
 from platoon.errors import PlatoonError
 from platoon.media.input import Input, SourceError
-from platoon.ocr.picture import load_picture
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_clip, read_picture
 from platoon.settings import Settings
 
-CLIPS = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".h264", ".264", ".flv"})
+CLIPS = frozenset(
+    {".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".h264", ".264", ".flv"}
+)
 SECONDS_BETWEEN = 1.0
 """Of a clip's text, frames so far apart are read."""
 
@@ -89,7 +91,10 @@ class FileReader:
                 due = time_s + SECONDS_BETWEEN
                 for line in reader.read([picture.to_ndarray(format="rgb24")])[0]:
                     found = {**line.to_json(), "time_s": round(time_s, 3)}
-                    if line.text and found["confidence"] > best.get(line.text, {"confidence": 0.0})["confidence"]:
+                    if (
+                        line.text
+                        and found["confidence"] > best.get(line.text, {"confidence": 0.0})["confidence"]
+                    ):
                         best[line.text] = found
         except SourceError as error:
             broken = error

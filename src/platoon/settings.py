@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
 
@@ -99,7 +99,9 @@ class ApiSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be set."""
 
-    model_config = SettingsConfigDict(env_prefix="PLATOON_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PLATOON_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     source: SourceSettings = SourceSettings()
     analysis: AnalysisSettings = AnalysisSettings()
@@ -111,43 +113,47 @@ class Settings(BaseSettings):
     """Folder for what can be made again: measured choices, the demo's clips."""
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before file: `load` passes the file's tree as the init arguments."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
-    @classmethod
     def load(cls, file: Path | None = None, **flags: Any) -> Self:
-        """Settings from `file`, the environment and `flags` (`store__path=...`; None means not given).
+        """Settings from `flags` (`store__path=...`; None means not given), the environment and `file`.
 
         Raises:
             InvalidSettings: names every field that does not fit, in one go.
         """
-        tree: dict[str, Any] = {}
-        if file is not None:
-            try:
-                tree = tomllib.loads(file.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise InvalidSettings(f"cannot read settings {file}: {error.strerror}") from error
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise InvalidSettings(f"settings {file} are not TOML: {error}") from error
+        tree = {} if file is None else _read(file)
+        given: dict[str, Any] = {}
+        for name, value in flags.items():
+            if value is not None:
+                *sections, field = name.split("__")
+                branch = given
+                for section in sections:
+                    branch = branch.setdefault(section, {})
+                branch[field] = value
+
+        class WithFile(cls):  # type: ignore[valid-type, misc]
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,
+                file_secret_settings: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                del dotenv_settings, file_secret_settings
+                return init_settings, env_settings, InitSettingsSource(settings_cls, tree)
+
         try:
-            merged = cls(**tree).model_dump()
-            for name, value in flags.items():
-                if value is not None:
-                    *sections, field = name.split("__")
-                    branch = merged
-                    for section in sections:
-                        branch = branch[section]
-                    branch[field] = value
-            return cls.model_validate(merged)
+            loaded = WithFile(**given)
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InvalidSettings(f"settings do not fit: {problems}") from error
+        return cls.model_construct(**{name: getattr(loaded, name) for name in cls.model_fields})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"cannot read settings {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"settings {file} are not TOML: {error}") from error

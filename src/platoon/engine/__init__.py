@@ -1,1 +1,1 @@
-"""How tensors run: models, their adaptation, runtimes and the batcher."""
+"""How tensors run: models, graph surgery, runtimes and the batcher that owns them."""

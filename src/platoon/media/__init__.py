@@ -1,1 +1,1 @@
-
+"""Where pixels come from: cameras, clips, pictures, synthetic roads."""

@@ -1,1 +1,1 @@
-"""Text in pictures: finding it and reading it."""
+"""Text in pictures: where it is and what it says."""

@@ -80,7 +80,9 @@ class PlateEvent:
             "box": list(self.box),
             "reads": self.plate.reads,
             "agreement": round(self.plate.agreement, 4),
-            "candidates": [{"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates],
+            "candidates": [
+                {"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates
+            ],
             "countries": list(self.plate.countries),
             "width": self.width,
             "height": self.height,
@@ -204,9 +206,13 @@ class PlateWatch:
             middle = float(track.centre[1]) / frame.height
             sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
             if self._worth_reading(sighting, frame):
-                looks.append(Look(frame, track.quad, sighting, before.get(track.id, (track.quad, track.last_time))))
+                looks.append(
+                    Look(frame, track.quad, sighting, before.get(track.id, (track.quad, track.last_time)))
+                )
         for sighting in self._visible:
-            sighting.beside_larger += any(_is_badge_of(sighting.track, other.track) for other in self._visible)
+            sighting.beside_larger += any(
+                _is_badge_of(sighting.track, other.track) for other in self._visible
+            )
         return looks, events
 
     def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
@@ -228,7 +234,9 @@ class PlateWatch:
 
     def finish(self) -> list[PlateEvent]:
         """The stream is over: the events of the vehicles still in sight."""
-        events = [event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))]
+        events = [
+            event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))
+        ]
         self._visible = []
         return events
 
@@ -271,7 +279,13 @@ class PlateWatch:
         track = sighting.track
         known = sighting.vote.result()
         text = fold(line.text)
-        if known is not None and track.uncertain and len(text) >= 4 and line.weakest >= 0.5 and _differ(text, known.text):
+        if (
+            known is not None
+            and track.uncertain
+            and len(text) >= 4
+            and line.weakest >= 0.5
+            and _differ(text, known.text)
+        ):
             other = self._tracker.separate(track, before=look.before[0], before_time=look.before[1])
             self._visible = [s for s in self._visible if s is not sighting]
             sighting = self._sightings[other.id] = Sighting(other, Vote(self._grammar))
@@ -359,9 +373,16 @@ class PlateWatch:
         for vehicle in reversed(self._vehicles):
             if vehicle in in_sight:
                 continue
-            place = float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
-            window_s = self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
-            if now - vehicle.last_time <= window_s and edit_distance(fold(vehicle.text), fold(result.text)) <= 1:
+            place = (
+                float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
+            )
+            window_s = (
+                self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
+            )
+            if (
+                now - vehicle.last_time <= window_s
+                and edit_distance(fold(vehicle.text), fold(result.text)) <= 1
+            ):
                 return vehicle
         return None
 

@@ -74,7 +74,8 @@ _PATTERNS: dict[str, tuple[tuple[str, float], ...]] = {
     "US": (
         ("DLLLDDD", 0.0), ("LLLDDDD", 0.0), ("LLLDDD", 0.0), ("DDDLLL", 0.1), ("DDLDDD", 0.3), ("LDDDDD", 0.3),
         ("LDDLLL", 0.2), ("LLDDDDD", 0.2), ("DDDLLD", 0.3), ("DLLDDD", 0.2), ("DLDDDD", 0.3), ("LLDLDL", 0.4),
-        ("DDDDLL", 0.2), ("LDDDDDD", 0.3), ("DDDDDLL", 0.3), ("LLLDLD", 0.4), ("DDDLLDD", 0.4), ("DLLDLDD", 0.5), ("D{7}", 0.6),
+        ("DDDDLL", 0.2), ("LDDDDDD", 0.3), ("DDDDDLL", 0.3), ("LLLDLD", 0.4), ("DDDLLDD", 0.4), ("DLLDLDD", 0.5),
+        ("D{7}", 0.6),
     ),
     "VN": (("DDLD{4,6}", 0.2), ("DDLDD{4,5}", 0.3)),
 }  # fmt: skip

@@ -11,8 +11,8 @@ import numpy as np
 
 from platoon.engine.batcher import Priority
 from platoon.media.frame import Frame, Pixels, Quad, rectify
-from platoon.ocr.recognition import TextLine
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.recognition import TextLine
 
 TEXT_HEIGHTS_PX = (48, 96)
 """Regions are rectified to a text height in this range: the recogniser wants 48, people want what was there."""
@@ -51,7 +51,9 @@ class PlateReader:
         scales = []
         for slot, crop in zip(batch, crops, strict=True):
             scale = min(width / crop.shape[1], height / crop.shape[0])
-            fitted = rectify_to(crop, (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))))
+            fitted = rectify_to(
+                crop, (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
+            )
             slot[: fitted.shape[0], : fitted.shape[1]] = fitted
             scales.append(scale)
         lines = []

@@ -104,7 +104,11 @@ def read_clip(
         for number, (picture, stamp) in enumerate(source.pictures(), 1):
             on_frame(number, source.frames)
             frame = planar_frame(
-                picture, camera="clip", media_time=clock.tick(stamp), captured_at=time.time(), meter=metrics.pixels
+                picture,
+                camera="clip",
+                media_time=clock.tick(stamp),
+                captured_at=time.time(),
+                meter=metrics.pixels,
             )
             letterbox = frame.scaled_into(batch[0])
             boxes = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in detector.find(batch)[0]]
@@ -124,8 +128,12 @@ def _find_text(engine: TextEngine, picture: Pixels, priority: Priority) -> list[
     height, width = picture.shape[:2]
     box = Letterbox.fit((width, height), (PICTURE_SIDE, PICTURE_SIDE))
     padded = np.zeros((1, -(-box.height // 32) * 32, -(-box.width // 32) * 32, 3), np.uint8)
-    padded[0, : box.height, : box.width] = cv2.resize(picture, (box.width, box.height), interpolation=cv2.INTER_AREA)
-    return [box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)]
+    padded[0, : box.height, : box.width] = cv2.resize(
+        picture, (box.width, box.height), interpolation=cv2.INTER_AREA
+    )
+    return [
+        box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)
+    ]
 
 
 def _rank(plate: PlateText, quad: Quad) -> float:

@@ -35,7 +35,11 @@ class TextPlateDetector:
     def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""
         return [
-            [PlateBox(text.quad, text.score) for text in texts if text.score >= self._min_score and plate_like(text.quad)]
+            [
+                PlateBox(text.quad, text.score)
+                for text in texts
+                if text.score >= self._min_score and plate_like(text.quad)
+            ]
             for texts in self._engine.find(batch)
         ]
 

@@ -73,7 +73,9 @@ class Track:
         self.velocity = moved if self.seen == 1 else (0.5 * self.velocity + 0.5 * moved).astype(np.float32)
         self.quad, self.last_time, self.uncertain = quad, time, uncertain
         self.seen += 1
-        self.travelled = max(self.travelled, float(np.hypot(*(self.centre - self.start))) / max(self.height, 1.0))
+        self.travelled = max(
+            self.travelled, float(np.hypot(*(self.centre - self.start))) / max(self.height, 1.0)
+        )
 
 
 class Tracker:

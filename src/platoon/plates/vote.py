@@ -117,7 +117,9 @@ class Vote:
             reads=len(self._readings),
             countries=reading.countries,
             looseness=reading.looseness,
-            candidates=tuple((text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]),
+            candidates=tuple(
+                (text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]
+            ),
         )
 
 

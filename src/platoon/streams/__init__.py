@@ -1,1 +1,1 @@
-
+"""Many cameras, one pipeline."""

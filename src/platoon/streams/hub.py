@@ -36,7 +36,11 @@ class Hub:
     def publish(self, camera: str, message: Message) -> None:
         """Hand `message` on; a listener that fails is left out, the others get it."""
         with self._lock:
-            listeners = [(token, listener) for token, (only, listener) in self._listeners.items() if only in (None, camera)]
+            listeners = [
+                (token, listener)
+                for token, (only, listener) in self._listeners.items()
+                if only in (None, camera)
+            ]
         for token, listener in listeners:
             try:
                 listener(message)

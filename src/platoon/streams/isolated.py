@@ -202,7 +202,9 @@ class _Keeper:
         number, reply = next(self._numbers), Future[Any]()
         with self._lock:
             if self._pipe is None:
-                raise Unavailable(f"camera {self.spec.id!r}: its process is not running; it will be started again")
+                raise Unavailable(
+                    f"camera {self.spec.id!r}: its process is not running; it will be started again"
+                )
             self._calls[number] = reply
             _send(self._pipe, (name, number, arguments))
         try:
@@ -225,7 +227,11 @@ class _Keeper:
             message = f"its process ended ({reason}); starting again in {wait_s:g} s"
             _log.error("camera %s: %s", self.spec.id, message)
             self._status = _status(
-                self.spec, SourceState.RECONNECTING, message, SourceFailure.FAILED, retry_at=time.time() + wait_s
+                self.spec,
+                SourceState.RECONNECTING,
+                message,
+                SourceFailure.FAILED,
+                retry_at=time.time() + wait_s,
             )
             self._hear(self.spec.id, {"type": "camera", "camera": self._status.to_json()})
             self._stopping.wait(wait_s)

@@ -63,7 +63,13 @@ class EventSink:
             self._waiting.put_nowait(event)
         except queue.Full:
             self._metrics.events_lost.labels(event.camera).inc()
-            _log.error("event %s of camera %s lost: the store has failed for too long", event.id, event.camera)
+            _log.error(
+                "event %s of camera %s lost: the store has failed for too long", event.id, event.camera
+            )
+
+    def wait(self) -> None:
+        """Until all events taken so far are stored."""
+        self._waiting.join()
 
     def close(self) -> None:
         """Write what waits, then stop. Raises StoreError if events could not be written."""
@@ -78,6 +84,7 @@ class EventSink:
             while not self._store(event):
                 if self._give_up or self._stopping.wait(RETRY_S):
                     return
+            self._waiting.task_done()
 
     def _store(self, event: PlateEvent) -> bool:
         day = datetime.fromtimestamp(event.time, UTC)

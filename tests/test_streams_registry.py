@@ -1,0 +1,95 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from platoon.errors import InvalidSettings
+from platoon.streams.registry import CameraSpec, RegistryFollower, changes, parse_registry, read_registry
+
+
+def parse(text: str, main_port: int = 0) -> list[CameraSpec]:
+    return parse_registry(text, where="plate_cams.txt", folder=Path("/site"), main_port=main_port)
+
+
+def test_a_registry_with_comments_blank_lines_and_disabled_cameras() -> None:
+    cameras = parse(
+        "# the gate\n\ngate|Main gate|rtsp://u:p@10.0.0.5/1|8101\nyard | Yard | clips/yard.mp4 | 0\n"
+        "back|Back|http://cam/video|8102|disabled\nside|Side|rtsp://cam/2|0|off\n"
+    )
+    assert [camera.id for camera in cameras] == ["gate", "yard", "back", "side"]
+    assert [camera.enabled for camera in cameras] == [True, True, False, False]
+    assert cameras[0] == CameraSpec("gate", "Main gate", "rtsp://u:p@10.0.0.5/1", 8101)
+    assert cameras[1].url == "/site/clips/yard.mp4"
+
+
+def test_every_bad_line_is_reported_with_its_number_and_reason_in_one_go() -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        parse(
+            "gate|Gate|rtsp://cam/1|8101\n"
+            "only two|fields\n"
+            "b ad|Name|rtsp://cam/1|0\n"
+            "gate|Again|rtsp://cam/1|8101\n"
+            "x|X|gopher://cam/1|99999\n"
+            "y|Y|rtsp://admin:secret@/1|0|maybe\n"
+            "z|Z||0\n"
+            "main|M|rtsp://cam/9|8080\n",
+            main_port=8080,
+        )
+    message = str(caught.value)
+    for part in (
+        "7 bad lines",
+        "line 2: has 2 fields",
+        "line 3: id 'b ad' must be",
+        "line 4: id 'gate' is already used in line 1; port 8101 is already used in line 1",
+        "line 5: the url gopher://cam/1 must start with rtsp",
+        "port '99999'",
+        "line 6: the url rtsp://***@/1 names no host; fifth field 'maybe'",
+        "line 7: the url is empty",
+        "line 8: port 8080 is the main port",
+    ):
+        assert part in message
+    assert "secret" not in message
+
+
+def test_a_registry_without_a_camera_or_without_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="names no camera"):
+        parse("# nothing\n")
+    with pytest.raises(InvalidSettings, match="missing.txt"):
+        read_registry(tmp_path / "missing.txt")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InvalidSettings, match="not a text file"):
+        read_registry(tmp_path / "binary.txt")
+
+
+def test_changes_touch_only_what_differs() -> None:
+    a, b, c = (CameraSpec(name, name, f"rtsp://{name}/1", 0) for name in "abc")
+    moved = CameraSpec("b", "b", "rtsp://elsewhere/1", 0)
+    stop, start = changes([a, b], [a, moved, c])
+    assert stop == [b]
+    assert start == [moved, c]
+
+
+def test_a_good_edit_is_applied_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "cams.txt"
+    path.write_text("a|A|rtsp://a/1|0\n")
+    applied: list[list[str]] = []
+    changed = threading.Event()
+
+    def apply(cameras: list[CameraSpec]) -> None:
+        applied.append([camera.id for camera in cameras])
+        changed.set()
+
+    def edit(text: str) -> None:
+        fresh = tmp_path / "new.txt"
+        fresh.write_text(text)
+        os.replace(fresh, path)
+
+    follower = RegistryFollower(path, apply, main_port=0)
+    try:
+        edit("a|A|rtsp://a/1|0\nbroken line\n")
+        edit("a|A|rtsp://a/1|0\nb|B|rtsp://b/1|0\n")
+        assert changed.wait(20)
+    finally:
+        follower.stop()
+    assert applied == [["a", "b"]]

@@ -200,9 +200,7 @@ class _Sheet:
         """Paint a rounded outline."""
         fill(self.picture, self.shape(corners, radius), colour)
 
-    def box(
-        self, x: tuple[float, float], y: tuple[float, float], colour: Colour, radius: float = 0.0
-    ) -> None:
+    def box(self, x: tuple[float, float], y: tuple[float, float], colour: Colour, radius: float = 0.0) -> None:
         """Paint a rounded rectangle."""
         self.fill([(x[0], y[1]), (x[1], y[1]), (x[1], y[0]), (x[0], y[0])], colour, radius)
 

@@ -69,9 +69,7 @@ class Truth:
         vehicles = []
         for plate in self.vehicles:
             first, last = plate.readable or (None, None)
-            quads = {
-                str(frame): np.round(quad.astype(float), 1).tolist() for frame, quad in plate.quads.items()
-            }
+            quads = {str(frame): np.round(quad.astype(float), 1).tolist() for frame, quad in plate.quads.items()}
             vehicles.append(
                 {
                     "text": plate.text,
@@ -96,15 +94,12 @@ class Truth:
                 text=vehicle["text"],
                 country=vehicle["country"],
                 quads={
-                    int(frame): np.array(quad, np.float32).reshape(4, 2)
-                    for frame, quad in vehicle["quads"].items()
+                    int(frame): np.array(quad, np.float32).reshape(4, 2) for frame, quad in vehicle["quads"].items()
                 },
             )
             for vehicle in tree["vehicles"]
         )
-        return cls(
-            fps=int(tree["fps"]), size=(width, height), frames=int(tree["frames"]), vehicles=tuple(plates)
-        )
+        return cls(fps=int(tree["fps"]), size=(width, height), frames=int(tree["frames"]), vehicles=tuple(plates))
 
 
 @dataclass(frozen=True)
@@ -130,9 +125,7 @@ def demo_clips(cache: Path, *, on_progress: Callable[[int, int], None] | None = 
     """
     scenes = demo_scenes()
     folder = cache / "synthetic"
-    paths = [
-        folder / f"{scene.name.lower().replace(' ', '-')}-{scene.digest}-v{VERSION}.mp4" for scene in scenes
-    ]
+    paths = [folder / f"{scene.name.lower().replace(' ', '-')}-{scene.digest}-v{VERSION}.mp4" for scene in scenes]
     truths = [_kept(path) for path in paths]
     missing = [i for i, truth in enumerate(truths) if truth is None]
     total = sum(scenes[i].frames for i in missing)
@@ -196,11 +189,7 @@ def render(scene: Scene, path: Path, *, on_frame: Callable[[], None] | None = No
                 PlateTruth(
                     text=vehicle.text,
                     country=vehicle.country,
-                    quads={
-                        frame: plates[i].astype(np.float32)
-                        for frame, plates in enumerate(quads)
-                        if i in plates
-                    },
+                    quads={frame: plates[i].astype(np.float32) for frame, plates in enumerate(quads) if i in plates},
                 )
                 for i, vehicle in enumerate(scene.vehicles)
             ),
@@ -232,9 +221,7 @@ class _Sensor:
     def __init__(self, scene: Scene) -> None:
         self._rng = np.random.default_rng(scene.seed + 1)
         width, height = scene.size
-        self._noise = np.round(self._rng.normal(0, scene.light.noise, (height + 64, width + 64))).astype(
-            np.int16
-        )
+        self._noise = np.round(self._rng.normal(0, scene.light.noise, (height + 64, width + 64))).astype(np.int16)
 
     def expose(self, picture: Pixels, index: int) -> VideoFrame:
         height, width = picture.shape[:2]

@@ -101,9 +101,7 @@ def text_mask(text: str, height: int, face: Typeface = Typeface()) -> Mask:
 @lru_cache(maxsize=2048)
 def _glyph(character: str, height: int, face: Typeface) -> Mask:
     if character not in _STROKES:
-        raise ValueError(
-            f"the alphabet has no {character!r}: it holds A-Z, 0-9, '-', '.', ':', '/' and space"
-        )
+        raise ValueError(f"the alphabet has no {character!r}: it holds A-Z, 0-9, '-', '.', ':', '/' and space")
     fine_height = height * _SUPERSAMPLING
     stroke = face.stroke * fine_height
     width = (face.digit if character.isdigit() else face.letter) * _WIDTHS.get(character, 1.0) * height
@@ -133,9 +131,7 @@ def _outline(path: str, box: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     return line, closed
 
 
-def _pushed_out(
-    end: NDArray[np.float64], inner: NDArray[np.float64], box: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _pushed_out(end: NDArray[np.float64], inner: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
     direction = (end - inner) / (np.hypot(*(end - inner)) + 1e-9)
     leaves = ((end <= 0) & (direction < -0.1)) | ((end >= box) & (direction > 0.1))
     return end + direction * box.max() / 4 if leaves.any() else end

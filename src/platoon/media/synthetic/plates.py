@@ -114,9 +114,7 @@ def draw_plate(written: str, style: PlateStyle, *, px_per_mm: float = 1.0, rear:
         InvalidInput: `written` cannot stand on a plate of that country.
     """
     if not style.allows(written):
-        raise InvalidInput(
-            f"{written!r} is no plate of {style.country}; possible: {', '.join(style.patterns)}"
-        )
+        raise InvalidInput(f"{written!r} is no plate of {style.country}; possible: {', '.join(style.patterns)}")
     fine = 2 * px_per_mm
     width, height = round(style.width * fine), round(style.height * fine)
     plate = np.empty((height, width, 3), np.uint8)
@@ -170,11 +168,7 @@ def _draw_text(area: Pixels, written: str, style: PlateStyle, fine: float) -> No
         if isinstance(piece, Joint):
             _draw_joint(area, piece, (x + wide / 2, middle), height, style.ink)
         else:
-            mask = (
-                piece
-                if squeeze == 1
-                else cv2.resize(piece, (round(wide), height), interpolation=cv2.INTER_AREA)
-            )
+            mask = piece if squeeze == 1 else cv2.resize(piece, (round(wide), height), interpolation=cv2.INTER_AREA)
             paint(area[top : top + height, round(x) : round(x) + mask.shape[1]], mask, style.ink)
         x += wide
 
@@ -287,9 +281,7 @@ STYLES: Mapping[str, PlateStyle] = MappingProxyType(
                 bands=_eu("PL"),
                 face=_NARROW,
             ),
-            PlateStyle(
-                "AT", ("A 9999AA",), joints=(Joint.EMBLEM,), height=120, character_height=67, bands=_eu("A")
-            ),
+            PlateStyle("AT", ("A 9999AA",), joints=(Joint.EMBLEM,), height=120, character_height=67, bands=_eu("A")),
             PlateStyle(
                 "TR",
                 ("99 AA 999", "99 AAA 99"),
@@ -362,9 +354,7 @@ STYLES: Mapping[str, PlateStyle] = MappingProxyType(
                 field=(244, 214, 60),
                 character_height=72,
             ),
-            PlateStyle(
-                "NZ", ("AAA999",), "ABCDEFGHJKLMNPQRSTUWYZ", width=360, height=125, character_height=76
-            ),
+            PlateStyle("NZ", ("AAA999",), "ABCDEFGHJKLMNPQRSTUWYZ", width=360, height=125, character_height=76),
         )
     }
 )

@@ -36,8 +36,7 @@ class Road:
         self._projection = Projection(scene.camera, scene.size)
         self._scenery = paint_scenery(scene, self._projection)
         self._cars = [
-            Car(vehicle, front=scene.lanes[vehicle.lane].towards, light=scene.light)
-            for vehicle in scene.vehicles
+            Car(vehicle, front=scene.lanes[vehicle.lane].towards, light=scene.light) for vehicle in scene.vehicles
         ]
         self._barrier_times = _barrier_times(scene)
         self._clock: tuple[str, Mask] = ("", np.zeros((0, 0), np.uint8))
@@ -88,11 +87,7 @@ class Road:
         if len(covered) < 3:
             return
         outline = covered.astype(np.float32)
-        for i in [
-            i
-            for i, quad in quads.items()
-            if cv2.intersectConvexConvex(outline, quad.astype(np.float32))[0] > 0
-        ]:
+        for i in [i for i, quad in quads.items() if cv2.intersectConvexConvex(outline, quad.astype(np.float32))[0] > 0]:
             del quads[i]
 
     def _draw_barrier(self, picture: Pixels, z: float, time_s: float) -> Points:
@@ -104,9 +99,7 @@ class Road:
         length = lane.width_m + 0.1
         for start in np.arange(0, length, 0.45):
             end = min(start + 0.45, length)
-            part = hinge + np.array(
-                [start * along, end * along, end * along - 0.1 * up, start * along - 0.1 * up]
-            )
+            part = hinge + np.array([start * along, end * along, end * along - 0.1 * up, start * along - 0.1 * up])
             colour = (232, 230, 226) if round(start / 0.45) % 2 else (204, 44, 40)
             fill(
                 picture,
@@ -170,9 +163,7 @@ def _barrier_times(scene: Scene) -> list[tuple[float, float]]:
         ahead = 1 if scene.barrier_m > stop else -1
         away = [(time_s, ahead * (z - stop)) for time_s, z in places]
         moving = [
-            time_s
-            for time_s, way in away
-            if 0.02 < way < ahead * (scene.barrier_m - stop) + (1 if ahead > 0 else 5.5)
+            time_s for time_s, way in away if 0.02 < way < ahead * (scene.barrier_m - stop) + (1 if ahead > 0 else 5.5)
         ]
         if moving:
             times.append((moving[0] - _BARRIER_RISE_S, moving[-1]))

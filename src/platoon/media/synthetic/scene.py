@@ -45,12 +45,8 @@ class Camera:
         yaw, pitch, roll = (math.radians(angle) for angle in (self.yaw_deg, self.pitch_deg, self.roll_deg))
         flip = np.diag([1.0, -1.0, 1.0])
         turn = np.array([[math.cos(yaw), 0, -math.sin(yaw)], [0, 1, 0], [math.sin(yaw), 0, math.cos(yaw)]])
-        tilt = np.array(
-            [[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]]
-        )
-        lean = np.array(
-            [[math.cos(roll), math.sin(roll), 0], [-math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
-        )
+        tilt = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
+        lean = np.array([[math.cos(roll), math.sin(roll), 0], [-math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
         matrix: Points = lean @ tilt @ flip @ turn
         return matrix
 
@@ -206,9 +202,7 @@ class Scene:
                     f"{vehicle.plate!r} is no plate of {style.country}; possible: {', '.join(style.patterns)}"
                 )
             if not 0 <= vehicle.lane < len(self.lanes):
-                raise InvalidInput(
-                    f"vehicle {vehicle.plate!r} is in lane {vehicle.lane} of {len(self.lanes)}"
-                )
+                raise InvalidInput(f"vehicle {vehicle.plate!r} is in lane {vehicle.lane} of {len(self.lanes)}")
         if self.size[0] % 2 or self.size[1] % 2:
             raise InvalidInput(f"the picture's sides must be even, got {self.size}")
 

@@ -115,9 +115,7 @@ class _Stage:
         self.upright((x - 0.07, x + 0.07), (0, 7), z, grey)
         self.upright((min(x, x + arm), max(x, x + arm)), (6.9, 7.0), z, grey)
         tip = x + arm
-        self.upright(
-            (tip - 0.35, tip + 0.35), (6.75, 6.9), z - 0.01, (210, 210, 205), self.lit((255, 236, 190))
-        )
+        self.upright((tip - 0.35, tip + 0.35), (6.75, 6.9), z - 0.01, (210, 210, 205), self.lit((255, 236, 190)))
 
     def sign(self, sign: Sign) -> None:
         """A board with words, on two posts."""
@@ -175,9 +173,9 @@ class _Stage:
     def paint_ground(self) -> None:
         """Road, markings, kerbs and what lies beside, with the light of the lamps on it."""
         down = self._rays[:, :, 1] < -1e-4
-        way: Field = np.where(
-            down, -self.projection.eye[1] / np.where(down, self._rays[:, :, 1], -1), 0
-        ).astype(np.float32)
+        way: Field = np.where(down, -self.projection.eye[1] / np.where(down, self._rays[:, :, 1], -1), 0).astype(
+            np.float32
+        )
         x = self._rays[:, :, 0] * way + np.float32(self.projection.eye[0])
         z = self._rays[:, :, 2] * way
         fine_x = np.maximum(way / self.projection.focal_px, 1e-4)
@@ -220,9 +218,7 @@ class _Stage:
         return ground
 
     def _markings(self, x: Field, z: Field, fine_z: Field, within: Callable[[float, float], Field]) -> Field:
-        lines = [
-            within(edge - _LINE_M / 2, edge + _LINE_M / 2) for edge in (self.left + 0.35, self.right - 0.35)
-        ]
+        lines = [within(edge - _LINE_M / 2, edge + _LINE_M / 2) for edge in (self.left + 0.35, self.right - 0.35)]
         lanes = sorted(self.scene.lanes, key=lambda lane: lane.x_m)
         for one, other in zip(lanes, lanes[1:], strict=False):
             middle = (one.x_m + one.width_m / 2 + other.x_m - other.width_m / 2) / 2
@@ -306,15 +302,11 @@ def _facade(stage: _Stage, tone: Colour, floors: int, windows: int) -> tuple[Tex
                 (x - 6, y - 2) if ground_floor else (x, y),
                 (x + 34, y + 48) if ground_floor else (x + 28, y + 38),
             )
-            cv2.rectangle(
-                wall, (first[0] - 3, first[1] - 3), (last[0] + 3, last[1] + 3), shaded(tone, 1.2), -1
-            )
+            cv2.rectangle(wall, (first[0] - 3, first[1] - 3), (last[0] + 3, last[1] + 3), shaded(tone, 1.2), -1)
             pane = shaded((70, 84, 98), float(stage.rng.uniform(0.7, 1.5)))
             cv2.rectangle(wall, first, last, pane, -1)
             if stage.scene.light.lamps and stage.rng.random() < (0.45 if ground_floor else 0.2):
-                cv2.rectangle(
-                    light, first, last, shaded((150, 112, 60), float(stage.rng.uniform(0.4, 1.0))), -1
-                )
+                cv2.rectangle(light, first, last, shaded((150, 112, 60), float(stage.rng.uniform(0.4, 1.0))), -1)
     solid = np.full(wall.shape[:2], 255, np.uint8)
     return Texture(wall, solid), Texture(light, solid)
 
@@ -340,9 +332,7 @@ def _motorway(stage: _Stage) -> None:
                 stage.beside(edge - side * 0.08, (low, high), (float(z), float(z) + 4.0), tone)
         for _ in range(26):
             z = float(stage.rng.uniform(0.35, 2.4)) * far
-            stage.tree(
-                edge + side * float(stage.rng.uniform(4, 6 + z * 0.12)), z, float(stage.rng.uniform(5, 11))
-            )
+            stage.tree(edge + side * float(stage.rng.uniform(4, 6 + z * 0.12)), z, float(stage.rng.uniform(5, 11)))
 
 
 def _car_park(stage: _Stage) -> None:
@@ -362,9 +352,7 @@ def _car_park(stage: _Stage) -> None:
         for stripe in range(6):
             low = stripe * high / 6
             tone = (222, 186, 44) if stripe % 2 else (40, 40, 42)
-            stage.upright(
-                (min(x, x + side * 0.22), max(x, x + side * 0.22)), (low, low + high / 6), z - 0.02, tone
-            )
+            stage.upright((min(x, x + side * 0.22), max(x, x + side * 0.22)), (low, low + high / 6), z - 0.02, tone)
     stage.upright((left + 0.6, right - 0.6), (high - 0.45, high - 0.25), z - 0.02, (222, 186, 44))
     for near in np.arange(3.0, z, 1.2):
         green = float(stage.rng.uniform(0.82, 1.12))
@@ -402,9 +390,7 @@ def _toll(stage: _Stage) -> None:
         stage.beside(edge + side * 0.3, (0, 0.8), (4.0, z - 4), (186, 184, 178))
         stage.beside(edge + side * 0.3, (0.8, 0.81), (4.0, z - 4), (210, 208, 200))
         for far in np.arange(z + 20, z * 2.6, 11.0):
-            stage.tree(
-                edge + side * float(stage.rng.uniform(4, 14)), float(far), float(stage.rng.uniform(5, 9))
-            )
+            stage.tree(edge + side * float(stage.rng.uniform(4, 14)), float(far), float(stage.rng.uniform(5, 9)))
     for i, (_, lamp_z) in enumerate(stage.lamp_places()):
         side, edge = (-1, stage.left) if i % 2 else (1, stage.right)
         stage.lamp_post(edge + side * 0.9, lamp_z, arm=-side * 1.8)

@@ -166,10 +166,13 @@ def open_runtime(
         failures: list[str] = []
         for name, opener in openers.items():
             try:
-                candidates[name] = opener()
-            except ModelError as error:
-                logger.warning("%s", error)
+                runtime = opener()
+                runtime(np.zeros(example, np.uint8))
+            except Exception as error:  # executing raises errors that share no base
+                logger.warning("%s: %s", name, error)
                 failures.append(str(error))
+            else:
+                candidates[name] = runtime
         if not candidates:
             raise ModelError(f"nothing here runs model {graph.model.name}: {'; '.join(failures)}")
         times = _seconds([(runtime, example) for runtime in candidates.values()])

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 _FLAGS = (
@@ -41,48 +41,44 @@ def chromium() -> str | None:
 class Browser:
     """One page of a browser of its own, between `__enter__` and `__exit__`.
 
-    `problems` collects what the page complained about: exceptions, errors on its console, blocked loads.
+    Since the last `open`, `problems` collects what the page complained about (exceptions, errors on its console,
+    blocked loads) and `requests` what it asked for.
     """
 
     def __init__(self, folder: Path) -> None:
         self._profile = folder
         self._number = 0
+        self._session: str | None = None
         self.problems: list[str] = []
+        self.requests: list[str] = []
 
     def __enter__(self) -> Self:
         binary = chromium()
         assert binary is not None
-        self._process = subprocess.Popen(
-            [binary, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with ExitStack() as stack:
+            self._process = subprocess.Popen(
+                [binary, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(self._process.wait, _DEADLINE_S)
+            stack.callback(self._process.terminate)
             port, path = _wait(self._address)
-            self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None)
-            page = _wait(self._page)
-            self._session: str | None = None
-            attached = self.call("Target.attachToTarget", targetId=page, flatten=True)
+            address = f"ws://127.0.0.1:{port}{path}"
+            self._socket = stack.enter_context(connect(address, max_size=None, compression=None, close_timeout=1))
+            attached = self.call("Target.attachToTarget", targetId=_wait(self._page), flatten=True)
             self._session = attached["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.call(f"{domain}.enable")
-        except BaseException:
-            self._process.kill()
-            self._process.wait()
-            raise
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._session = None
-            self.call("Browser.close")
-        except ConnectionClosed:
-            pass
-        self._socket.close()
-        self._process.wait(_DEADLINE_S)
+        self._process.terminate()
+        self._opened.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One DevTools method; its result."""
@@ -101,10 +97,12 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Navigate, and wait until the document is complete."""
+        self.call("Page.navigate", url="about:blank")
+        self.wait_for("location.href === 'about:blank'")
+        self.problems.clear()
+        self.requests.clear()
         self.call("Page.navigate", url=address)
-        self.wait_for(
-            f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'"
-        )
+        self.wait_for(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""
@@ -128,9 +126,7 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **extra)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def view(
-        self, width: int, height: int, *, dark: bool = True, mobile: bool = False, scale: float = 1
-    ) -> None:
+    def view(self, width: int, height: int, *, dark: bool = True, mobile: bool = False, scale: float = 1) -> None:
         """Size and colour scheme of the page."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -156,13 +152,14 @@ class Browser:
         return int(port), path
 
     def _page(self) -> str | None:
-        self._session = None
         targets = self.call("Target.getTargets")["targetInfos"]
         return next((target["targetId"] for target in targets if target["type"] == "page"), None)
 
     def _note(self, message: dict[str, Any]) -> None:
         details = message.get("params", {})
         match message.get("method"):
+            case "Network.requestWillBeSent":
+                self.requests.append(details["request"]["url"])
             case "Runtime.exceptionThrown":
                 self.problems.append(details["exceptionDetails"]["exception"]["description"])
             case "Runtime.consoleAPICalled" if details["type"] == "error":

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,10 @@ class FakeSite:
         self.draw: Callable[[str], Pixels] = lambda _: np.full((270, 480, 3), 90, np.uint8)
         self.reads_may_end = threading.Event()
         self.reads_may_end.set()
+        self.reading = threading.Semaphore(0)
+        """Released once for each manual read that begins."""
+        self.looked_at: Counter[str] = Counter()
+        """Previews asked for, by camera."""
         self._cameras = {status.id: status for status in cameras}
         self._listeners: list[tuple[Callable[[Message], None], str | None]] = []
 
@@ -111,6 +116,7 @@ class FakeSite:
 
     def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         self._find(camera)
+        self.reading.release()
         assert self.reads_may_end.wait(timeout_s)
         plate = {"text": "AB12CDE", "raw": "AB12CDE", "confidence": 0.9, "box": [1, 2, 3, 4]}
         return {"camera": camera, "time": "2026-01-31T12:00:00+00:00", "width": 1280, "height": 720,
@@ -119,6 +125,7 @@ class FakeSite:
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         if self._find(camera).source.state is not SourceState.LIVE:
             raise Unavailable(f"camera {camera!r} has no picture now")
+        self.looked_at[camera] += 1
         return jpeg(self.draw(camera))
 
     # What tests do to it.

@@ -1,4 +1,4 @@
-"""Pictures for the page's tests, drawn on the spot: a road as a camera sees it, a plate as a crop shows it."""
+"""Pictures for the tests of the page: a road as a camera sees it, a plate as a crop shows it."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ def road(camera: str) -> Pixels:
     """What the camera of this id sees: the same for the same id; 1280 x 720."""
     random = np.random.default_rng(list(camera.encode()))
     height, width = 720, 1280
-    sky = np.linspace(190, 120, height)[:, None, None] * np.float32([0.92, 0.98, 1.0])
+    sky = np.linspace(190, 120, height)[:, None, None] * np.array([0.92, 0.98, 1.0])
     picture = np.broadcast_to(sky, (height, width, 3)).astype(np.uint8).copy()
     horizon = 170
     cv2.rectangle(picture, (0, horizon), (width, height), (88, 104, 84), -1)
@@ -33,8 +33,7 @@ def road(camera: str) -> Pixels:
         cv2.fillPoly(picture, [np.array(stripe, np.int32)], (214, 214, 206))
     _vehicle(picture, (580, 436), 150, random.integers(60, 200, 3).tolist())
     _vehicle(picture, (855, 310), 86, random.integers(60, 200, 3).tolist())
-    noise = random.normal(0, 4, picture.shape)
-    return np.clip(cv2.GaussianBlur(picture, (0, 0), 0.9) + noise, 0, 255).astype(np.uint8)
+    return _through_a_lens(picture, random, blur=0.9, noise=4)
 
 
 def plate_picture(text: str) -> Pixels:
@@ -47,8 +46,13 @@ def plate_picture(text: str) -> Pixels:
     scale = 1.2 * min(1.0, 214 / wide)
     at = (round(130 - wide * scale / 2.4), round(36 + high * scale / 2.4))
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (24, 26, 28), 3, cv2.LINE_AA)
-    noise = random.normal(0, 6, picture.shape)
-    return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.1) + noise, 0, 255).astype(np.uint8)
+    return _through_a_lens(picture, random, blur=1.1, noise=6)
+
+
+def _through_a_lens(picture: Pixels, random: np.random.Generator, *, blur: float, noise: float) -> Pixels:
+    soft = cv2.GaussianBlur(picture, (0, 0), blur) + random.normal(0, noise, picture.shape)
+    seen: Pixels = np.clip(soft, 0, 255).astype(np.uint8)
+    return seen
 
 
 def _vehicle(picture: Pixels, plate: tuple[int, int], width: int, colour: list[int]) -> None:

@@ -1,0 +1,302 @@
+"""The page in a real browser, as an operator uses it."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platoon.api.serve import Faces
+from platoon.media.frame import Pixels
+from platoon.media.source import SourceFailure, SourceState
+from platoon.settings import ApiSettings, Settings
+from tests.browser import Browser, chromium
+from tests.fake_site import FakeSite, camera, event
+from tests.scenery import plate_picture, road
+
+DESKTOP, PHONE = (1440, 900), (390, 844)
+PLATES = ["LS15 EBC", "JLN390", "B AK 4711", "JMH552", "KA-123-BD", "M 0815 X", "AB12 CDE", "ZH 483920"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if chromium() is None:
+        reason = "no chromium; `make system-packages` installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> FakeSite:
+    return FakeSite(tmp_path, camera("gate", name="North gate"), camera("yard", name="Yard, lane 2"))
+
+
+Opener = Callable[[FakeSite], None]
+
+
+@pytest.fixture
+def show(browser: Browser) -> Iterator[Opener]:
+    """Serve a site and open its page on a desktop, connected."""
+    with ExitStack() as stack:
+
+        def show(site: FakeSite) -> None:
+            faces = stack.enter_context(Faces(site, Settings(api=ApiSettings(port=0))))
+            browser.view(*DESKTOP)
+            browser.open(f"{faces.address}/")
+            browser.wait_for("document.getElementById('link').dataset.state === 'live'")
+
+        yield show
+
+
+def text_of(browser: Browser, selector: str) -> list[str]:
+    """The text of all elements that `selector` finds."""
+    texts: list[str] = browser.evaluate(f"[...document.querySelectorAll({selector!r})].map(e => e.textContent)")
+    return texts
+
+
+def moments_ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def overlay(camera_id: str, *boxes: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "overlay", "camera": camera_id, "time": 0, "width": 1280, "height": 720, "boxes": boxes}
+
+
+FINAL = {"track": 1, "box": [520, 420, 640, 452], "text": "LS15EBC", "confidence": 0.9, "state": "final"}
+PREVIEW = {"track": 2, "box": [820, 300, 890, 320], "text": "GH72", "confidence": 0.7, "state": "preview"}
+
+
+def test_a_camera_shows_its_picture_its_boxes_and_its_rate(browser: Browser, site: FakeSite, show: Opener) -> None:
+    show(site)
+    browser.wait_for("document.querySelectorAll('.stage img:not([hidden])').length === 2")
+    assert text_of(browser, ".tile .name") == ["North gate", "Yard, lane 2"]
+    assert text_of(browser, ".tile .rate") == ["12.5 fps", "12.5 fps"]
+    site.say(overlay("gate", FINAL, PREVIEW))
+    browser.wait_for("document.querySelectorAll('[data-camera=gate] .box').length === 2")
+    assert text_of(browser, ".box.final text") == ["LS15EBC"]
+    drawn = browser.evaluate(
+        "{ const r = document.querySelector('.box.final rect').getBBox(); [r.x, r.y, r.width, r.height] }"
+    )
+    assert drawn == [520, 420, 120, 32]
+    browser.wait_for("document.querySelectorAll('.box').length === 0")  # nothing new: no box stays behind
+    assert browser.problems == []
+
+
+def test_a_camera_that_is_not_live_shows_why_and_when_it_is_tried_again(
+    browser: Browser, site: FakeSite, show: Opener
+) -> None:
+    show(site)
+    site.set_camera(
+        camera(
+            "gate",
+            name="North gate",
+            state=SourceState.RECONNECTING,
+            cause=SourceFailure.READ_TIMEOUT,
+            message="rtsp://***@10.0.0.1/stream sent nothing for 10 s",
+            retry_at=time.time() + 60,
+        )
+    )
+    browser.wait_for("document.querySelector('[data-camera=gate] .away').checkVisibility()")
+    shown = text_of(browser, "[data-camera=gate] .away")[0]
+    assert "read timeout" in shown
+    assert "sent nothing for 10 s" in shown
+    assert "next attempt in" in shown
+    assert text_of(browser, "#live-count") == ["1 / 2"]
+    site.set_state("gate", SourceState.LIVE)
+    browser.wait_for("!document.querySelector('[data-camera=gate] .away').checkVisibility()")
+
+
+def test_only_cameras_on_the_screen_are_asked_for_pictures_and_one_at_a_time(
+    browser: Browser, tmp_path: Path, show: Opener
+) -> None:
+    site = FakeSite(tmp_path, *(camera(f"c{number:02}") for number in range(24)))
+    asked, most, lock = Counter[str](), Counter[str](), threading.Lock()
+    picture = road("any")
+
+    def draw(camera_id: str) -> Pixels:
+        with lock:
+            asked[camera_id] += 1
+            most[camera_id] = max(most[camera_id], asked[camera_id])
+        time.sleep(0.02)
+        with lock:
+            asked[camera_id] -= 1
+        return picture
+
+    site.draw = draw
+    show(site)
+    deadline = time.monotonic() + 60
+    while site.looked_at["c00"] < 3:
+        assert time.monotonic() < deadline
+        browser.evaluate("0")
+    assert site.looked_at["c23"] == 0, "far below the fold"
+    assert set(most.values()) == {1}
+    browser.evaluate("document.querySelector('[data-camera=c23]').scrollIntoView()")
+    while site.looked_at["c23"] < 2:
+        assert time.monotonic() < deadline
+        browser.evaluate("0")
+
+
+def test_a_final_takes_the_place_of_its_preview(browser: Browser, site: FakeSite, show: Opener) -> None:
+    show(site)
+    site.record(event("a", state="preview", text="LS15 E8C", time=moments_ago(3)), plate_picture("LS15 E8C"))
+    site.record(event("b", camera="yard", text="JLN390", time=moments_ago(2)), plate_picture("JLN390"))
+    browser.wait_for("document.querySelectorAll('#feed li').length === 2")
+    assert text_of(browser, "#feed .plate") == ["JLN390", "LS15 E8C"]
+    before = browser.evaluate("document.querySelector('[data-event=a] img').src")
+    site.record(event("a", state="final", text="LS15 EBC", time=moments_ago(1)), plate_picture("LS15 EBC"))
+    browser.wait_for("document.querySelector('[data-event=a]').dataset.state === 'final'")
+    assert text_of(browser, "#feed .plate") == ["LS15 EBC", "JLN390"]
+    assert browser.evaluate("document.querySelector('[data-event=a] img').src") != before, "the crop that was read"
+    site.say({"type": "event", "event": event("a", state="preview", text="L")})
+    site.record(event("c", text="LATE", time=moments_ago(0)))
+    browser.wait_for("document.querySelectorAll('#feed li').length === 3")
+    assert text_of(browser, "#feed .plate") == ["LATE", "LS15 EBC", "JLN390"]
+    browser.wait_for("document.getElementById('plates-today').textContent === '3'")
+
+
+def test_a_search_asks_the_store_and_holds_for_what_comes_live(browser: Browser, site: FakeSite, show: Opener) -> None:
+    for number, plate in enumerate(PLATES):
+        site.record(event(f"e{number}", text=plate, camera=["gate", "yard"][number % 2], time=moments_ago(number)))
+    show(site)
+    browser.wait_for(f"document.querySelectorAll('#feed li').length === {len(PLATES)}")
+    browser.press("/")
+    browser.type("j m-h5")
+    browser.wait_for("document.querySelectorAll('#feed li').length === 1")
+    assert text_of(browser, "#feed .plate") == ["JMH552"]
+    site.record(event("no", text="AA11 AAA"))
+    site.record(event("yes", text="1JMH 5", time=moments_ago(0)))
+    browser.wait_for("document.querySelectorAll('#feed li').length === 2")
+    assert text_of(browser, "#feed .plate") == ["1JMH 5", "JMH552"]
+    browser.type("ZZZ")
+    browser.wait_for("document.getElementById('no-plates').textContent.includes('No plate holds')")
+
+
+def test_plates_can_be_limited_to_one_camera(browser: Browser, site: FakeSite, show: Opener) -> None:
+    for number, plate in enumerate(PLATES):
+        site.record(event(f"e{number}", text=plate, camera=["gate", "yard"][number % 2], time=moments_ago(number)))
+    show(site)
+    browser.wait_for(f"document.querySelectorAll('#feed li').length === {len(PLATES)}")
+    browser.evaluate("document.querySelector('[data-camera=yard] .name').click()")
+    browser.wait_for("document.querySelectorAll('#feed li').length === 4")
+    assert set(text_of(browser, "#feed .camera")) == {"Yard, lane 2"}
+    assert browser.evaluate("document.getElementById('camera-filter').value") == "yard"
+
+
+def test_older_plates_are_fetched_when_asked_for(browser: Browser, site: FakeSite, show: Opener) -> None:
+    for number in range(70):
+        site.events.put(event(f"e{number}", text=f"N {number}", time=moments_ago(60 + number)))
+    show(site)
+    browser.wait_for("document.querySelectorAll('#feed li').length === 60")
+    browser.evaluate("document.getElementById('older').click()")
+    browser.wait_for("document.querySelectorAll('#feed li').length === 70")
+    assert browser.evaluate("document.getElementById('older').hidden") is True
+
+
+def test_one_plate_opens_with_all_that_is_known_by_keyboard_alone(
+    browser: Browser, site: FakeSite, show: Opener
+) -> None:
+    show(site)
+    site.record(event("a", time=moments_ago(5)), plate_picture("LS15 EBC"))
+    browser.wait_for("document.querySelector('#feed button')")
+    browser.evaluate("document.getElementById('camera-filter').focus()")
+    browser.press("Tab")
+    browser.press("Enter")
+    browser.wait_for("document.querySelector('#detail[open] .crop')?.naturalWidth === 260")
+    shown = text_of(browser, "#detail")[0]
+    for known in ("LS15 EBC", "North gate", "97 %", "7 reads", "520, 400, 680, 440", "LS15E8C"):
+        assert known in shown
+    browser.press("Escape")
+    browser.wait_for("!document.getElementById('detail').open")
+
+
+def test_text_from_outside_never_becomes_markup(browser: Browser, tmp_path: Path, show: Opener) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    site = FakeSite(tmp_path, camera("gate", name=hostile))
+    show(site)
+    site.record(event("a", text=hostile, raw=hostile, candidates=[{"text": hostile, "confidence": 1.0}]))
+    site.say(overlay("gate", {**FINAL, "text": hostile}))
+    browser.wait_for("document.querySelector('#feed button')")
+    browser.evaluate("document.querySelector('#feed button').click()")
+    browser.wait_for("document.querySelector('.box')")
+    assert text_of(browser, "#feed .plate") == [hostile]
+    assert browser.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+
+
+def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Browser, site: FakeSite) -> None:
+    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
+        port = int(faces.address.rpartition(":")[2])
+        browser.view(*DESKTOP)
+        browser.open(f"{faces.address}/")
+        browser.wait_for("document.getElementById('link').dataset.state === 'live'")
+    browser.wait_for("document.getElementById('lost').checkVisibility()")
+    assert text_of(browser, "#link") == ["Disconnected"]
+    site.record(event("missed"))
+    site.remove_camera("yard")
+    with Faces(site, Settings(api=ApiSettings(port=port))):
+        browser.wait_for("document.getElementById('link').dataset.state === 'live'")
+        browser.wait_for("document.querySelector('[data-event=missed]')")
+        browser.wait_for("document.querySelectorAll('.tile').length === 1")
+        assert browser.evaluate("document.getElementById('lost').checkVisibility()") is False
+
+
+def test_cameras_come_and_go_without_a_reload(browser: Browser, tmp_path: Path, show: Opener) -> None:
+    site = FakeSite(tmp_path)
+    show(site)
+    browser.wait_for("document.getElementById('no-cameras').checkVisibility()")
+    browser.wait_for("document.getElementById('no-plates').checkVisibility()")
+    site.set_camera(camera("gate", name="North gate"))
+    browser.wait_for("document.querySelectorAll('.tile').length === 1")
+    assert browser.evaluate("document.getElementById('no-cameras').checkVisibility()") is False
+    site.remove_camera("gate")
+    browser.wait_for("document.querySelectorAll('.tile').length === 0")
+
+
+@pytest.mark.parametrize(("name", "size"), [("desktop", DESKTOP), ("phone", PHONE)])
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_page_fits_its_window_and_loads_nothing_from_elsewhere(
+    browser: Browser, tmp_path: Path, show: Opener, name: str, size: tuple[int, int], scheme: str
+) -> None:
+    site = FakeSite(
+        tmp_path,
+        camera("gate", name="North gate"),
+        camera("yard", name="Yard, lane 2"),
+        camera("exit", name="Exit barrier", state=SourceState.CONNECTING, message="opening rtsp://***@10.0.0.7/"),
+        camera("bay", name="Loading bay", enabled=False),
+    )
+    site.draw = road
+    for number, plate in enumerate(PLATES):
+        at = {"camera": ["gate", "yard"][number % 2], "time": moments_ago(7 + 40 * number * number)}
+        site.record(event(f"e{number}", text=plate, **at), plate_picture(plate))
+    show(site)
+    browser.view(*size, dark=scheme == "dark", mobile=name == "phone")
+    browser.wait_for(
+        "document.querySelector('.stage img:not([hidden])') && document.querySelector('#feed img')?.complete"
+    )
+    site.say(overlay("gate", FINAL, PREVIEW))
+    browser.wait_for("document.querySelector('.box')")
+    # `PLATOON_SCREENSHOTS=folder` keeps what was seen, for the README and for people.
+    folder = Path(os.environ.get("PLATOON_SCREENSHOTS", tmp_path))
+    browser.screenshot(folder / f"page-{name}-{scheme}.png")
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    origin = browser.evaluate("location.origin")
+    assert [url for url in browser.requests if not url.startswith(origin)] == []
+    assert browser.problems == []
+
+
+def test_the_documentation_lists_every_operation(browser: Browser, site: FakeSite, show: Opener) -> None:
+    show(site)
+    browser.open(f"{browser.evaluate('location.origin')}/docs")
+    browser.wait_for("document.querySelectorAll('#operations article').length > 0")
+    listed = " ".join(text_of(browser, "article h3"))
+    for path in ("/api/cameras", "/api/events/{event}/crop.jpg", "/manual-ocr", "/metrics", "/health/ready", "/api/ws"):
+        assert path in listed
+    assert browser.problems == []

@@ -1,0 +1,269 @@
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from platoon.errors import InvalidInput, StoreError
+from platoon.store.events import EventStore, searchable
+from tests.fake_site import event
+
+NOON = 1_769_860_800.0  # 2026-01-31 12:00 UTC
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = EventStore(tmp_path / "deep" / "events.db")
+    yield store
+    store.close()
+
+
+def ids(found: list[dict[str, object]]) -> list[object]:
+    return [one["id"] for one in found]
+
+
+def test_an_event_comes_back_as_it_was_put(store: EventStore) -> None:
+    put = event(crop="gate/e1.jpg", text="ÄÖ 1")
+    store.put(put)
+    assert store.get("e1") == put
+    assert store.search() == [put]
+    assert store.get("e2") is None
+
+
+@pytest.mark.parametrize("part", ["L", "ls", "15E", "ls15ebc", "s 15-e", " EBC ", "15.E"])
+def test_any_part_of_a_plate_finds_it(store: EventStore, part: str) -> None:
+    store.put(event("e1", text="LS15 EBC"))
+    store.put(event("e2", text="QX99 ZZZ"))
+    assert ids(store.search(plate=part)) == ["e1"]
+
+
+@given(texts=st.lists(st.text("AB01Ö -", min_size=1, max_size=9), min_size=1, max_size=6), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_search_finds_exactly_the_plates_that_hold_the_part(texts: list[str], data: st.DataObject) -> None:
+    part = data.draw(st.text("AB01Ö", min_size=1, max_size=4))
+    with tempfile.TemporaryDirectory() as folder:
+        store = EventStore(Path(folder) / "events.db")
+        for number, text in enumerate(texts):
+            store.put(event(str(number), text=text))
+        expected = {str(number) for number, text in enumerate(texts) if part in searchable(text)}
+        assert set(ids(store.search(plate=part))) == expected
+        store.close()
+
+
+@pytest.mark.parametrize("hostile", ['"', "%", "_", "%%%", "' OR 1=1 --", '" OR "', "*", "NEAR(A B)", "-", "A*\x00"])
+def test_a_search_text_is_never_a_pattern_or_a_command(store: EventStore, hostile: str) -> None:
+    store.put(event(text="LS15 EBC"))
+    assert store.search(plate=hostile) == []
+    assert len(store.search()) == 1
+
+
+def test_newest_events_come_first_whatever_the_order_of_writing(store: EventStore) -> None:
+    for minute in (3, 1, 2):
+        store.put(event(f"e{minute}", time=f"2026-01-31T12:0{minute}:00+00:00"))
+    assert ids(store.search()) == ["e3", "e2", "e1"]
+    assert ids(store.search(limit=1)) == ["e3"]
+
+
+def test_filters_hold_together(store: EventStore) -> None:
+    store.put(event("a", camera="gate", time="2026-01-31T12:00:00Z"))
+    store.put(event("b", camera="yard", time="2026-01-31T13:00:00+01:00"))
+    store.put(event("c", camera="gate", state="preview", time="2026-01-31T14:00:00Z"))
+    assert ids(store.search(camera="gate", state="final")) == ["a"]
+    assert ids(store.search(since=NOON, until=NOON + 1)) == ["b", "a"]
+    assert store.last_time("gate") == NOON + 7200
+    assert store.last_time("nowhere") is None
+    assert store.count() == 2, "previews are no plates yet"
+    assert store.count(since=NOON + 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "kept"),
+    [
+        (["preview", "final"], "final"),
+        (["final", "preview"], "final"),
+        (["final", "revised", "final"], "revised"),
+        (["preview", "preview"], "preview"),
+    ],
+)
+def test_a_later_state_replaces_an_earlier_one_and_never_the_reverse(
+    store: EventStore, states: list[str], kept: str
+) -> None:
+    for number, state in enumerate(states):
+        store.put(event("e1", state=state, text=f"PLATE{number}{state}", crop=f"{number}.jpg"))
+    (only,) = store.search()
+    last = max(number for number, state in enumerate(states) if state == kept)
+    assert (only["state"], only["text"], only["crop"]) == (kept, f"PLATE{last}{kept}", f"{last}.jpg")
+    assert ids(store.search(plate=f"PLATE{last}{kept}")) == ["e1"]
+    for number, state in enumerate(states):
+        if number != last:
+            assert store.search(plate=f"PLATE{number}{state}") == [], "a replaced text is no longer found"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"state": "gone"}, {"time": "yesterday"}, {"text": None}, {"confidence": float("nan")}]
+)
+def test_what_is_no_event_is_refused_and_named(store: EventStore, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="not an event"):
+        store.put(event(**fields))
+    assert store.search() == []
+
+
+def test_deleted_events_are_found_no_more(store: EventStore) -> None:
+    store.put(event("e1"))
+    store.put(event("e2"))
+    assert store.delete(["e1", "never"]) == 1
+    assert ids(store.search(plate="LS15")) == ["e2"]
+
+
+def test_threads_share_a_store(store: EventStore) -> None:
+    def write(name: str) -> None:
+        for number in range(25):
+            store.put(event(f"{name}{number}"))
+            assert store.search(plate="LS15", limit=1)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.count() == 100
+
+
+def write_from_a_process(path: Path, name: str) -> None:
+    store = EventStore(path)
+    for number in range(40):
+        store.put(event(f"{name}{number}"))
+
+
+def test_processes_that_start_at_once_share_a_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "events.db"
+    processes = [context.Process(target=write_from_a_process, args=(path, name)) for name in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    store = EventStore(path)
+    assert store.count() == 120
+    store.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from platoon.store.events import EventStore
+from tests.fake_site import event
+store = EventStore(Path(sys.argv[1]))
+number = 0
+while True:
+    store.put(event(str(number)))
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_events_acknowledged_before_kill_9_are_there_after(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline().strip() for _ in range(50)]
+        os.kill(writer.pid, signal.SIGKILL)
+        acknowledged += writer.stdout.read().split()
+    store = EventStore(path)
+    kept = set(ids(store.search(limit=10_000)))
+    assert kept.issuperset(acknowledged)
+    store.put(event("after"))
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    path.write_bytes(b"holiday pictures" * 300)
+    with pytest.raises(StoreError, match=r"events\.db.*move it away"):
+        EventStore(path)
+    assert path.read_bytes() == b"holiday pictures" * 300
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE recipes (name)")
+    db.close()
+    with pytest.raises(StoreError, match=r"another program.*PLATOON_STORE__PATH"):
+        EventStore(path)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    EventStore(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="newer Platoon"):
+        EventStore(path)
+
+
+def test_a_damaged_database_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    store = EventStore(path)
+    for number in range(200):
+        store.put(event(str(number)))
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with pytest.raises(StoreError, match=r"events\.db.*move it away"):
+        EventStore(path).search()
+
+
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    store = EventStore(tmp_path / "events.db")
+    store.put(event("before"))
+    store._writer.execute("PRAGMA max_page_count = 20")  # what SQLite sees of a disk that is full
+    with pytest.raises(StoreError, match=r"events\.db.*free space"):
+        for number in range(1000):
+            store.put(event(str(number)))
+    assert store.get("before") is not None
+    store.close()
+
+
+@pytest.fixture
+def ordinary_user(read_only_file: Path) -> Iterator[None]:
+    """Nothing to be done but for root, who may write everything."""
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only_file() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events.db"
+        EventStore(path).close()
+        Path(folder).chmod(0o755)
+        path.chmod(0o444)
+        yield path
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_a_file_that_may_not_be_written_is_named(read_only_file: Path) -> None:
+    with pytest.raises(StoreError, match=r"events\.db.*let this user write"):
+        EventStore(read_only_file)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file.*PLATOON_STORE__PATH"):
+        EventStore(tmp_path / "file" / "events.db")

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from platoon.errors import InvalidInput, NotFound, StoreError
+from platoon.store.objects import ObjectStore
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path / "crops" if request.param == "folder" else "memory:///")
+
+
+def test_what_was_put_comes_back(store: ObjectStore) -> None:
+    store.put("gate/a b/Ä.jpg", b"picture")
+    assert store.get("gate/a b/Ä.jpg") == b"picture"
+    assert store.size("gate/a b/Ä.jpg") == 7
+
+
+def test_a_second_put_replaces_the_first(store: ObjectStore) -> None:
+    store.put("a.jpg", b"preview")
+    store.put("a.jpg", b"final")
+    assert store.get("a.jpg") == b"final"
+
+
+def test_what_is_missing_is_not_found_and_has_no_size(store: ObjectStore) -> None:
+    with pytest.raises(NotFound, match=r"none\.jpg"):
+        store.get("none.jpg")
+    assert store.size("none.jpg") == 0
+
+
+def test_deleting_skips_what_is_not_there(store: ObjectStore) -> None:
+    store.put("a.jpg", b"1")
+    store.put("c.jpg", b"3")
+    store.delete(["a.jpg", "b.jpg", "c.jpg"])
+    assert list(store.list()) in ([], [[]])
+
+
+def test_a_listing_gives_keys_and_sizes(store: ObjectStore) -> None:
+    store.put("gate/a.jpg", b"1")
+    store.put("yard/b.jpg", b"22")
+    listed = {stored.key: stored.size_bytes for chunk in store.list() for stored in chunk}
+    assert listed == {"gate/a.jpg": 1, "yard/b.jpg": 2}
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../up.jpg", "a/../../b", "a//b", "a/.", "a\\b", "a\x00b", "a\nb", "x" * 600]
+)
+def test_a_key_that_could_lead_elsewhere_is_refused(store: ObjectStore, key: str) -> None:
+    for attempt in (lambda: store.put(key, b""), lambda: store.get(key), lambda: store.delete([key])):
+        with pytest.raises(InvalidInput, match="not a key"):
+            attempt()
+
+
+def test_nothing_half_written_lies_in_the_folder(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path)
+    store.put("gate/a.jpg", b"1" * 100_000)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.jpg"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file.*PLATOON_STORE__PATH"):
+        ObjectStore(tmp_path / "file" / "crops")

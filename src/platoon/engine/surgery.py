@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 
-class UnexpectedGraph(Exception):  # noqa: N818  a finding, which `adapt` answers
+class UnexpectedGraph(Exception):
     """The graph does not have the shape that an adaptation can change."""
 
 

@@ -1,0 +1,58 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from platoon.engine.model import Model, metadata, text_detection, text_recognition
+from platoon.errors import ModelError
+
+
+@pytest.mark.parametrize("find", [text_detection, text_recognition])
+def test_the_zoo_names_an_existing_file_with_its_licence(find: object) -> None:
+    model = find()  # type: ignore[operator]
+    assert model.path.is_file()
+    assert model.licence == "Apache-2.0"
+    assert model.digest == hashlib.sha256(model.path.read_bytes()).hexdigest()
+
+
+def test_the_recognition_model_says_its_alphabet() -> None:
+    alphabet = metadata(text_recognition().load())["character"].split("\n")
+    assert len(alphabet) == 18_708
+    assert {"A", "ß", "é", "京"} <= set(alphabet)
+
+
+def test_finding_the_zoo_does_not_import_the_package_that_carries_it() -> None:
+    program = (
+        "import sys; from platoon.engine.model import text_detection; text_detection();"
+        "sys.exit('rapidocr' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nowhere\.onnx does not exist"):
+        Model.from_path(tmp_path / "nowhere.onnx")
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        Model.from_path(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a graph at all", b"\x00" * 64, text_detection().path.read_bytes()[:999]]
+)
+def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "weights.onnx"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights\.onnx"):
+        Model.from_path(file)
+
+
+def test_a_model_from_a_file_is_named_after_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(text_detection().path.read_bytes())
+    model = Model.from_path(file)
+    assert (model.name, model.digest) == ("mine", text_detection().digest)

@@ -248,6 +248,20 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
         assert browser.evaluate("document.getElementById('lost').checkVisibility()") is False
 
 
+def test_after_a_long_absence_the_list_starts_again_rather_than_show_a_gap(browser: Browser, site: FakeSite) -> None:
+    site.events.put(event("old", time=moments_ago(900)))
+    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
+        port = int(faces.address.rpartition(":")[2])
+        browser.open(f"{faces.address}/")
+        browser.wait_for("document.querySelector('[data-event=old]')")
+    for number in range(70):
+        site.events.put(event(f"e{number}", time=moments_ago(100 - number)))
+    with Faces(site, Settings(api=ApiSettings(port=port))):
+        browser.wait_for("document.querySelectorAll('#feed li').length === 60")
+        assert browser.evaluate("document.querySelector('[data-event=old]')") is None
+        assert browser.evaluate("document.getElementById('older').hidden") is False
+
+
 def test_cameras_come_and_go_without_a_reload(browser: Browser, tmp_path: Path, show: Opener) -> None:
     site = FakeSite(tmp_path)
     show(site)

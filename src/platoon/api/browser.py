@@ -43,9 +43,7 @@ class BrowserGuard:
 
         changes_or_listens = scope["type"] == "websocket" or scope["method"] not in _READING
         if changes_or_listens and _from_another_host(Headers(scope=scope)):
-            refusal = problem(
-                403, "OtherSite", "a page of another site may not do this; open Platoon's own page"
-            )
+            refusal = problem(403, "OtherSite", "a page of another site may not do this; open Platoon's own page")
             await refusal(scope, receive, send_with_headers)
         else:
             await self.app(scope, receive, send_with_headers)

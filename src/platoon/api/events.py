@@ -29,9 +29,7 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         `plate` is any part of a plate; spaces, dashes and case do not matter. `since` and `until` are seconds
         since 1970.
         """
-        found = site.events.search(
-            plate=plate, camera=camera, state=state, since=since, until=until, limit=limit
-        )
+        found = site.events.search(plate=plate, camera=camera, state=state, since=since, until=until, limit=limit)
         return {"events": found}
 
     @router.get("/api/events/{event}")
@@ -44,9 +42,7 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         """The very picture that was read. 404 once it has outlived its time."""
         key = _find(site, event).get("crop")
         if key is None:
-            raise NotFound(
-                f"event {event!r} has no picture any more: crops are kept for a time, see PLATOON_STORE__*"
-            )
+            raise NotFound(f"event {event!r} has no picture any more: crops are kept for a time, see PLATOON_STORE__*")
         # A final may bring a better crop under the same address, so browsers ask whether theirs still holds.
         tag = f'"{blake2b(key.encode(), digest_size=12).hexdigest()}"'
         headers = {"ETag": tag, "Cache-Control": "private, no-cache"}

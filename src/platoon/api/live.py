@@ -128,9 +128,7 @@ async def _converse(websocket: WebSocket, outbox: Outbox, first: list[Message]) 
     if outbox.overfull.is_set():
         with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await websocket.close(
-                    _TRY_AGAIN_LATER, "too slow: events would have been left out; connect again"
-                )
+                await websocket.close(_TRY_AGAIN_LATER, "too slow: events would have been left out; connect again")
 
 
 async def _send(websocket: WebSocket, outbox: Outbox, first: list[Message]) -> None:

@@ -71,9 +71,7 @@ async def _camera_named_by(request: Request) -> str:
     for name in _NAMES:
         if isinstance(value := fields.get(name), str | int) and str(value):
             return str(value)
-    raise InvalidInput(
-        'which camera? Send its id as JSON, {"camera": "gate-1"}, as a form field or in the query'
-    )
+    raise InvalidInput('which camera? Send its id as JSON, {"camera": "gate-1"}, as a form field or in the query')
 
 
 async def _body(request: Request) -> bytes:

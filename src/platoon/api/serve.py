@@ -44,9 +44,9 @@ def bind(host: str, port: int, *, way_out: str) -> socket.socket:
         Unavailable: the port is in use. InvalidSettings: this user or machine cannot have it.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
         bound = socket.socket(family, kind)
     except OSError as error:
         raise InvalidSettings(f"cannot listen on {host}: {error.strerror or error}; {way_out}") from error
@@ -58,9 +58,7 @@ def bind(host: str, port: int, *, way_out: str) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise Unavailable(f"port {port} on {host} is in use by another program; {way_out}") from error
-        raise InvalidSettings(
-            f"cannot listen on port {port} of {host}: {error.strerror}; {way_out}"
-        ) from error
+        raise InvalidSettings(f"cannot listen on port {port} of {host}: {error.strerror}; {way_out}") from error
     bound.setblocking(False)
     return bound
 
@@ -107,7 +105,7 @@ class Listeners:
             port.server.close()
         deadline = asyncio.get_running_loop().time() + _GRACE_S
         shut_down = set()
-        while left := [c for c in self._state.connections if any(c.config is config for config in configs)]:
+        while left := [c for c in self._state.connections if c.config in configs]:
             for connection in left:
                 if connection not in shut_down:
                     shut_down.add(connection)
@@ -149,9 +147,7 @@ class Faces:
         wanted = _ports_of(self._site.cameras())
         bound: list[socket.socket] = []
         try:
-            bound.append(
-                bind(self._host, self._settings.api.port, way_out="choose another with PLATOON_API__PORT")
-            )
+            bound.append(bind(self._host, self._settings.api.port, way_out="choose another with PLATOON_API__PORT"))
             bound.extend(self._bind_for(camera, port) for port, camera in wanted.items())
         except PlatoonError:
             for one in bound:
@@ -159,12 +155,11 @@ class Faces:
             raise
         self.address = _address(self._host, bound[0].getsockname()[1])
         started: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(bound, wanted, started), name="faces", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(bound, wanted, started), name="faces", daemon=True)
         self._thread.start()
         self._loop = started.result()
         self._unsubscribe = self._site.subscribe(self._on_message)
+        self._follow_soon()  # cameras may have come or gone since their ports were bound
         return self
 
     def __exit__(
@@ -172,7 +167,7 @@ class Faces:
     ) -> None:
         self._unsubscribe()
         self._stopping = True
-        self._loop.call_soon_threadsafe(self._changed.set)
+        self._follow_soon()
         self._thread.join()
 
     def _run(
@@ -226,8 +221,11 @@ class Faces:
 
     def _on_message(self, message: Message) -> None:
         if message["type"] in ("camera", "removed"):
-            with suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._changed.set)
+            self._follow_soon()
+
+    def _follow_soon(self) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._changed.set)
 
 
 def _ports_of(cameras: Sequence[CameraStatus]) -> dict[int, str]:

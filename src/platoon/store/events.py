@@ -160,9 +160,7 @@ class EventStore:
     def last_time(self, camera: str) -> float | None:
         """When `camera` had its latest event, seconds since 1970."""
         with self._explained("read"), self._reading:
-            (latest,) = self._reader.execute(
-                "SELECT max(time) FROM event WHERE camera = ?", [camera]
-            ).fetchone()
+            (latest,) = self._reader.execute("SELECT max(time) FROM event WHERE camera = ?", [camera]).fetchone()
         return None if latest is None else float(latest)
 
     def oldest(
@@ -213,9 +211,7 @@ class EventStore:
         return changed
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
@@ -230,8 +226,7 @@ class EventStore:
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if tables and owner != _APPLICATION_ID:
                 raise StoreError(
-                    f"{self.path} is a database of another program; "
-                    "choose another folder with PLATOON_STORE__PATH"
+                    f"{self.path} is a database of another program; choose another folder with PLATOON_STORE__PATH"
                 )
             if version > _SCHEMA_VERSION:
                 raise StoreError(
@@ -271,9 +266,7 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
             "plate": searchable(event["text"]),
             "time": moment.timestamp(),
             "crop": event.get("crop"),
-            "body": json.dumps(
-                {k: v for k, v in event.items() if k != "crop"}, ensure_ascii=False, allow_nan=False
-            ),
+            "body": json.dumps({k: v for k, v in event.items() if k != "crop"}, ensure_ascii=False, allow_nan=False),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(
@@ -312,9 +305,7 @@ def _way_out(name: str) -> str:
     if name.startswith("SQLITE_FULL"):
         return "free space on its disk, or keep less (PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS)"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return (
-            "let this user write the file and its folder, or choose another folder with PLATOON_STORE__PATH"
-        )
+        return "let this user write the file and its folder, or choose another folder with PLATOON_STORE__PATH"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return (
             "it is damaged or no database: move it away together with its -wal and -shm files "

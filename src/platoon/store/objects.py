@@ -62,9 +62,7 @@ class ObjectStore:
             try:
                 return bytes(self._store.get(_valid(key)).bytes())
             except (FileNotFoundError, exceptions.NotFoundError) as error:
-                raise NotFound(
-                    f"no picture {key!r} in {self.place}: it may have outlived its time"
-                ) from error
+                raise NotFound(f"no picture {key!r} in {self.place}: it may have outlived its time") from error
 
     def size(self, key: str) -> int:
         """Bytes under `key`; 0 where there is nothing."""
@@ -96,9 +94,7 @@ class ObjectStore:
             yield
         except (exceptions.BaseError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise StoreError(
-                f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason)}"
-            ) from error
+            raise StoreError(f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason)}") from error
 
 
 def _valid(key: str) -> str:

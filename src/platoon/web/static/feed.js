@@ -30,7 +30,7 @@ export class Feed {
     return this.reload();
   }
 
-  /** Fetch the newest events; what is already shown stays. */
+  /** Fetch the newest events; what is shown stays where they join up with it. */
   reload() {
     return this.#fetch({});
   }
@@ -75,6 +75,8 @@ export class Feed {
       const { events } = await getJson("/api/events", { ...this.#filter, ...bounds, limit: PAGE });
       if (load !== this.#load) return;
       this.#more = events.length === PAGE;
+      // After a long absence the newest page may not reach what is shown: rather start again than show a gap.
+      if (this.#more && bounds.until === undefined && !events.some(({ id }) => this.#rows.has(id))) this.#clear();
       for (const event of events) this.add(event);
       this.#explain();
     } catch (error) {
@@ -140,7 +142,7 @@ export class Feed {
 
   #explain() {
     const { plate, camera } = this.#filter;
-    this.older.hidden = !this.#more || this.#rows.size === 0;
+    this.older.hidden = !this.#more || this.#rows.size === 0 || this.#rows.size >= MOST_ROWS;
     this.note.hidden = this.#rows.size > 0;
     if (this.#rows.size > 0) return;
     const where = camera ? ` at ${this.cameraName(camera)}` : "";

@@ -7,7 +7,6 @@ damaged or truncated file is an error, never a picture that is half grey.
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +29,15 @@ def load_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
     """
     name = f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that are checked here
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
-                if picture.width * picture.height > max_pixels:
-                    raise TooLarge(f"{name} is {picture.width}x{picture.height}, more than {max_pixels} pixels")
-                return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
+            if picture.width * picture.height > max_pixels:
+                raise TooLarge(f"{name} is {picture.width}x{picture.height}, more than {max_pixels} pixels")
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except TooLarge:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"{name} does not exist") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(f"{name} declares more than {max_pixels} pixels") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{name} is none of {', '.join(FORMATS)}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,13 +21,13 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import STRIDE
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture
-from platoon.ocr.recognition import TextLine
 from platoon.settings import Settings
 
 AT_A_TIME = 8
 """Pictures held in memory."""
 TALL = 1.5
-"""A crop higher than this times its width holds text that runs upwards, and is turned, as in PaddleOCR."""
+"""A crop higher than this times its width holds text that runs up or down. PaddleOCR turns it as if down; here
+both are read, and the surer one counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,16 +108,22 @@ class Reader:
     def _read_some(
         self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None
     ) -> Iterator[list[Line]]:
-        quads = self._find(pictures, priority, deadline)
-        waiting: list[list[Future[TextLine]]] = [
-            self._engine.read_lines([cut(picture, quad) for quad in found], priority=priority, deadline=deadline)
-            for picture, found in zip(pictures, quads, strict=True)
+        found = self._find(pictures, priority, deadline)
+        waiting = [
+            [
+                (quad, self._engine.read_lines(ways_to_read(picture, quad), priority=priority, deadline=deadline))
+                for quad in quads
+            ]
+            for picture, quads in zip(pictures, found, strict=True)
         ]
-        for found, futures in zip(quads, waiting, strict=True):
-            read = [(quad, future.result()) for quad, future in zip(found, futures, strict=True)]
+        for lines in waiting:
+            best = [
+                (quad, max((future.result() for future in ways), key=lambda line: line.confidence))
+                for quad, ways in lines
+            ]
             yield [
                 Line(line.text, line.confidence, quad)
-                for quad, line in read
+                for quad, line in best
                 if line.text.strip() and line.confidence >= self._min_confidence
             ]
 
@@ -136,14 +141,14 @@ class Reader:
         ]
 
 
-def cut(picture: Pixels, quad: Quad) -> Pixels:
-    """The line inside `quad`, rectified at its own size and turned to run from left to right."""
+def ways_to_read(picture: Pixels, quad: Quad) -> list[Pixels]:
+    """The line inside `quad`, rectified at its own size; where it is tall, turned to either side."""
     width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
     height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
     crop = rectify(picture, quad, (max(1, round(float(width))), max(1, round(float(height)))))
-    if crop.shape[0] >= TALL * crop.shape[1]:
-        return np.ascontiguousarray(np.rot90(crop))
-    return crop
+    if crop.shape[0] < TALL * crop.shape[1]:
+        return [crop]
+    return [np.ascontiguousarray(np.rot90(crop, turns)) for turns in (1, -1)]
 
 
 def in_reading_order(quads: Sequence[Quad]) -> list[Quad]:

@@ -94,7 +94,7 @@ class Recogniser:
             )
             known = [known[index] for index in kept]
             changes.append(KeepClasses(kept))
-        graph = adapt(model, *changes, TopClasses(ALTERNATIVES + 1))
+        graph = adapt(model, *changes, TopClasses(min(ALTERNATIVES + 1, len(known))))
         self._alphabet = known
         item = (HEIGHT, MIN_WIDTH, 3)
         self._runtime = open_runtime(graph, settings, tuning, example=(1, *item))

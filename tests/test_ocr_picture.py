@@ -1,0 +1,116 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
+from platoon.ocr.picture import FORMATS, load_picture
+
+COLOURS = np.zeros((40, 60, 3), np.uint8)
+COLOURS[:20] = (250, 10, 20)
+COLOURS[20:, :30] = (5, 240, 15)
+
+
+def encoded(kind: str, pixels: Any = COLOURS, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_format_gives_rgb(kind: str) -> None:
+    picture = load_picture(encoded(kind))
+    assert (picture.dtype.name, picture.shape) == ("uint8", (40, 60, 3))
+    assert np.abs(picture[5, 5].astype(int) - (250, 10, 20)).max() < 24
+    assert np.abs(picture[35, 5].astype(int) - (5, 240, 15)).max() < 24
+
+
+def test_a_file_gives_what_its_bytes_give(tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    file.write_bytes(encoded("PNG"))
+    np.testing.assert_array_equal(load_picture(file), COLOURS)
+    np.testing.assert_array_equal(load_picture(str(file)), COLOURS)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "I;16"])
+def test_pictures_that_are_not_rgb_are_made_so(mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (60, 40), 1).save(buffer, "PNG")
+    assert load_picture(buffer.getvalue()).shape == (40, 60, 3)
+
+
+def test_a_picture_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to view
+    picture = load_picture(encoded("JPEG", exif=exif, quality=95))
+    assert picture.shape == (60, 40, 3)
+    assert picture[5, 35, 0] > 200  # red, which was at the top, is on the right
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"nothing\.jpg does not exist"):
+        load_picture(tmp_path / "nothing.jpg")
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        load_picture(tmp_path)
+
+
+@pytest.mark.parametrize("size", [(9000, 9000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)])
+def test_a_huge_picture_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge, match="pixels"):
+        load_picture(png_header(*size))
+
+
+def test_the_limit_is_the_callers() -> None:
+    assert load_picture(encoded("PNG"), max_pixels=2400).shape == (40, 60, 3)
+    with pytest.raises(TooLarge, match="60x40, more than 2399 pixels"):
+        load_picture(encoded("PNG"), max_pixels=2399)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"]
+)
+def test_what_is_no_picture_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidInput, match=f"picture of {len(content)} bytes"):
+        load_picture(content)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_truncated_picture_is_an_error_and_not_half_grey(kind: str) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encoded(kind, noise)
+    with pytest.raises(InvalidInput):
+        load_picture(whole[: len(whole) // 2])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of odd tags, which do no harm
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damage_anywhere_raises_nothing_but_our_errors(kind: str) -> None:
+    whole = np.frombuffer(encoded(kind), np.uint8)
+    random = np.random.default_rng(11)
+    for _ in range(150):
+        damaged = whole.copy()
+        spots = random.integers(0, len(whole), random.integers(1, 12))
+        damaged[spots] = random.integers(0, 256, len(spots))
+        try:
+            picture = load_picture(damaged.tobytes(), max_pixels=1_000_000)
+        except PlatoonError:
+            continue
+        assert picture.ndim == 3

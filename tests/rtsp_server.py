@@ -70,6 +70,8 @@ class AccessUnit:
     stamp: int
     """Presentation time, in units of the RTP clock."""
     keyframe: bool
+    nals: Sequence[bytes]
+    """Its NAL units, without start codes."""
     wire: bytes
     """All its packets with interleaving headers."""
     packets: tuple[int, ...]
@@ -132,6 +134,7 @@ def _access_unit(time_s: float, presented_s: float, nals: Sequence[bytes]) -> Ac
         time_s=time_s,
         stamp=round(presented_s * _CLOCK_HZ),
         keyframe=any(nal[0] & 31 == _IDR for nal in nals),
+        nals=nals,
         wire=bytes(wire),
         packets=tuple(offsets),
     )
@@ -270,11 +273,7 @@ class RtspServer:
 
     @property
     def _challenge(self) -> str:
-        return (
-            f'Digest realm="{_REALM}", nonce="{_md5(str(id(self)))}"'
-            if self._digest
-            else f'Basic realm="{_REALM}"'
-        )
+        return f'Digest realm="{_REALM}", nonce="{_md5(str(id(self)))}"' if self._digest else f'Basic realm="{_REALM}"'
 
 
 class _Client:
@@ -377,7 +376,7 @@ class _Client:
                         struct.pack_into(">HI", data, at + 2, next(sequence) & 0xFFFF, stamp & 0xFFFFFFFF)
                         if Fault.DAMAGE in path.faults:
                             end = at + struct.unpack_from(">H", data, at - 2)[0]
-                            data[at + 16 : end] = noise.randbytes(max(0, end - at - 16))
+                            data[at + 14 : end] = noise.randbytes(max(0, end - at - 14))
                 self._send(data)
         except OSError:
             pass  # the client has gone

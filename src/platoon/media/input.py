@@ -176,6 +176,7 @@ class Input:
                 except av.error.EOFError:
                     break
                 except av.error.FFmpegError:
+                    self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
                     self.damaged += not packet.is_corrupt
                     if self.live and time.monotonic() - last_picture > self._settings.read_timeout_s:
                         raise self._error(

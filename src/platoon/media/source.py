@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -54,23 +55,23 @@ class SourceStatus:
     """What is known of a source. No field holds a credential."""
 
     state: SourceState
-    cause: SourceFailure | None
+    cause: SourceFailure | None = None
     """Why it is not live, or why a recording ended before its time."""
-    message: str
+    message: str = ""
     """The same for people."""
-    since: float
+    since: float = 0.0
     """When it came into this state, seconds since 1970."""
-    width: int
+    width: int = 0
     """Of the newest frame in pixels, as is `height`; 0 before the first."""
-    height: int
-    source_fps: float
+    height: int = 0
+    source_fps: float = 0.0
     """Frames per second as the stream declares them; 0: it does not say."""
-    codec: str
-    decoded: int
+    codec: str = ""
+    decoded: int = 0
     """Frames decoded since the start."""
-    reconnects: int
+    reconnects: int = 0
     """How often it became live again."""
-    retry_at: float | None
+    retry_at: float | None = None
     """When the next attempt begins, seconds since 1970."""
 
 
@@ -128,16 +129,8 @@ class Source:
         self._last_frame: float | None = None
         self._status = SourceStatus(
             state=SourceState.CONNECTING,
-            cause=None,
             message=f"connecting to {redact(url)}",
             since=time.time(),
-            width=0,
-            height=0,
-            source_fps=0.0,
-            codec="",
-            decoded=0,
-            reconnects=0,
-            retry_at=None,
         )
 
     @property
@@ -205,11 +198,11 @@ class Source:
                 self._give(picture, media_time)
         except SourceError:
             raise
-        except Exception as error:
-            _log.exception("camera %s: unexpected failure", self.camera)
+        except Exception as error:  # whatever a stream brings, its thread lives on
+            _log.error("camera %s: %s", self.camera, redact(traceback.format_exc()))
             raise SourceError(
                 f"{redact(self._url)}: {error}", failure=SourceFailure.FAILED, final=not source.live
-            ) from error
+            ) from None
         finally:
             source.close()
 
@@ -252,24 +245,16 @@ class Source:
             self._frames_replaced.inc()
 
     def _back_off(self, error: SourceError) -> None:
-        """Wait for the next attempt.
-
-        Full jitter spreads cameras that failed together (Brooker, "Exponential Backoff And Jitter", AWS,
-        2015).
-        """
-        low, high = (
-            self._settings.backoff_min_s,
-            max(self._settings.backoff_min_s, self._settings.backoff_max_s),
-        )
-        was_live = self._status.state is SourceState.LIVE
-        if was_live and self._live_since is not None and time.monotonic() - self._live_since > high:
+        """Wait for the next attempt; a stream that had lived longer than the longest wait starts afresh."""
+        live_since = self._live_since if self._status.state is SourceState.LIVE else None
+        if live_since is not None and time.monotonic() - live_since > self._settings.backoff_max_s:
             self._failures = 0
         self._failures += 1
-        wait_s = self._random.uniform(low, min(high, low * 2 ** min(self._failures, 30)))
-        self._enter(
-            SourceState.RECONNECTING, str(error), cause=error.failure, retry_at=round(time.time() + wait_s, 3)
-        )
+        wait_s = backoff_s(self._failures, self._settings, self._random)
+        retry_at = time.time() + wait_s
+        self._enter(SourceState.RECONNECTING, str(error), cause=error.failure, retry_at=retry_at)
         self._stop.wait(wait_s)
+        self._status = replace(self._status, retry_at=None)
 
     def _enter(
         self,
@@ -287,6 +272,16 @@ class Source:
         )
         gauge = self._metrics.camera_state
         gauge.remove(self.camera, before.state, before.cause or "")
-        gauge.labels(self.camera, state, cause or "").set(1)
+        if state is not SourceState.STOPPED:
+            gauge.labels(self.camera, state, cause or "").set(1)
         _log.info("camera %s: %s (%s)", self.camera, state, message)
         self._on_status(self.status)
+
+
+def backoff_s(failures: int, settings: SourceSettings, random: Random) -> float:
+    """Seconds to wait after so many failures in a row: exponential with full jitter, within the settings' bounds.
+
+    The jitter spreads cameras that failed together (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
+    """
+    shortest = settings.backoff_min_s
+    return random.uniform(shortest, max(shortest, min(settings.backoff_max_s, shortest * 2 ** min(failures, 64))))

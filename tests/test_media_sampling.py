@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from platoon.media.sampling import MAX_STEP_S, MediaClock, Sampler
+
+times = st.lists(st.floats(-1e4, 1e6, allow_nan=False), min_size=1, max_size=60)
+
+
+def chosen(sampler: Sampler, times: list[float]) -> list[int]:
+    return [i for i, time in enumerate(times) if sampler.wants(time)]
+
+
+def test_without_a_rate_every_frame_is_wanted() -> None:
+    assert chosen(Sampler(fps=None), [0.0, 0.1, 0.2]) == [0, 1, 2]
+
+
+def test_every_third_frame_is_wanted_whatever_the_times_say() -> None:
+    assert chosen(Sampler(fps=None, every=3), [0.0, 5.0, 4.0, 4.0, 9.0, 1.0, 1.5]) == [0, 3, 6]
+
+
+@pytest.mark.parametrize(("source_fps", "fps"), [(30, 5), (30, 12), (25, 10), (15, 4), (30, 29)])
+def test_the_rate_is_held_over_a_minute(source_fps: int, fps: int) -> None:
+    kept = chosen(Sampler(fps=fps), [i / source_fps for i in range(60 * source_fps)])
+    assert len(kept) == pytest.approx(60 * fps, abs=2)
+
+
+@pytest.mark.parametrize("fps", [15, 25, 30])
+def test_a_source_of_just_the_rate_loses_nothing_to_rounded_time_stamps(fps: int) -> None:
+    assert len(chosen(Sampler(fps=fps), [round(7.019 + i / fps, 3) for i in range(1000)])) == 1000
+
+
+def test_a_source_slower_than_the_rate_loses_nothing() -> None:
+    assert len(chosen(Sampler(fps=10), [i / 7 for i in range(100)])) == 100
+
+
+def test_after_a_pause_missed_frames_are_not_made_up_for() -> None:
+    times = [i / 30 for i in range(30)] + [100 + i / 30 for i in range(30)]
+    assert len(chosen(Sampler(fps=5), times)) == 10
+
+
+def test_time_that_jumps_back_does_not_silence_a_camera() -> None:
+    sampler = Sampler(fps=5)
+    chosen(sampler, [500 + i / 30 for i in range(30)])
+    assert len(chosen(sampler, [i / 30 for i in range(30)])) == 5
+
+
+def test_the_rate_applies_to_what_every_nth_leaves() -> None:
+    assert chosen(Sampler(fps=5, every=2), [i / 10 for i in range(10)]) == [0, 2, 4, 6, 8]
+
+
+@given(times, st.floats(0.1, 60), st.integers(1, 5))
+def test_the_same_times_give_the_same_frames(times: list[float], fps: float, every: int) -> None:
+    assert chosen(Sampler(fps=fps, every=every), times) == chosen(Sampler(fps=fps, every=every), times)
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=2, max_size=200), st.floats(0.5, 60))
+def test_the_rate_is_never_exceeded_by_more_than_one_frame(steps: list[float], fps: float) -> None:
+    now, times = 0.0, []
+    for step in steps:
+        now += step
+        times.append(now)
+    kept = chosen(Sampler(fps=fps), times)
+    assert len(kept) <= (times[-1] - times[0]) * fps + 2
+
+
+def test_media_time_starts_at_zero_wherever_the_time_stamps_start() -> None:
+    clock = MediaClock()
+    clock.restart(period_s=0.04, gap_s=0)
+    assert [clock.tick(stamp) for stamp in (90.0, 90.04, 90.1)] == pytest.approx([0, 0.04, 0.1])
+
+
+def test_frames_without_a_time_stamp_are_counted() -> None:
+    clock = MediaClock()
+    clock.restart(period_s=0.1, gap_s=0)
+    assert [clock.tick(stamp) for stamp in (None, None, 5.0, None, 5.2)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_restart_goes_on_after_the_gap() -> None:
+    clock = MediaClock()
+    clock.restart(period_s=0.1, gap_s=0)
+    clock.tick(3.0)
+    clock.tick(4.0)
+    clock.restart(period_s=0.1, gap_s=7)
+    assert [clock.tick(0.0), clock.tick(0.1)] == pytest.approx([8, 8.1])
+
+
+@pytest.mark.parametrize("jump_to", [-50.0, 0.0, 1 + 2 * MAX_STEP_S])
+def test_a_clock_that_was_set_costs_one_frame_period(jump_to: float) -> None:
+    clock = MediaClock()
+    clock.restart(period_s=0.5, gap_s=0)
+    clock.tick(0.0)
+    clock.tick(1.0)
+    assert [clock.tick(jump_to), clock.tick(jump_to + 0.5)] == pytest.approx([1.5, 2.0])
+
+
+@given(st.lists(st.none() | st.floats(-1e5, 1e5, allow_nan=False), max_size=60))
+def test_media_time_never_goes_backwards(stamps: list[float | None]) -> None:
+    clock = MediaClock()
+    clock.restart(period_s=0.04, gap_s=0)
+    ticks = [clock.tick(stamp) for stamp in stamps]
+    assert ticks == sorted(ticks)

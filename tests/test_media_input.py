@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 
@@ -280,6 +281,33 @@ def test_a_port_where_nobody_listens_refuses() -> None:
 
 def test_a_host_without_an_address_is_unreachable() -> None:
     assert failure_of("rtsp://no-such-host.invalid/cam").failure is SourceFailure.UNREACHABLE
+
+
+def test_a_picture_that_stands_for_long_at_the_end_is_no_cut(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=10, fps=10)
+    slow = tmp_path / "slow.mp4"
+    with av.open(str(clip)) as source, av.open(str(slow), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                if packet.pts == 9 * packet.duration:
+                    packet.duration *= 50
+                packet.stream = stream
+                target.mux(packet)
+    assert len(positions(slow)) == 10
+
+
+def test_a_clip_without_a_keyframe_is_damaged(tmp_path: Path) -> None:
+    coded = Clip.load(write_clip(tmp_path / "clip.mp4", frames=10, keyframe_every=10))
+    headless = tmp_path / "headless.h264"
+    headless.write_bytes(b"".join(b"\0\0\0\1" + nal for unit in coded.units[1:] for nal in unit.nals))
+    error = failure_of(headless)
+    assert error.failure in (SourceFailure.CORRUPT, SourceFailure.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("url", ["rtsp://[::1/cam", "rtsp://", "http://:99999/", "rtsp://host:port/", "", "\0"])
+def test_an_address_that_makes_no_sense_is_a_named_failure(url: str) -> None:
+    assert isinstance(failure_of(url, SourceSettings(open_timeout_s=1)).failure, SourceFailure)
 
 
 def test_damage_is_counted(tmp_path: Path, clip: Path) -> None:

@@ -95,7 +95,7 @@ _ERRNO: Final = {
 
 def is_remote(url: str) -> bool:
     """Whether `url` is a network stream and not a file."""
-    return urlsplit(url).scheme.lower() in _REMOTE
+    return _scheme(url) in _REMOTE
 
 
 class Input:
@@ -111,7 +111,6 @@ class Input:
     def __init__(self, url: str, settings: SourceSettings) -> None:
         self._url, self._settings = redact(url), settings
         self._live = is_remote(url)
-        self._host = urlsplit(url).hostname if self._live else None
         target, options = _target(url, settings)
         started = time.monotonic()
         try:
@@ -119,7 +118,7 @@ class Input:
                 target, options=options, timeout=(settings.open_timeout_s, settings.read_timeout_s)
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._named(error, opening_s=time.monotonic() - started) from None
+            raise self._named(error, opening_s=time.monotonic() - started, host=_host(url)) from None
         try:
             self._stream = self._choose_stream()
         except SourceError:
@@ -155,15 +154,16 @@ class Input:
         self._container.close()
 
     def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
-        """Decoded pictures from the first keyframe on, each with its time stamp in seconds; ends with a
-        recording.
+        """Decode from the first keyframe on: each picture with its time stamp in seconds.
+
+        Ends where a recording does.
 
         Raises:
             SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
         """
         nominal = self.live and self._container.format.name in _NOMINAL_STAMPS
         waiting_for_key = True
-        end_s = 0.0
+        given, end_s = 0, 0.0
         last_picture = time.monotonic()
         try:
             for packet in self._packets():
@@ -179,9 +179,7 @@ class Input:
                     self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
                     self.damaged += not packet.is_corrupt
                     if self.live and time.monotonic() - last_picture > self._settings.read_timeout_s:
-                        raise self._error(
-                            SourceFailure.CORRUPT, "the stream brings only damaged video"
-                        ) from None
+                        raise self._error(SourceFailure.CORRUPT, "the stream brings only damaged video") from None
                     continue
                 for picture in pictures:
                     if picture.is_corrupt:
@@ -189,12 +187,16 @@ class Input:
                         continue
                     self._check_size(picture.width, picture.height)
                     last_picture = time.monotonic()
-                    end_s = picture.time or end_s
+                    given += 1
+                    if picture.pts is not None:
+                        end_s = float((picture.pts + picture.duration) * picture.time_base)
                     yield picture, last_picture if nominal else picture.time
         except (av.error.FFmpegError, OSError) as error:
             raise self._named(error) from None
         if self.live:
             raise self._error(SourceFailure.CLOSED, "the other side ended the stream")
+        if not given:
+            raise self._error(SourceFailure.CORRUPT, "no picture of it could be decoded")
         self._check_complete(end_s)
 
     def _packets(self) -> Iterator[av.Packet]:
@@ -232,10 +234,12 @@ class Input:
             )
 
     def _check_complete(self, end_s: float) -> None:
-        """A recording that ended: whether all of it was there."""
+        """Raise where not all of a recording was there; `end_s` is the end of its last picture."""
         if self.damaged:
             raise self._error(SourceFailure.CORRUPT, f"{self.damaged} packets of it are damaged")
         stream, container = self._stream, self._container
+        if not end_s:  # no time stamps: nothing to compare
+            return
         if stream.duration is not None:
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration is not None and len(container.streams) == 1:
@@ -251,11 +255,11 @@ class Input:
     def _error(self, failure: SourceFailure, reason: str) -> SourceError:
         return SourceError(f"{self._url}: {reason}", failure=failure, final=not self._live)
 
-    def _named(self, error: Exception, *, opening_s: float | None = None) -> SourceError:
-        return self._error(*self._cause(error, opening_s))
+    def _named(self, error: Exception, *, opening_s: float | None = None, host: str | None = None) -> SourceError:
+        return self._error(*self._cause(error, opening_s, host))
 
-    def _cause(self, error: Exception, opening_s: float | None) -> tuple[SourceFailure, str]:
-        """The failure behind an error of FFmpeg; its own text is not used, as it repeats the address."""
+    def _cause(self, error: Exception, opening_s: float | None, host: str | None) -> tuple[SourceFailure, str]:
+        """Find the failure behind an error of FFmpeg, whose own text is not used: it repeats the address."""
         match error:
             case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
                 return SourceFailure.UNAUTHORISED, "user or password are not accepted"
@@ -271,8 +275,8 @@ class Input:
             # FFmpeg reports some interrupted openings as invalid data: only the clock tells.
             if self._live and (isinstance(error, av.error.TimeoutError) or opening_s >= 0.95 * limit):
                 return SourceFailure.OPEN_TIMEOUT, f"no answer within {limit:g} s"
-            if code == errno.EIO and self._host and not _is_known(self._host):
-                return SourceFailure.UNREACHABLE, f"there is no host {self._host}"
+            if code == errno.EIO and host and not _is_known(host):
+                return SourceFailure.UNREACHABLE, f"there is no host {host}"
             if self._live and (code == errno.EIO or self._url.startswith("rtsp")):
                 return SourceFailure.CLOSED, "the other side hung up, or speaks another protocol"
             if isinstance(error, ValueError | LookupError | av.error.EOFError):
@@ -287,19 +291,31 @@ class Input:
 
 
 def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
-    """What FFmpeg opens, and with which options."""
-    scheme = urlsplit(url).scheme.lower()
+    """Name what FFmpeg opens, and its options."""
+    scheme = _scheme(url)
     options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
     if scheme in _REMOTE:
         return url, {**options, **_REMOTE[scheme]}
-    if "://" in url and scheme != "file":
+    if scheme not in ("", "file"):
         raise SourceError(
             f"{redact(url)}: {scheme}:// is not supported; use rtsp(s)://, http(s):// or a file",
             failure=SourceFailure.UNSUPPORTED,
             final=True,
         )
-    path = Path(unquote(urlsplit(url).path)) if scheme == "file" and "://" in url else Path(url)
+    path = Path(unquote(urlsplit(url).path)) if scheme else Path(url)
     return f"file:{_checked(path)}", {**options, "protocol_whitelist": "file"}
+
+
+def _scheme(url: str) -> str:
+    """Empty for a path."""
+    return url.partition("://")[0].lower() if "://" in url else ""
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _is_known(host: str) -> bool:
@@ -314,9 +330,7 @@ def _checked(path: Path) -> Path:
     failure, reason = SourceFailure.NO_FILE, ""
     try:
         if not path.is_file():  # a pipe or a device would block here for ever
-            reason = (
-                "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
-            )
+            reason = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
         else:
             with path.open("rb") as file:
                 if not file.read(1):

@@ -279,9 +279,10 @@ class Source:
 
 
 def backoff_s(failures: int, settings: SourceSettings, random: Random) -> float:
-    """Seconds to wait after so many failures in a row: exponential with full jitter, within the settings' bounds.
+    """Choose the wait in seconds after so many failures in a row: exponential, with full jitter.
 
-    The jitter spreads cameras that failed together (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
+    It lies within the bounds of the settings. The jitter spreads cameras that failed together (Brooker,
+    "Exponential Backoff And Jitter", AWS, 2015).
     """
     shortest = settings.backoff_min_s
     return random.uniform(shortest, max(shortest, min(settings.backoff_max_s, shortest * 2 ** min(failures, 64))))

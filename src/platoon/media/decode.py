@@ -32,9 +32,7 @@ def planar_frame(
     full_range = picture.color_range == _FULL_RANGE or (
         picture.color_range != _LIMITED_RANGE and picture.format.name in _FULL_RANGE_FORMATS
     )
-    hd = picture.colorspace == _BT709 or (
-        picture.colorspace == _UNKNOWN_MATRIX and picture.height >= _HD_HEIGHT
-    )
+    hd = picture.colorspace == _BT709 or (picture.colorspace == _UNKNOWN_MATRIX and picture.height >= _HD_HEIGHT)
     turn = _TURNS.get(picture.rotation % 360)
     if picture.format.name not in ("yuv420p", "yuvj420p", "nv12", "gray"):
         picture = picture.reformat(format="yuvj420p" if full_range else "yuv420p")

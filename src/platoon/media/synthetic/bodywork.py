@@ -16,7 +16,7 @@ from platoon.media.synthetic.plates import STYLES, draw_plate
 from platoon.media.synthetic.scene import Light, Vehicle
 from platoon.media.synthetic.shapes import Colour, Mask, Points, Texture, fill, paint, rounded, shaded
 
-PX_PER_M = 420
+PX_PER_M = 400
 """Of all painted parts; no camera of ours sees a car larger for long."""
 HALF_WIDTH_M = 0.9
 FACE_BOTTOM_M = 0.2

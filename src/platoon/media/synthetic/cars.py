@@ -88,7 +88,7 @@ class Car:
         self._shadow_corners = _upright(1.3, 0, 0, top_d=4.9, bottom_d=-0.7)
         lamp_y, reach = shape.lamps
         around_lamp = _upright(reach, lamp_y + reach, lamp_y - reach)
-        self._lamps = [around_lamp + [side * 0.68, 0, 0] for side in (-1, 1)] if light.lamps else []
+        self._lamps = [around_lamp + np.array([side * 0.68, 0, 0]) for side in (-1, 1)] if light.lamps else []
         self._face = paint_face(vehicle, light, front=front)
         height_m = float(np.hypot(head_d - foot_d, head_y - foot_y))
         self._screen = paint_screen(vehicle, light, front=front, height_m=height_m)
@@ -99,7 +99,7 @@ class Car:
 
     def plate_quad(self, x: float, z: float, projection: Projection) -> Points | None:
         """The plate's corners in pixels, (4, 2) clockwise from top left; None behind the camera."""
-        return projection.project(self._plate_corners + [x, 0, z])
+        return projection.project(self._plate_corners + np.array([x, 0, z]))
 
     def draw(self, picture: Pixels, x: float, z: float, projection: Projection) -> Points:
         """Draw with the middle of the face above (x, z); returns the outline covered, (n, 2), maybe empty."""

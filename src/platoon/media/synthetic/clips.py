@@ -36,6 +36,8 @@ READABLE_PX = 60
 
 _GROUP_S = 2.0
 _QUALITY = "24"
+_BT601 = 6  # AVCOL_SPC_SMPTE170M
+_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,13 @@ def demo_clips(cache: Path, *, on_progress: Callable[[int, int], None] | None = 
         StoreError: the cache cannot be written.
     """
     scenes = demo_scenes()
-    folder = cache / "synthetic"
-    paths = [folder / f"{scene.name.lower().replace(' ', '-')}-{scene.digest}-v{VERSION}.mp4" for scene in scenes]
+    paths = [cache / f"{scene.name.lower().replace(' ', '-')}-{scene.digest}-v{VERSION}.mp4" for scene in scenes]
     truths = [_kept(path) for path in paths]
     missing = [i for i, truth in enumerate(truths) if truth is None]
     total = sum(scenes[i].frames for i in missing)
     progress = _Progress(total, on_progress)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(max_workers=min(len(scenes), os.cpu_count() or 1)) as pool:
             running = [(i, pool.submit(render, scenes[i], paths[i], on_frame=progress.step)) for i in missing]
             try:
@@ -139,9 +140,10 @@ def demo_clips(cache: Path, *, on_progress: Callable[[int, int], None] | None = 
                     truths[i] = job.result()
             except BaseException:
                 progress.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
     except OSError as error:
-        raise StoreError(f"cannot keep the demo's clips in {folder}: {error.strerror or error}") from error
+        raise StoreError(f"cannot keep the demo's clips in {cache}: {error.strerror or error}") from error
     return [
         DemoClip(scene.name, path, truth)
         for scene, path, truth in zip(scenes, paths, truths, strict=True)
@@ -170,6 +172,7 @@ def render(scene: Scene, path: Path, *, on_frame: Callable[[], None] | None = No
             stream.options = {"preset": "veryfast", "crf": _QUALITY}
             context = stream.codec_context
             context.gop_size, context.max_b_frames = round(_GROUP_S * scene.fps), 0
+            context.colorspace, context.color_range = _BT601, _LIMITED_RANGE
             # One thread: the bytes must not depend on the machine's cores, and clips are rendered side by side.
             context.thread_count = 1
             context.time_base = Fraction(1, scene.fps)
@@ -224,6 +227,7 @@ class _Sensor:
         self._noise = np.round(self._rng.normal(0, scene.light.noise, (height + 64, width + 64))).astype(np.int16)
 
     def expose(self, picture: Pixels, index: int) -> VideoFrame:
+        """The frame that the encoder gets, its time stamp `index`."""
         height, width = picture.shape[:2]
         planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
         top, left = self._rng.integers(0, 64, 2)

@@ -34,7 +34,7 @@ def _gate() -> Scene:
         vehicles=(
             Vehicle(plate="M KX 204", country="DE", colour=_SILVER, badge="TX4", motion=enters(0.2, waits_s=3.0)),
             Vehicle(plate="KRA2E19", country="BR", colour=_RED, motion=enters(6.6, waits_s=1.5)),
-            Vehicle(plate="PHT482", country="NZ", colour=_WHITE, badge="SPORT", motion=enters(12.0, waits_s=3.0)),
+            Vehicle(plate="PHT482", country="NZ", colour=_WHITE, badge="SPORT", motion=enters(10.9, waits_s=2.4)),
         ),
         duration_s=25.0,
         far_m=30.0,
@@ -62,12 +62,12 @@ def _motorway() -> Scene:
             Vehicle(plate="K 529 PR", country="NL", lane=1, colour=_SAND, motion=passes(5.0, 13.5)),
             Vehicle(plate="WE 48271", country="PL", lane=0, colour=_WHITE, badge="SPORT", motion=passes(6.0, 13)),
             Vehicle(plate="4827 HJK", country="ES", lane=1, colour=_RED, motion=passes(11.0, 13)),
-            Vehicle(plate="HH LM 2864", country="DE", lane=0, colour=_SILVER, motion=passes(11.2, 13.5)),
+            Vehicle(plate="HB KM 2864", country="DE", lane=0, colour=_SILVER, motion=passes(11.2, 13.5)),
         ),
         duration_s=24.0,
         far_m=150.0,
         setting=Setting.MOTORWAY,
-        signs=(Sign("NORTH 12", 7.4, 3.0, 118.0, 4.4),),
+        signs=(Sign("NORTH 12", 6.4, 3.0, 95.0, 3.6),),
         seed=12,
     )
 

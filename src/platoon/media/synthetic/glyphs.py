@@ -30,6 +30,9 @@ class Typeface:
     """Between two characters."""
 
 
+PLATE_FACE = Typeface()
+
+
 _SUPERSAMPLING = 4
 
 _SIX = "1,.25 1,0,.5 0,0,.5 0,1,.5 1,1,.5 1,.43,.48 .05,.43"
@@ -80,7 +83,7 @@ _WIDTHS = {"I": 0.0, "M": 1.18, "W": 1.4, "1": 0.68, "J": 0.92, "-": 0.6, ".": 0
 """Where a glyph's width differs from its typeface's, the share of it; 0: as wide as the stroke."""
 
 
-def text_mask(text: str, height: int, face: Typeface = Typeface()) -> Mask:
+def text_mask(text: str, height: int, face: Typeface = PLATE_FACE) -> Mask:
     """The coverage of `text`, shape (height, its width). A space is a gap of 0.4 heights.
 
     Raises:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
-from platoon.media.synthetic.glyphs import Typeface, text_mask
+from platoon.media.synthetic.glyphs import PLATE_FACE, Typeface, text_mask
 from platoon.media.synthetic.shapes import Colour, Mask, paint
 
 WHITE: Colour = (240, 240, 236)
@@ -35,7 +36,6 @@ class Joint(StrEnum):
     """Two round stickers, one above the other."""
     EMBLEM = "emblem"
     """A small coloured picture, as on plates of US states."""
-    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Band:
     """A coloured strip beside or above the characters."""
 
     colour: Colour
-    side: str = "left"
-    """`left`, `right` or `top`."""
+    side: Literal["left", "right", "top"] = "left"
     size: float = 0.085
     """Share of the plate's width (of its height at the top)."""
     label: str = ""
@@ -74,7 +73,7 @@ class PlateStyle:
     ink: Colour = BLACK
     border: Colour | None = BLACK
     bands: tuple[Band, ...] = ()
-    face: Typeface = Typeface()
+    face: Typeface = PLATE_FACE
 
     def allows(self, written: str) -> bool:
         """Whether `written` ("M KX 204", groups parted by spaces) can stand on such a plate."""
@@ -148,14 +147,12 @@ def _draw_text(area: Pixels, written: str, style: PlateStyle, fine: float) -> No
     pieces: list[Mask | Joint] = [text_mask(groups[0], height, style.face)]
     for joint, group in zip(joints, groups[1:], strict=True):
         pieces += [joint, text_mask(group, height, style.face)]
-    gap = style.face.gap * height
     joint_widths = {
         Joint.GAP: 0.36 * height,
         Joint.HYPHEN: 0.42 * height,
         Joint.DOT: 0.36 * height,
         Joint.SEALS: 0.62 * height,
         Joint.EMBLEM: 0.9 * height,
-        Joint.NONE: gap,
     }
     widths = [joint_widths[piece] if isinstance(piece, Joint) else float(piece.shape[1]) for piece in pieces]
     # A text too long for its plate is set narrower, as real plates do.
@@ -176,7 +173,9 @@ def _draw_text(area: Pixels, written: str, style: PlateStyle, fine: float) -> No
 def _draw_joint(area: Pixels, joint: Joint, centre: tuple[float, float], height: int, ink: Colour) -> None:
     x, y = centre
     if joint is Joint.HYPHEN:
-        _disc_or_bar(area, (x, y), (0.11 * height, 0.06 * height), ink)
+        first = (round(x - 0.11 * height), round(y - 0.06 * height))
+        last = (round(x + 0.11 * height), round(y + 0.06 * height))
+        cv2.rectangle(area, first, last, ink, -1)
     elif joint is Joint.DOT:
         cv2.circle(area, (round(x), round(y)), round(0.07 * height), ink, -1, cv2.LINE_AA)
     elif joint is Joint.SEALS:
@@ -192,12 +191,6 @@ def _draw_joint(area: Pixels, joint: Joint, centre: tuple[float, float], height:
             (x + 0.32 * height, y + 0.26 * height),
         ]
         cv2.fillConvexPoly(area, np.round(hill).astype(np.int32), (96, 150, 110), cv2.LINE_AA)
-
-
-def _disc_or_bar(area: Pixels, centre: tuple[float, float], half: tuple[float, float], ink: Colour) -> None:
-    first = (round(centre[0] - half[0]), round(centre[1] - half[1]))
-    last = (round(centre[0] + half[0]), round(centre[1] + half[1]))
-    cv2.rectangle(area, first, last, ink, -1)
 
 
 def _draw_band(strip: Pixels, band: Band, *, horizontal: bool) -> None:
@@ -219,8 +212,8 @@ def _draw_band(strip: Pixels, band: Band, *, horizontal: bool) -> None:
         paint(strip[y : y + mask.shape[0], x : x + mask.shape[1]], mask, band.ink)
 
 
-def _eu(label: str, colour: Colour = EU_BLUE) -> tuple[Band, ...]:
-    return (Band(colour, label=label, stars=True),)
+def _eu(label: str) -> tuple[Band, ...]:
+    return (Band(EU_BLUE, label=label, stars=True),)
 
 
 _CONSONANTS = "BCDFGHJKLMNPRSTVWXYZ"
@@ -262,7 +255,7 @@ STYLES: Mapping[str, PlateStyle] = MappingProxyType(
                 rear_field=YELLOW,
                 border=None,
             ),
-            PlateStyle("ES", ("9999 AAA",), _CONSONANTS.replace("Q", ""), (Joint.GAP,), bands=_eu("E")),
+            PlateStyle("ES", ("9999 AAA",), _CONSONANTS, (Joint.GAP,), bands=_eu("E")),
             PlateStyle(
                 "IT",
                 ("AA 999AA",),

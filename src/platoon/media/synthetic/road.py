@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.cars import Car
 from platoon.media.synthetic.glyphs import Typeface, text_mask
-from platoon.media.synthetic.scene import Drive, Projection, Scene, Vehicle
+from platoon.media.synthetic.scene import Drive, Projection, Scene
 from platoon.media.synthetic.scenery import paint_scenery
 from platoon.media.synthetic.shapes import Mask, Points, fill, paint
 
@@ -18,14 +16,6 @@ _HAZE_SHARE = 0.25
 """Part of the way to the far end in which vehicles come out of the haze."""
 _OVERLAY_FACE = Typeface(letter=0.6, digit=0.56, stroke=0.13, gap=0.16)
 _BARRIER_RISE_S = 1.2
-
-
-@dataclass
-class _Visitor:
-    vehicle: Vehicle
-    car: Car
-    x: float
-    z: float
 
 
 class Road:

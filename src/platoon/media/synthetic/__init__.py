@@ -1,0 +1,1 @@
+"""Synthetic roads: plates, cars and scenes drawn by our own code, encoded as a camera would, with their truth."""

@@ -59,7 +59,12 @@ def test_a_plate_that_is_cut_by_the_border_is_not_read() -> None:
 
 @pytest.mark.parametrize(
     ("text", "gate"),
-    [("TOYOTA", Gate.IMPLAUSIBLE), ("20261120", Gate.IMPLAUSIBLE), ("14B02819T", Gate.IMPLAUSIBLE), ("", Gate.UNREAD)],
+    [
+        ("TOYOTA", Gate.IMPLAUSIBLE),
+        ("20261120", Gate.IMPLAUSIBLE),
+        ("14B02819T", Gate.IMPLAUSIBLE),
+        ("", Gate.UNREAD),
+    ],
 )
 def test_moving_text_that_is_no_plate_becomes_no_event_and_is_counted(text: str, gate: Gate) -> None:
     rejected: list[Gate] = []
@@ -82,10 +87,16 @@ def test_a_still_sign_that_fits_no_pattern_is_no_plate() -> None:
 
 def test_a_badge_beside_the_plate_of_its_vehicle_is_no_plate() -> None:
     plate = passing("AB123CD")
-    badge = [(t, [Seen("GLC300", s.x + 20, s.y - 60, s.height / 2) for s in seen]) for t, seen in plate]
+    badge = [(t, [Seen("GLC300", s.x + s.height, s.y - 3 * s.height, s.height / 2) for s in seen]) for t, seen in plate]
     told = drive(watch(), together(plate, badge))
     assert told.texts() == ["AB123CD"]
     assert "GLC300" not in told.texts("preview")
+
+
+def test_a_smaller_plate_that_only_passes_by_a_larger_one_is_a_plate() -> None:
+    near = [(i / 10, [Seen("AB123CD", 300 + 2 * i, 400, 34)]) for i in range(20)]
+    far = [(i / 10, [Seen("XY987ZW", 340 + 9 * i, 330 + 2 * i, 18)]) for i in range(20)]
+    assert sorted(drive(watch(), together(near, far)).texts()) == ["AB123CD", "XY987ZW"]
 
 
 def test_a_parked_vehicle_is_told_once_however_long_it_stands() -> None:
@@ -145,4 +156,4 @@ def test_a_final_that_better_readings_contradict_is_revised_under_its_id() -> No
 
 def test_undecidable_text_is_looked_at_ever_less_often() -> None:
     told = drive(watch(), [(i / 10, [Seen("", 300, 300)]) for i in range(400)])
-    assert 8 <= told.reads <= 20
+    assert 6 <= told.reads <= 20

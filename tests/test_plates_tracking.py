@@ -64,11 +64,12 @@ def test_a_match_across_a_jump_is_marked_uncertain(moved: float, uncertain: bool
 def test_a_separated_plate_leaves_the_old_track_where_it_was() -> None:
     tracker = Tracker()
     old = tracker.update([at(100, 300)], 0.0)[0][0]
-    before = old.quad
+    before = old.centre
     tracker.update([at(250, 300)], 0.5)
-    new = tracker.separate(old, before=before, before_time=0.0)
+    new = tracker.separate(old)
     assert new is not old
-    assert np.allclose(old.centre, before.mean(axis=0))
+    assert np.allclose(old.centre, before)
+    assert not old.uncertain
     assert np.allclose(new.centre, at(250, 300).mean(axis=0))
 
 

@@ -34,9 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)
-]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")]
 Port = Annotated[int | None, typer.Option(help="The main port; 0: any free one.")]
 Isolated = Annotated[bool, typer.Option("--isolated", help="One process per camera instead of one for all.")]
@@ -83,13 +81,9 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Read file sources to their end, then stop.")] = False,
     events: Annotated[
         Path | None,
-        typer.Option(
-            "--events", help="Also write each event as a line of JSON to this file.", dir_okay=False
-        ),
+        typer.Option("--events", help="Also write each event as a line of JSON to this file.", dir_okay=False),
     ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Analyse at most so many frames a second of each camera.")
-    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Analyse at most so many frames a second of each camera.")] = None,
     every: Annotated[int | None, typer.Option(help="Analyse every Nth frame of each camera.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the event database and the crops.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Play file sources again and again.")] = False,

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
 from platoon.plates.detector import PlateBox
@@ -80,9 +82,7 @@ class PlateEvent:
             "box": list(self.box),
             "reads": self.plate.reads,
             "agreement": round(self.plate.agreement, 4),
-            "candidates": [
-                {"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates
-            ],
+            "candidates": [{"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates],
             "countries": list(self.plate.countries),
             "width": self.width,
             "height": self.height,
@@ -98,8 +98,6 @@ class Look:
     quad: Quad
     """In frame pixels."""
     sighting: Sighting
-    before: tuple[Quad, float]
-    """Where and when the track was before this frame."""
 
 
 @dataclass(slots=True)
@@ -118,14 +116,15 @@ class Sighting:
     vote: Vote
     evidence: list[_Evidence] = field(default_factory=list)
     attempts: int = 0
+    """Readings since it was last seen notably larger."""
     looked_height: float = 0.0
-    """Of the largest plate read so far, pixels."""
+    """How large that was, pixels."""
     settled_height: float = 0.0
     """Its height when it was decided; 0: undecided."""
     edge: bool = False
     """It lies where cameras burn in their clock and name."""
-    beside_larger: int = 0
-    """Frames in which a larger text was right below or beside it."""
+    companions: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    """Where it was relative to larger texts near it, by their track: (dx, dy) in sizes of theirs."""
     vehicle: Vehicle | None = None
     told: bool = False
     """What was told of the vehicle came from this sighting, not from an earlier one."""
@@ -151,6 +150,11 @@ CREDIBLE = 0.6
 """A preview's confidence is at least this."""
 BIGGER = 1.5
 """A decided plate is read again when it has grown so much."""
+LOOKS = 6
+"""So many readings of an undecided plate at one size are enough."""
+NEARER = 1.15
+"""A plate this much higher than before may be read anew."""
+BADGE_FRAMES = 3
 KEPT_EVIDENCE = 4
 EDGE_SHARE = 0.08
 LOOSE = 0.5
@@ -193,7 +197,6 @@ class PlateWatch:
         Returns:
             What should be read now, and the events of vehicles that have gone.
         """
-        before = {track.id: (track.quad, track.last_time) for track in self._tracker.tracks}
         tracks, ended = self._tracker.update([box.quad for box in boxes], frame.media_time)
         events = [event for track in ended for event in self._end(self._sightings.pop(track.id))]
         looks = []
@@ -206,13 +209,11 @@ class PlateWatch:
             middle = float(track.centre[1]) / frame.height
             sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
             if self._worth_reading(sighting, frame):
-                looks.append(
-                    Look(frame, track.quad, sighting, before.get(track.id, (track.quad, track.last_time)))
-                )
+                looks.append(Look(frame, track.quad, sighting))
         for sighting in self._visible:
-            sighting.beside_larger += any(
-                _is_badge_of(sighting.track, other.track) for other in self._visible
-            )
+            for other in self._visible:
+                if (offset := _offset_to_larger(sighting.track, other.track)) is not None:
+                    sighting.companions.setdefault(other.track.id, []).append(offset)
         return looks, events
 
     def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
@@ -222,9 +223,8 @@ class PlateWatch:
             sighting = self._whose(look, line)
             track = sighting.track
             sighting.attempts += 1
-            sighting.looked_height = max(sighting.looked_height, track.height)
             if line.text:
-                weight = min(max(track.height / 24, 0.2), 1.5)
+                weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
                 sighting.vote.add(line, weight)
                 sighting.evidence.append(_Evidence(weight * line.weakest, line.text, crop, look))
                 sighting.evidence.sort(key=lambda evidence: -evidence.weight)
@@ -234,9 +234,7 @@ class PlateWatch:
 
     def finish(self) -> list[PlateEvent]:
         """The stream is over: the events of the vehicles still in sight."""
-        events = [
-            event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))
-        ]
+        events = [event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))]
         self._visible = []
         return events
 
@@ -267,8 +265,10 @@ class PlateWatch:
             return True
         if sighting.settled_height:
             return track.height > BIGGER * sighting.settled_height
-        # What many looks did not decide is looked at ever less often, unless it comes nearer.
-        if sighting.attempts < 8 or track.height > 1.2 * sighting.looked_height:
+        # What many looks did not decide is looked at ever less often, until it comes nearer.
+        if track.height > NEARER * sighting.looked_height:
+            sighting.looked_height, sighting.attempts, sighting.skipped = track.height, 0, 0
+        if sighting.attempts < LOOKS:
             return True
         sighting.skipped += 1
         return sighting.skipped & (sighting.skipped - 1) == 0
@@ -279,14 +279,10 @@ class PlateWatch:
         track = sighting.track
         known = sighting.vote.result()
         text = fold(line.text)
-        if (
-            known is not None
-            and track.uncertain
-            and len(text) >= 4
-            and line.weakest >= 0.5
-            and _differ(text, known.text)
-        ):
-            other = self._tracker.separate(track, before=look.before[0], before_time=look.before[1])
+        if known is None or not _differ(text, known.text):
+            track.before_jump = None
+        elif track.uncertain and len(text) >= 4 and line.weakest >= 0.5:
+            other = self._tracker.separate(track)
             self._visible = [s for s in self._visible if s is not sighting]
             sighting = self._sightings[other.id] = Sighting(other, Vote(self._grammar))
             self._visible.append(sighting)
@@ -316,7 +312,7 @@ class PlateWatch:
         telling = fits and (result.looseness < LOOSE or digits >= 3)
         if sighting.track.travelled < STILL_HEIGHTS and (sighting.edge or not telling):
             return Gate.STILL
-        if sighting.beside_larger > sighting.track.seen / 2:
+        if any(_is_fixed(offsets, sighting.track) for offsets in sighting.companions.values()):
             return Gate.BADGE
         return None
 
@@ -333,7 +329,8 @@ class PlateWatch:
             return []
         vehicle = sighting.vehicle or self._remembered(sighting, result)
         if vehicle is None:
-            if not final and (self._hold_finals or result.confidence < CREDIBLE or not result.countries):
+            credible = result.confidence >= CREDIBLE and result.countries and not sighting.companions
+            if not final and (self._hold_finals or not credible):
                 return []
             vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, sighting.track.quad)
             self._vehicles.append(vehicle)
@@ -373,16 +370,9 @@ class PlateWatch:
         for vehicle in reversed(self._vehicles):
             if vehicle in in_sight:
                 continue
-            place = (
-                float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
-            )
-            window_s = (
-                self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
-            )
-            if (
-                now - vehicle.last_time <= window_s
-                and edit_distance(fold(vehicle.text), fold(result.text)) <= 1
-            ):
+            place = float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
+            window_s = self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
+            if now - vehicle.last_time <= window_s and edit_distance(fold(vehicle.text), fold(result.text)) <= 1:
                 return vehicle
         return None
 
@@ -412,12 +402,20 @@ def _is_clipped(quad: Quad, frame: Frame) -> bool:
     return x1 < margin or y1 < margin or x2 > frame.width - margin or y2 > frame.height - margin
 
 
-def _is_badge_of(small: Track, large: Track) -> bool:
-    """Whether `small` is lettering of the vehicle that carries `large`."""
+def _offset_to_larger(small: Track, large: Track) -> tuple[float, float] | None:
+    """From `large` to `small` in widths and heights of `large`, where both could be on one vehicle."""
     if large is small or large.height < 1.4 * small.height:
+        return None
+    dx, dy = (small.centre - large.centre) / np.array([large.width, large.height], np.float32)
+    return (float(dx), float(dy)) if abs(dx) < 2.0 and abs(dy) < 5.0 else None
+
+
+def _is_fixed(offsets: Sequence[tuple[float, float]], track: Track) -> bool:
+    """Whether text kept its place beside a larger one while it moved, as lettering of the same vehicle does."""
+    if len(offsets) < max(BADGE_FRAMES, track.seen / 2) or track.travelled < STILL_HEIGHTS:
         return False
-    aside, above = abs(small.centre - large.centre)
-    return bool(aside < 2.5 * large.width and above < 6 * large.height)
+    dx, dy = np.ptp(np.array(offsets), axis=0)
+    return bool(dx < 0.2 and dy < 0.5)
 
 
 def _differ(a: str, b: str) -> bool:

@@ -51,9 +51,7 @@ class PlateReader:
         scales = []
         for slot, crop in zip(batch, crops, strict=True):
             scale = min(width / crop.shape[1], height / crop.shape[0])
-            fitted = rectify_to(
-                crop, (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
-            )
+            fitted = rectify_to(crop, (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))))
             slot[: fitted.shape[0], : fitted.shape[1]] = fitted
             scales.append(scale)
         lines = []

@@ -128,12 +128,8 @@ def _find_text(engine: TextEngine, picture: Pixels, priority: Priority) -> list[
     height, width = picture.shape[:2]
     box = Letterbox.fit((width, height), (PICTURE_SIDE, PICTURE_SIDE))
     padded = np.zeros((1, -(-box.height // 32) * 32, -(-box.width // 32) * 32, 3), np.uint8)
-    padded[0, : box.height, : box.width] = cv2.resize(
-        picture, (box.width, box.height), interpolation=cv2.INTER_AREA
-    )
-    return [
-        box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)
-    ]
+    padded[0, : box.height, : box.width] = cv2.resize(picture, (box.width, box.height), interpolation=cv2.INTER_AREA)
+    return [box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)]
 
 
 def _rank(plate: PlateText, quad: Quad) -> float:

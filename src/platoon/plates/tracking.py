@@ -38,14 +38,19 @@ class Track:
     """Of the centre, pixels per second."""
     seen: int = 1
     """Frames in which it was found."""
-    uncertain: bool = False
-    """The last match was across a jump."""
+    before_jump: tuple[Quad, float] | None = None
+    """Where and when it was before a match across a jump that no reading has confirmed yet."""
     start: NDArray[np.float32] = field(init=False)
     travelled: float = 0.0
     """Farthest that the centre has been from where it started, in plate heights."""
 
     def __post_init__(self) -> None:
         self.start = self.centre
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it may have taken over another vehicle's plate."""
+        return self.before_jump is not None
 
     @property
     def centre(self) -> NDArray[np.float32]:
@@ -68,14 +73,14 @@ class Track:
 
     def follow(self, quad: Quad, time: float, *, uncertain: bool) -> None:
         """The plate was found at `quad`."""
+        if uncertain and self.before_jump is None:
+            self.before_jump = self.quad, self.last_time
         elapsed = max(time - self.last_time, 1e-3)
         moved = (centre_of(quad) - self.centre) / np.float32(elapsed)
         self.velocity = moved if self.seen == 1 else (0.5 * self.velocity + 0.5 * moved).astype(np.float32)
-        self.quad, self.last_time, self.uncertain = quad, time, uncertain
+        self.quad, self.last_time = quad, time
         self.seen += 1
-        self.travelled = max(
-            self.travelled, float(np.hypot(*(self.centre - self.start))) / max(self.height, 1.0)
-        )
+        self.travelled = max(self.travelled, float(np.hypot(*(self.centre - self.start))) / max(self.height, 1.0))
 
 
 class Tracker:
@@ -114,10 +119,12 @@ class Tracker:
             matched[index] = track
         return [matched.get(index) or self._begin(quad, time) for index, quad in enumerate(quads)], ended
 
-    def separate(self, track: Track, *, before: Quad, before_time: float) -> Track:
-        """`track` took over another vehicle's plate: give that plate a track of its own, and `track` its old place."""
+    def separate(self, track: Track) -> Track:
+        """An uncertain track did take over another vehicle's plate: that gets its own, and `track` its old place."""
         other = self._begin(track.quad, track.last_time)
-        track.quad, track.last_time, track.seen = before, before_time, track.seen - 1
+        if track.before_jump is not None:
+            track.quad, track.last_time = track.before_jump
+        track.before_jump = None
         return other
 
     def join(self, track: Track, older: Track) -> None:

@@ -47,6 +47,8 @@ class PlateText:
     """The least sure fused character, 0..1."""
     agreeing: int
     """Readings that say just this (O and 0, I and 1 taken as one)."""
+    agreement: float
+    """Their share of all readings' weight, 0..1."""
     reads: int
     """Readings with any text."""
     countries: tuple[str, ...]
@@ -54,11 +56,6 @@ class PlateText:
     """Of the tightest pattern it fits; see `grammar.Reading`."""
     candidates: tuple[tuple[str, float], ...]
     """Texts of the readings with their share of the weight, most first."""
-
-    @property
-    def agreement(self) -> float:
-        """Share of the readings that say just this, 0..1."""
-        return self.agreeing / self.reads if self.reads else 0.0
 
 
 class Vote:
@@ -75,12 +72,15 @@ class Vote:
         return self._reads
 
     def add(self, line: TextLine, weight: float) -> None:
-        """One more reading; `weight` > 0 grows with the size and sharpness of what was read."""
+        """One more reading; `weight` > 0 grows with the size of what was read.
+
+        A reading is as good as its worst character, so that counts too: the mean hides one bad letter.
+        """
         if not line.text:
             return
         self._reads += 1
         positions = tuple(dict(candidates) for candidates in line.characters)
-        self._readings.append((weight * line.confidence, positions, line.text))
+        self._readings.append((weight * line.weakest, positions, line.text))
         if len(self._readings) > KEPT_READINGS:
             self._readings.remove(min(self._readings, key=lambda reading: reading[0]))
 
@@ -107,19 +107,18 @@ class Vote:
             shown = reading.text if fold(text) == says else text
             shares[shown] = shares.get(shown, 0.0) + weight
         total = sum(shares.values())
-        agreeing = sum(fold(text) in (says, fold(reading.raw)) for _, _, text in self._readings)
+        agreeing = [weight for weight, _, text in self._readings if fold(text) in (says, fold(reading.raw))]
         return PlateText(
             text=reading.text,
             raw=reading.raw,
             confidence=math.prod(sure),
             weakest=min(sure),
-            agreeing=agreeing,
+            agreeing=len(agreeing),
+            agreement=sum(agreeing) / total,
             reads=len(self._readings),
             countries=reading.countries,
             looseness=reading.looseness,
-            candidates=tuple(
-                (text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]
-            ),
+            candidates=tuple((text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]),
         )
 
 

@@ -37,9 +37,7 @@ class Hub:
         """Hand `message` on; a listener that fails is left out, the others get it."""
         with self._lock:
             listeners = [
-                (token, listener)
-                for token, (only, listener) in self._listeners.items()
-                if only in (None, camera)
+                (token, listener) for token, (only, listener) in self._listeners.items() if only in (None, camera)
             ]
         for token, listener in listeners:
             try:

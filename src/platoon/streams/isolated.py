@@ -202,9 +202,7 @@ class _Keeper:
         number, reply = next(self._numbers), Future[Any]()
         with self._lock:
             if self._pipe is None:
-                raise Unavailable(
-                    f"camera {self.spec.id!r}: its process is not running; it will be started again"
-                )
+                raise Unavailable(f"camera {self.spec.id!r}: its process is not running; it will be started again")
             self._calls[number] = reply
             _send(self._pipe, (name, number, arguments))
         try:

@@ -361,9 +361,7 @@ _DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the reg
 
 def encode_jpeg(picture: Pixels, *, quality: int) -> bytes:
     """A picture as JPEG."""
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
 
 

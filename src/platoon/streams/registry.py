@@ -51,9 +51,7 @@ def read_registry(path: Path, *, main_port: int = 0) -> list[CameraSpec]:
     except OSError as error:
         raise InvalidSettings(f"cannot read the camera registry {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidSettings(
-            f"the camera registry {path} is not a text file (UTF-8): {error.reason}"
-        ) from error
+        raise InvalidSettings(f"the camera registry {path} is not a text file (UTF-8): {error.reason}") from error
     return parse_registry(text, where=str(path), folder=path.parent, main_port=main_port)
 
 
@@ -89,9 +87,7 @@ def parse_registry(text: str, *, where: str, folder: Path, main_port: int = 0) -
     return cameras
 
 
-def changes(
-    old: Sequence[CameraSpec], new: Sequence[CameraSpec]
-) -> tuple[list[CameraSpec], list[CameraSpec]]:
+def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[CameraSpec], list[CameraSpec]]:
     """What to stop and what to start to get from `old` to `new`; a changed camera is in both."""
     return [camera for camera in old if camera not in new], [camera for camera in new if camera not in old]
 

@@ -63,9 +63,7 @@ class EventSink:
             self._waiting.put_nowait(event)
         except queue.Full:
             self._metrics.events_lost.labels(event.camera).inc()
-            _log.error(
-                "event %s of camera %s lost: the store has failed for too long", event.id, event.camera
-            )
+            _log.error("event %s of camera %s lost: the store has failed for too long", event.id, event.camera)
 
     def wait(self) -> None:
         """Until all events taken so far are stored."""

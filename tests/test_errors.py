@@ -14,6 +14,8 @@ from platoon.media.input import SourceError, SourceFailure
         ("cannot open rtsp://u:p@a/1 and http://v:q@b/2", "cannot open rtsp://***@a/1 and http://***@b/2"),
         ("http://cam/video?user=admin&password=secret&x=1", "http://cam/video?user=***&password=***&x=1"),
         ("http://cam/video?x=1&pwd=secret", "http://cam/video?x=1&pwd=***"),
+        ("rtsp://u:p/w#d?@cam/1", "rtsp://***@cam/1"),
+        ("rtsp://cam:554/a@b", "rtsp://cam:554/a@b"),
         ("rtsp://cam/1", "rtsp://cam/1"),
         ("plain text, no url", "plain text, no url"),
     ],

@@ -6,7 +6,8 @@ Whatever text comes from outside passes through `redact` before it enters a mess
 import re
 from typing import Any
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s?#]*@")
+# The second form is a password with an unescaped / ? or #: what follows the colon is no port.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s?#]*@|[^/\s?#@:]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)")
 _SECRET_PARAMETERS = re.compile(
     r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|auth|secret|api_?key|user(?:name)?)=)[^&;\s\"']*"
 )

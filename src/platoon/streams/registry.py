@@ -121,8 +121,11 @@ def _resolve(url: str, folder: Path) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return url, f"the url {redact(url)} is malformed: {redact(error)}"
+    except ValueError:  # its text repeats what may be a password
+        return (
+            url,
+            f"the url {redact(url)} is malformed; '/', '?', '#' and '@' in a password are written %2F, %3F, %23, %40",
+        )
     if parts.scheme.lower() not in SCHEMES:
         return url, f"the url {redact(url)} must start with {', '.join(SCHEMES)} or be a file's path"
     if parts.scheme.lower() != "file" and not host:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,19 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().api.port = 1
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    root = Path(__file__).parent.parent
+    printed = subprocess.run(
+        [sys.executable, root / "scripts" / "settings-page"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == (root / "docs" / "settings.md").read_text(encoding="utf-8"), "run scripts/settings-page"
+
+
+def test_every_setting_has_a_sentence() -> None:
+    sections = [
+        field.annotation for field in Settings.model_fields.values() if hasattr(field.annotation, "model_fields")
+    ]
+    missing = [name for section in sections for name, field in section.model_fields.items() if not field.description]
+    assert missing == []

@@ -1,0 +1,61 @@
+"""Imports run downwards only; see docs/architecture.md."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import platoon
+
+SOURCE = Path(platoon.__file__).parent
+EVERYBODY = {"errors", "settings", "metrics"}
+ALLOWED = {
+    "errors": set[str](),
+    "settings": {"errors"},
+    "metrics": {"media"},  # PixelMeter, shown as metrics
+    "media": EVERYBODY,
+    "engine": EVERYBODY,
+    "store": EVERYBODY,
+    "ocr": EVERYBODY | {"engine", "media"},
+    "plates": EVERYBODY | {"ocr", "engine", "media"},
+    "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
+    "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
+    "web": EVERYBODY,
+    "api": EVERYBODY | {"streams", "ocr", "engine", "media", "store", "web"},
+}
+TOP = {"cli", "__main__", "__init__"}
+
+
+def imports_of(module: Path) -> set[str]:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[1] for name in names if name.startswith("platoon.")}
+
+
+@pytest.mark.parametrize("module", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_imports_only_what_lies_below_it(module: Path) -> None:
+    package = module.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if package in TOP:
+        return
+    above = imports_of(module) - ALLOWED[package] - {package}
+    assert not above, f"{module.relative_to(SOURCE)} imports {', '.join(sorted(above))}"
+
+
+def test_importing_platoon_is_quick_and_brings_nothing_heavy() -> None:
+    code = "import sys, platoon; print(*sys.modules)"
+    modules = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not modules & {"cv2", "av", "openvino", "onnxruntime", "onnx", "torch", "fastapi", "numpy", "pydantic"}
+
+
+def test_settings_configure_nothing_on_import() -> None:
+    code = (
+        "import logging, platoon.cli, platoon.streams.pipeline, platoon.api.app; "
+        "print(len(logging.getLogger().handlers))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "0"

@@ -122,3 +122,8 @@ def test_signs_can_be_read_and_stay_out_of_the_truth() -> None:
     changed = cv2.absdiff(with_sign, without).max(axis=2) > 40
     assert not quads
     assert changed.sum() > 5_000
+
+
+def test_a_name_longer_than_the_picture_is_cut_off() -> None:
+    small = replace(SCENE, name="A CAMERA WITH A NAME THAT NEVER ENDS " * 4, size=(96, 160))
+    assert Road(small).frame(0)[0].shape == (160, 96, 3)

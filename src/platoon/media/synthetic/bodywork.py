@@ -17,7 +17,7 @@ from platoon.media.synthetic.scene import Light, Vehicle
 from platoon.media.synthetic.shapes import Colour, Mask, Points, Texture, fill, paint, rounded, shaded
 
 PX_PER_M = 400
-"""Of all painted parts; no camera of ours sees a car larger for long."""
+"""Of all painted parts; no camera of ours sees a car larger for long. Faces and plates come out in whole pixels."""
 HALF_WIDTH_M = 0.9
 FACE_BOTTOM_M = 0.2
 FACE_TOP_M = {True: 0.78, False: 0.97}
@@ -137,11 +137,10 @@ def _taillights(sheet: _Sheet, light: Light) -> None:
     sheet.both([(0.58, 0.765), (0.7, 0.765), (0.7, 0.735), (0.58, 0.735)], (150, 150, 150), 0.012)
 
 
-def paint_screen(vehicle: Vehicle, light: Light, *, front: bool, height_m: float) -> Texture:
-    """The windscreen or rear window with its pillars, `height_m` along the glass."""
-    sheet = _Sheet(0.86, 0.0, height_m)
+def paint_screen(vehicle: Vehicle, light: Light, *, front: bool, high: float) -> Texture:
+    """The windscreen or rear window with its pillars, `high` metres along the glass."""
+    sheet = _Sheet(0.86, 0.0, high)
     sheet.picture[:] = shaded(vehicle.colour, 0.9)
-    high = height_m
     sheet.cover([(-0.84, 0), (0.84, 0), (0.62, high), (-0.62, high)], 0.03)
     glass = [(-0.75, 0.03), (0.75, 0.03), (0.55, high - 0.05), (-0.55, high - 0.05)]
     sheet.fill(glass, _GLASS, 0.05)
@@ -181,16 +180,15 @@ class _Sheet:
     """A flat part being painted, in metres: x from -half to half, y from bottom to top."""
 
     def __init__(self, half: float, bottom: float, top: float) -> None:
-        self._fine = PX_PER_M
         self._origin = np.array([half, top])
-        size = (round(2 * half * self._fine), round((top - bottom) * self._fine))
+        size = (round(2 * half * PX_PER_M), round((top - bottom) * PX_PER_M))
         self.picture: Pixels = np.zeros((size[1], size[0], 3), np.uint8)
         self.coverage: Mask = np.zeros((size[1], size[0]), np.uint8)
 
     def shape(self, corners: list[tuple[float, float]], radius: float) -> Points:
         """The pixels of a rounded outline."""
         points = np.array(corners) * [1, -1] + self._origin
-        return rounded(points * self._fine, [radius * self._fine] * len(points))
+        return rounded(points * PX_PER_M, [radius * PX_PER_M] * len(points))
 
     def cover(self, corners: list[tuple[float, float]], radius: float) -> None:
         """Make the part inside an outline solid."""
@@ -211,7 +209,7 @@ class _Sheet:
 
     def words(self, text: str, centre: tuple[float, float], height: float, colour: Colour) -> None:
         """Paint lettering around a point."""
-        mask = text_mask(text, round(height * self._fine), _BADGE_FACE)
+        mask = text_mask(text, round(height * PX_PER_M), _BADGE_FACE)
         paint(self._around(centre, mask.shape), mask, colour)
 
     def image(self, picture: Pixels, centre: tuple[float, float]) -> None:
@@ -231,6 +229,6 @@ class _Sheet:
         return Texture(self.picture, self.coverage)
 
     def _around(self, centre: tuple[float, float], shape: tuple[int, ...]) -> Pixels:
-        left = round((centre[0] + self._origin[0]) * self._fine - shape[1] / 2)
-        top = round((self._origin[1] - centre[1]) * self._fine - shape[0] / 2)
+        left = round((centre[0] + self._origin[0]) * PX_PER_M - shape[1] / 2)
+        top = round((self._origin[1] - centre[1]) * PX_PER_M - shape[0] / 2)
         return self.picture[top : top + shape[0], left : left + shape[1]]

@@ -91,7 +91,7 @@ class Car:
         self._lamps = [around_lamp + np.array([side * 0.68, 0, 0]) for side in (-1, 1)] if light.lamps else []
         self._face = paint_face(vehicle, light, front=front)
         height_m = float(np.hypot(head_d - foot_d, head_y - foot_y))
-        self._screen = paint_screen(vehicle, light, front=front, height_m=height_m)
+        self._screen = paint_screen(vehicle, light, front=front, high=height_m)
         self._shadow = paint_shadow()
         self._glow = halo((255, 246, 220), sharpness=3.5) if front else halo((150, 12, 8), sharpness=2.5)
         self._behind = _Solid(_body(shape, vehicle.colour, FACE_TOP_M[front]), light)
@@ -169,7 +169,7 @@ def _body(shape: _Shape, colour: Colour, face_top: float) -> list[_Part]:
                 parts.append(_Part(np.column_stack(rim), tone, side))
         leaning = [(side * x, y, d) for x, (d, y) in zip((0.85, 0.6, 0.6, 0.85), glass, strict=True)]
         parts.append(_Part(np.array(leaning), _GLASS))
-    parts.append(_Part(_across(shape.roof, (0.6, 0.62, 0.58)), shaded(colour, 1.08)))
+    parts.append(_Part(_across(shape.roof, (0.62, 0.62, 0.58)), shaded(colour, 1.08)))
     return parts
 
 

@@ -15,7 +15,7 @@ from platoon.media.synthetic.scene import (
 )
 
 _SILVER, _WHITE, _GRAPHITE, _RED = (168, 172, 178), (216, 218, 220), (64, 68, 76), (150, 34, 34)
-_BLUE, _GREEN, _SAND, _BLACK = (44, 78, 132), (50, 92, 74), (178, 160, 130), (36, 37, 40)
+_BLUE, _GREEN, _SAND = (44, 78, 132), (50, 92, 74), (178, 160, 130)
 
 
 def demo_scenes() -> tuple[Scene, ...]:

@@ -30,7 +30,7 @@ class Road:
         ]
         self._barrier_times = _barrier_times(scene)
         self._clock: tuple[str, Mask] = ("", np.zeros((0, 0), np.uint8))
-        self._text_height = round(scene.size[1] / 34)
+        self._text_height = max(1, round(scene.size[1] / 34))
         self._title = text_mask(scene.name.upper(), self._text_height, _OVERLAY_FACE)
 
     def frame(self, index: int) -> tuple[Pixels, dict[int, Points]]:
@@ -117,27 +117,15 @@ class Road:
         text = f"2026-05-18 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
         if self._clock[0] != text:
             self._clock = text, text_mask(text, self._text_height, _OVERLAY_FACE)
-        margin = self._text_height
+        margin, height = self._text_height, self._text_height
+        clock_left = max(0, self.scene.size[0] - margin - self._clock[1].shape[1])
         areas = []
-        for mask, left in (
-            (self._title, margin),
-            (self._clock[1], self.scene.size[0] - margin - self._clock[1].shape[1]),
-        ):
-            width, height = mask.shape[1], mask.shape[0]
+        for words, left in ((self._title, margin), (self._clock[1], clock_left)):
             for shift, colour in ((2, (10, 10, 10)), (0, (244, 244, 244))):
-                top = margin + shift
-                paint(picture[top : top + height, left + shift : left + shift + width], mask, colour)
-            areas.append(
-                np.array(
-                    [
-                        [left, margin],
-                        [left + width, margin],
-                        [left + width, margin + height],
-                        [left, margin + height],
-                    ],
-                    np.float64,
-                )
-            )
+                area = picture[margin + shift : margin + shift + height, left + shift :][:, : words.shape[1]]
+                paint(area, words[:, : area.shape[1]], colour)
+            right, bottom = left + words.shape[1], margin + height
+            areas.append(np.array([[left, margin], [right, margin], [right, bottom], [left, bottom]], np.float64))
         return areas
 
 

@@ -190,9 +190,7 @@ def head_of(outputs: Outputs, *, frames: int, size: tuple[int, int], metadata: M
     return fitting[0]
 
 
-def _detr(
-    boxes: tuple[int, ...], labels: tuple[int, ...], frames: int, size: tuple[int, int]
-) -> DetrHead | None:
+def _detr(boxes: tuple[int, ...], labels: tuple[int, ...], frames: int, size: tuple[int, int]) -> DetrHead | None:
     if len(labels) != 3 or boxes != (frames, labels[1], 4) or labels[0] != frames:
         return None
     return DetrHead(classes=labels[2], size=size)
@@ -241,9 +239,7 @@ def _point_width(metadata: Mapping[str, str]) -> int:
     except (ValueError, SyntaxError, TypeError):
         count = width = None
     if count != 4 or width not in (2, 3):
-        raise ModelError(
-            f"its keypoints are {shape}; a pose model fits with the four corners: [4, 2] or [4, 3]"
-        )
+        raise ModelError(f"its keypoints are {shape}; a pose model fits with the four corners: [4, 2] or [4, 3]")
     return int(width)
 
 

@@ -143,9 +143,7 @@ class OnnxPlateDetector:
             frames = batch[start : start + self.max_batch]
             answer = dict(zip(self._outputs, self._run(self._prepare(frames)), strict=True))
             with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out
-                candidates = self.head.read(
-                    answer, frames=len(frames), wanted=self._wanted, min_score=self._min_score
-                )
+                candidates = self.head.read(answer, frames=len(frames), wanted=self._wanted, min_score=self._min_score)
                 found += map(self._boxes, candidates)
         return found
 
@@ -199,9 +197,7 @@ class _Input:
     def of(cls, graph: onnx.GraphProto) -> _Input:
         constants = {tensor.name for tensor in graph.initializer}
         tensors = [value.type.tensor_type for value in graph.input if value.name not in constants]
-        inputs = [
-            (tuple(dim.dim_value or None for dim in tensor.shape.dim), tensor.elem_type) for tensor in tensors
-        ]
+        inputs = [(tuple(dim.dim_value or None for dim in tensor.shape.dim), tensor.elem_type) for tensor in tensors]
         match inputs:
             case [((_, 3, _, _) as sizes, kind)] if kind in _TYPES:
                 return cls(sizes, kind, planar=True)
@@ -239,9 +235,7 @@ class _UnusualInput:
     type: DTypeLike
 
     def graft(self, graph: onnx.GraphProto) -> None:  # noqa: ARG002  the face of `Adaptation`
-        raise UnexpectedGraph(
-            f"its input is {np.dtype(self.type)}, {'planar' if self.planar else 'interleaved'}"
-        )
+        raise UnexpectedGraph(f"its input is {np.dtype(self.type)}, {'planar' if self.planar else 'interleaved'}")
 
     def prepare(self, batch: Array) -> Array:
         planes = batch.transpose(0, 3, 1, 2) if self.type is np.uint8 else self.pixels.prepare(batch)
@@ -253,9 +247,7 @@ class _UnusualInput:
 
 def _plate_classes(names: Mapping[int, str], head: Head, asked: Sequence[str]) -> list[int] | None:
     """The numbers of the classes that are plates; None: all."""
-    known = (
-        ", ".join(f"{number} {name}" for number, name in names.items()) or f"{head.classes}, without names"
-    )
+    known = ", ".join(f"{number} {name}" for number, name in names.items()) or f"{head.classes}, without names"
     if asked:
         by_name = {name.casefold(): number for number, name in names.items()}
         numbers = [by_name.get(name.casefold(), int(name) if name.isdecimal() else -1) for name in asked]

@@ -23,11 +23,10 @@ from platoon.media.input import Input, SourceError
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.plates import open_detector
-from platoon.plates.detector import PlateBox
-from platoon.plates.events import PlateWatch, box_of
+from platoon.plates.analysis import Analysis
+from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
-from platoon.plates.reader import PlateReader, text_size
+from platoon.plates.reader import text_size
 from platoon.plates.text_detector import plate_like
 from platoon.plates.vote import PlateText, read_once
 from platoon.settings import Settings
@@ -91,12 +90,9 @@ def read_clip(
     Raises:
         SourceError: the file is no video.
     """
-    detector = open_detector(engine, settings)
-    reader = PlateReader(engine, tight=detector.tight)
+    analysis = Analysis(engine, settings, metrics)
     watch = PlateWatch("clip", grammar, min_reads=settings.plates.min_reads, hold_finals=True)
-    width, height = detector.input_size
-    batch = np.zeros((1, height, width, 3), np.uint8)
-    events = []
+    events: list[PlateEvent] = []
     broken = None
     source = Input(str(path), settings.source)
     clock = MediaClock()
@@ -104,21 +100,14 @@ def read_clip(
         for number, (picture, stamp) in enumerate(source.pictures(), 1):
             on_frame(number, source.frames)
             frame = planar_frame(
-                picture,
-                camera="clip",
-                media_time=clock.tick(stamp),
-                captured_at=time.time(),
-                meter=metrics.pixels,
+                picture, camera="clip", media_time=clock.tick(stamp), captured_at=time.time(), meter=metrics.pixels
             )
-            letterbox = frame.scaled_into(batch[0])
-            boxes = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in detector.find(batch)[0]]
-            looks, gone = watch.observe(frame, boxes)
-            readings = reader.read([(look.frame, look.quad) for look in looks], priority=Priority.BULK)
-            events += gone + watch.settle([(look, *said) for look, said in zip(looks, readings, strict=True)])
+            events += analysis.run([(frame, watch)], priority=Priority.BULK)
     except SourceError as error:
         broken = error
     finally:
         source.close()
+        analysis.close()
     events += watch.finish()
     plates = [FoundPlate(e.plate.text, e.plate.raw, e.plate.confidence, e.box) for e in events]
     return sorted(plates, key=lambda plate: -plate.confidence), broken

@@ -25,11 +25,9 @@ from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reader import Reader
-from platoon.plates import open_detector
-from platoon.plates.detector import PlateBox
-from platoon.plates.events import Look, PlateEvent, PlateWatch
+from platoon.plates.analysis import Analysis
+from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
-from platoon.plates.reader import PlateReader
 from platoon.plates.recorded import read_picture
 from platoon.settings import Settings
 from platoon.store.events import EventStore
@@ -44,6 +42,10 @@ _log = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 10.0
 """Over which analysed frames per second are counted."""
+FAILED_BATCHES_MOST = 20
+"""So many in a row, and the fault is not in the frames."""
+STOP_S = 5.0
+"""How long a source may take to end; one that hangs in its network ends by itself later."""
 IDLE_S = 0.25
 """How soon the analysis notices that it should stop when no frame comes."""
 
@@ -104,6 +106,7 @@ class SharedSite:
         self._stopping = threading.Event()
         self._warm = threading.Event()
         self._failure: PlatoonError | None = None
+        self._failed_batches = 0
         self._engine = TextEngine(
             settings.engine,
             settings.cache,
@@ -145,7 +148,7 @@ class SharedSite:
             self._thread.join()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
-                camera.source.join(5.0)
+                camera.source.join(STOP_S)
         try:
             self._sink.close()
         finally:
@@ -250,8 +253,9 @@ class SharedSite:
         self._mux.remove(identity)
         with self._turn:
             del self._cameras[identity]
-            for event in camera.watch.finish():
-                self._sink.put(event)
+            self._emit(camera.watch.finish())
+        if camera.source is not None:
+            camera.source.join(STOP_S)  # so that its last words do not follow the first of its successor
         if gone:
             self._hub.publish(identity, {"type": "removed", "camera": identity})
 
@@ -293,19 +297,17 @@ class SharedSite:
 
     def _run(self) -> None:
         try:
-            detector = open_detector(self._engine, self._settings)
-            detector.warm_up()
             self._engine.warm_up()
-            reader = PlateReader(self._engine, tight=detector.tight)
+            analysis = Analysis(self._engine, self._settings, self.metrics)
+            analysis.warm_up()
             self._warm.set()
-            width, height = detector.input_size
-            batch = np.zeros((detector.max_batch, height, width, 3), np.uint8)
             while not self._stopping.is_set():
-                frames = self._mux.collect(detector.max_batch, timeout_s=IDLE_S)
+                frames = self._mux.collect(analysis.max_batch, timeout_s=IDLE_S)
                 with self._turn:
-                    self._analyse(frames, batch, detector.find, reader)
+                    self._analyse(analysis, frames)
                 if self._recorded and not frames and self._mux.finished():
                     break
+            analysis.close()
         except PlatoonError as error:
             self._failure = error
             _log.error("analysis stopped: %s", error)
@@ -314,37 +316,25 @@ class SharedSite:
             _log.exception("analysis stopped")
         with self._turn:
             for camera in self._cameras.values():
-                for event in camera.watch.finish():
-                    self._sink.put(event)
+                self._emit(camera.watch.finish())
 
-    def _analyse(
-        self,
-        frames: Sequence[Frame],
-        batch: Pixels,
-        find: Callable[[Pixels], list[list[PlateBox]]],
-        reader: PlateReader,
-    ) -> None:
-        frames = [frame for frame in frames if frame.camera in self._cameras]
-        if not frames:
+    def _analyse(self, analysis: Analysis, frames: Sequence[Frame]) -> None:
+        seen = [(frame, camera) for frame in frames if (camera := self._cameras.get(frame.camera)) is not None]
+        if not seen:
             return
-        with self.metrics.stage.labels("scale").time():
-            placed = [frame.scaled_into(slot) for frame, slot in zip(frames, batch, strict=False)]
-        with self.metrics.stage.labels("detect").time():
-            found = find(batch[: len(frames)])
-        looks: list[Look] = []
-        for frame, letterbox, boxes in zip(frames, placed, found, strict=True):
-            camera = self._cameras[frame.camera]
-            mapped = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in boxes]
-            worth, events = camera.watch.observe(frame, mapped)
-            looks += worth
-            self._emit(events)
-        with self.metrics.stage.labels("read").time():
-            readings = reader.read([(look.frame, look.quad) for look in looks])
+        try:
+            self._emit(analysis.run([(frame, camera.watch) for frame, camera in seen]))
+            self._failed_batches = 0
+        except Exception:
+            for frame, _ in seen:
+                self.metrics.frames_dropped.labels(frame.camera, "failed").inc()
+            self._failed_batches += 1
+            if self._failed_batches >= FAILED_BATCHES_MOST:
+                raise
+            _log.exception("%d frames could not be analysed and are left out", len(seen))
+            return
         now = time.monotonic()
-        for frame in frames:
-            camera = self._cameras[frame.camera]
-            mine = [(look, *said) for look, said in zip(looks, readings, strict=True) if look.frame is frame]
-            self._emit(camera.watch.settle(mine))
+        for frame, camera in seen:
             camera.last_frame = frame
             camera.count(now)
             self.metrics.frames_analysed.labels(frame.camera).inc()

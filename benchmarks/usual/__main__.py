@@ -1,34 +1,62 @@
-"""Starts a process for each camera and prints what each did, a JSON object a line.
+"""Starts the OCR server, then a process for each camera, and ends them all when told to (SIGTERM).
 
-python -m benchmarks.usual CAMERAS --server http://127.0.0.1:9000 (--duration SECONDS | --once)
+python -m benchmarks.usual CAMERAS RESULTS_FOLDER
 """
 
 from __future__ import annotations
 
-import argparse
+import signal
+import socket
 import subprocess
 import sys
-import tempfile
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("cameras", type=Path, help="lines of id|name|url|port")
-parser.add_argument("--server", required=True, help="address of benchmarks.usual.ocr_server")
-length = parser.add_mutually_exclusive_group(required=True)
-length.add_argument("--duration", type=float, help="seconds; files start again at their end")
-length.add_argument("--once", action="store_true", help="files to their end")
-parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir(), "platoon-usual"))
-chosen = parser.parse_args()
+OCR_START_S = 120.0
 
-chosen.results.mkdir(parents=True, exist_ok=True)
-lines = [line.strip() for line in chosen.cameras.read_text(encoding="utf-8").splitlines()]
-seconds = [] if chosen.once else [str(chosen.duration)]
-processes = []
-for camera, _, url, *_ in (line.split("|") for line in lines if line and not line.startswith("#")):
-    results = str(chosen.results / f"{camera}.jsonl")
-    command = [sys.executable, "-m", "benchmarks.usual.camera", camera, url, chosen.server, results, *seconds]
-    processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-for process in processes:
-    print(process.communicate()[0], end="", flush=True)
-if any(process.returncode for process in processes):
-    sys.exit("a camera failed; see above")
+
+def main() -> None:
+    """Run until told to end, or until one of the processes has."""
+    cameras, results = Path(sys.argv[1]), Path(sys.argv[2])
+    results.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    server = f"http://127.0.0.1:{port}"
+    processes = [_start("benchmarks.usual.ocr_server", port)]
+    try:
+        _wait_for(f"{server}/health")
+        for line in cameras.read_text(encoding="utf-8").splitlines():
+            camera, _, url, _ = line.split("|")
+            processes.append(_start("benchmarks.usual.camera", url, server, str(results / f"{camera}.jsonl")))
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.5)
+        sys.exit("a process ended; see above")
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", module, *arguments])
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + OCR_START_S
+    while True:
+        try:
+            urllib.request.urlopen(url).close()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    main()

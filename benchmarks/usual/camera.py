@@ -1,6 +1,8 @@
-"""The process of one camera: decode, detect, cut, encode, post; prints one JSON line when it ends.
+"""The process of one camera: decode, detect, cut, encode, post; a line of JSON for each frame analysed.
 
-python -m benchmarks.usual.camera ID URL OCR_SERVER RESULTS_FILE [SECONDS]
+Beside the results a file of two numbers tells, at any time, how many frames and bytes were converted.
+
+python -m benchmarks.usual.camera URL OCR_SERVER RESULTS_FILE
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import httpx
@@ -31,52 +32,47 @@ ASPECT, MIN_HEIGHT_PX = (1.8, 8.0), 8.0
 
 
 class Capture:
-    """`cv2.VideoCapture` as it is usually wrapped: a file is read frame by frame, a live stream is drained
-    by a thread that keeps the newest frame. Every frame read becomes BGR.
+    """`cv2.VideoCapture` as it is usually wrapped: a file is read frame by frame, again and again, and a live
+    stream is drained by a thread that keeps the newest frame. Every frame read becomes BGR.
+
+    Args:
+        counts: where to count frames and their bytes.
     """
 
-    def __init__(self, url: str, *, loop: bool) -> None:
+    def __init__(self, url: str, counts: NDArray[np.int64]) -> None:
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp"
-        self.whole_frames = self.converted_bytes = 0
-        self._live = url.startswith(("rtsp", "http"))
-        self._loop = loop and not self._live
-        self._newest: queue.Queue[tuple[Frame, float] | None] = queue.Queue(maxsize=1)
-        self._capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise SystemExit(f"cannot open {url}")
+        self._url, self._counts = url, counts
+        self._live = url.startswith("rtsp")
+        self._newest: queue.Queue[tuple[Frame, float]] = queue.Queue(maxsize=1)
+        self._capture = self._open()
 
-    def frames(self) -> Generator[tuple[Frame, float]]:
-        """(frame, when it was read in seconds since 1970) until the stream ends."""
-        if not self._live:
-            yield from iter(self._read, None)
-            return
-        drain = threading.Thread(target=self._drain)
-        drain.start()
-        try:
-            yield from iter(self._newest.get, None)
-        finally:
-            self._live = False
-            drain.join()
+    def frames(self) -> Iterator[tuple[Frame, float]]:
+        """(frame, when it was read in seconds since 1970), for ever."""
+        if self._live:
+            threading.Thread(target=self._drain, daemon=True).start()
+        while True:
+            yield self._newest.get() if self._live else self._read()
 
     def _drain(self) -> None:
-        while self._live:
+        while True:
             read = self._read()
             with contextlib.suppress(queue.Empty):
                 self._newest.get_nowait()
             self._newest.put(read)
-            if read is None:
-                return
 
-    def _read(self) -> tuple[Frame, float] | None:
+    def _read(self) -> tuple[Frame, float]:
         done, frame = self._capture.read()
-        if not done and self._loop:
-            self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        while not done:
+            self._capture = self._open()
             done, frame = self._capture.read()
-        if not done:
-            return None
-        self.whole_frames += 1
-        self.converted_bytes += frame.nbytes
+        self._counts += (1, frame.nbytes)
         return frame, time.time()
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise RuntimeError(f"cannot open {self._url}")
+        return capture
 
 
 class TextDetector:
@@ -92,9 +88,7 @@ class TextDetector:
         blob = cv2.dnn.blobFromImage(frame, 1 / 127.5, INPUT, (127.5, 127.5, 127.5))
         scores = self._session.run(None, {self._input: blob})[0][0, 0]
         scale = np.array([frame.shape[1] / INPUT[0], frame.shape[0] / INPUT[1]])
-        outlines, _ = cv2.findContours(
-            (scores > BINARY).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-        )
+        outlines, _ = cv2.findContours((scores > BINARY).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         for outline in outlines:
             centre, (width, height), angle = cv2.minAreaRect(outline)
             if min(width, height) < 2 or _score(scores, outline) < MIN_SCORE:
@@ -123,36 +117,23 @@ def _rectified(frame: Frame, corners: NDArray[np.floating]) -> Frame:
     return crop
 
 
-def run(camera: str, url: str, server: str, results: Path, duration_s: float | None) -> dict[str, Any]:
-    """Watch one camera for `duration_s`, or (None) a file to its end; what was done and what it cost.
-
-    `cpu_s` and `wall_s` count once the model is loaded and the stream open; a frame begun is finished.
-    """
+def run(url: str, server: str, results: Path) -> None:
+    """Watch one camera until the process is ended."""
     detector = TextDetector()
-    capture = Capture(url, loop=duration_s is not None)
-    latencies_s: list[float] = []
-    frames, cpu_start, start = 0, time.process_time(), time.monotonic()
-    with (
-        httpx.Client(base_url=server, timeout=None) as client,
-        results.open("w", encoding="utf-8") as file,
-        contextlib.closing(capture.frames()) as stream,
-    ):
-        for frame, captured_at in stream:
-            frames += 1
+    capture = Capture(url, np.memmap(results.with_suffix(".counts"), np.int64, "w+", shape=(2,)))
+    with httpx.Client(base_url=server, timeout=None) as client, results.open("w", encoding="utf-8") as file:
+        for frame, captured_at in capture.frames():
+            texts: list[str] = []
+            latencies_s: list[float] = []
             for crop in detector.crops(frame):
                 jpeg = cv2.imencode(".jpg", crop)[1].tobytes()
                 reply = client.post("/ocr", files={"image": ("crop.jpg", jpeg)}).raise_for_status().json()
-                result_at = time.time()
-                latencies_s.append(result_at - captured_at)
-                read = {"camera": camera, "captured_at": captured_at, "result_at": result_at, **reply}
-                print(json.dumps(read), file=file, flush=True)
-            if duration_s is not None and time.monotonic() - start >= duration_s:
-                break
-    cost = {"cpu_s": time.process_time() - cpu_start, "wall_s": time.monotonic() - start}
-    cost |= {"whole_frames": capture.whole_frames, "converted_bytes": capture.converted_bytes}
-    return {"camera": camera, "frames": frames, **cost, "latencies_s": latencies_s}
+                texts.append(reply["mergedText"])
+                latencies_s.append(time.time() - captured_at)
+            line = {"captured_at": captured_at, "texts": texts, "latencies_s": latencies_s}
+            print(json.dumps(line), file=file, flush=True)
 
 
 if __name__ == "__main__":
-    camera, url, server, results, *seconds = sys.argv[1:]
-    print(json.dumps(run(camera, url, server, Path(results), float(seconds[0]) if seconds else None)))
+    url, server, results = sys.argv[1:]
+    run(url, server, Path(results))

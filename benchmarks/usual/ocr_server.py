@@ -1,11 +1,11 @@
 """A one-picture OCR server: `POST /ocr` with a multipart `image`, read by RapidOCR as it comes.
 
-python -m benchmarks.usual.ocr_server --port 9000
+python -m benchmarks.usual.ocr_server PORT
 """
 
 from __future__ import annotations
 
-import argparse
+import sys
 import threading
 import time
 from typing import Annotated, Any
@@ -48,6 +48,4 @@ def create_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    uvicorn.run(create_app(), port=parser.parse_args().port, log_level="warning")
+    uvicorn.run(create_app(), port=int(sys.argv[1]), log_level="warning")

@@ -1,0 +1,1 @@
+"""What Platoon costs, measured: one module per question, its results as JSON in `results`. Not part of the package."""

@@ -1,0 +1,219 @@
+"""What does a camera cost: all in one engine, a process each, or as such systems are usually built?
+
+N cameras play the same reels in a loop, over RTSP on the loopback (its server's cost is not counted) and from files
+at full speed, in the three ways of `deployments`, one after the other. Each is started, left alone until every camera
+has had a frame analysed, and then watched for some seconds. The limit is measured in the same run.
+
+python -m benchmarks.streams [--cameras 1 4 16] [--seconds S] [--only rtsp|files] [--results FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks import chart, report
+from benchmarks.deployments import Deployment, Done, Platoon, Usual
+from benchmarks.processes import Memory, ProcessTree
+from benchmarks.reels import make_reels
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+SOURCES = ("rtsp", "files")
+
+START_S = 300.0
+LISTEN_S = 0.02
+"""How finely events are timed."""
+LOOK_S = 2.0
+"""Between two looks at the memory; and, of a deployment that starts, at its counts."""
+
+
+def window_s(cameras: int) -> float:
+    """How long to watch, where nothing else is asked for: many cameras get a frame analysed every few seconds each."""
+    return 20.0 if cameras <= 4 else 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A deployment at one moment."""
+
+    time: float
+    cpu_s: float
+    pids: frozenset[int]
+    done: Done
+
+
+class Watch:
+    """Observes a deployment that runs: listens for its events, samples its memory, reads its counts."""
+
+    def __init__(self, deployment: Deployment, tree: ProcessTree) -> None:
+        self._deployment, self._tree = deployment, tree
+        self._memory: list[Memory] = []
+        self._look_at = 0.0
+
+    def read(self, *, within_s: float, more_than: int = 0) -> Reading:
+        """The next complete reading, with more frames analysed than given.
+
+        Raises:
+            TimeoutError: there is none in time.
+        """
+        deadline = time.time() + within_s
+        while time.time() < deadline:
+            now, cpu_s, pids = time.time(), self._tree.cpu_s(), self._tree.pids()
+            done = self._deployment.done()
+            if done is not None and done.frames > more_than:
+                return Reading(now, cpu_s, pids, done)
+            self.rest(LOOK_S / 2)
+        raise TimeoutError(f"{self._deployment.name}: not every camera had a frame analysed within {within_s:g} s")
+
+    def rest(self, seconds: float) -> None:
+        """Let it run for so long."""
+        until = time.time() + seconds
+        while time.time() < until:
+            self._deployment.listen()
+            if time.time() >= self._look_at:
+                self._memory.append(self._tree.memory())
+                self._look_at = time.time() + LOOK_S
+            time.sleep(LISTEN_S)
+
+    def peak(self) -> Memory:
+        """The most memory seen."""
+        pss = [memory.pss_bytes for memory in self._memory if memory.pss_bytes is not None]
+        return Memory(max(pss, default=None), max(memory.rss_bytes for memory in self._memory))
+
+
+def measure(deployment: Deployment, environment: Mapping[str, str], log: Path, seconds: float) -> dict[str, Any]:
+    """Start a deployment, watch it for so many seconds, end it; its figures."""
+    with ProcessTree(
+        deployment.command, environment={**environment, **deployment.environment}, folder=ROOT, log=log
+    ) as tree:
+        watch = Watch(deployment, tree)
+        start = watch.read(within_s=START_S)
+        watch.rest(seconds)
+        end = watch.read(within_s=START_S, more_than=start.done.frames)
+        deployment.listen()
+    if start.pids != end.pids:
+        raise RuntimeError(f"{deployment.name}: processes ended or were started while it was measured")
+    return figures(start, end, watch.peak(), deployment.latencies_s(start.time))
+
+
+def figures(start: Reading, end: Reading, peak: Memory, latencies_s: Sequence[float]) -> dict[str, Any]:
+    """What happened between two readings."""
+    analysed = end.done.frames - start.done.frames
+    decoded = end.done.decoded - start.done.decoded
+    cpu_s = end.cpu_s - start.cpu_s
+    executions = end.done.executions - start.done.executions
+    p50, p95 = np.percentile(latencies_s, (50, 95)) if latencies_s else (None, None)
+    return {
+        "seconds": round(end.time - start.time, 2),
+        "cpu_s": round(cpu_s, 2),
+        "processes": len(end.pids),
+        "analysed": analysed,
+        "decoded": decoded,
+        "frames_per_cpu_s": analysed / cpu_s,
+        "frames_per_s": analysed / (end.time - start.time),
+        "pss_bytes": peak.pss_bytes,
+        "rss_bytes": peak.rss_bytes,
+        "events": len(latencies_s),
+        "event_p50_s": p50,
+        "event_p95_s": p95,
+        "whole_frames": end.done.whole_frames - start.done.whole_frames,
+        "converted_bytes_per_frame": (end.done.converted_bytes - start.done.converted_bytes) / analysed,
+        "mean_batch": analysed / executions if executions else None,
+        "lines_read_per_frame": (end.done.lines_read - start.done.lines_read) / analysed,
+    }
+
+
+@contextmanager
+def played(source: str, reels: Sequence[str], cameras: int) -> Iterator[Mapping[str, str]]:
+    """What so many cameras show, the reels in turn: camera → file, or URL of a server that plays it meanwhile."""
+    shown = {f"camera{n}": reels[n % len(reels)] for n in range(cameras)}
+    if source == "files":
+        yield shown
+        return
+    paths = [f"/{camera}={reel}" for camera, reel in shown.items()]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.rtsp_server", *paths],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,  # it ends when this closes
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        yield {camera: server.stdout.readline().strip() for camera in shown}
+
+
+def find_limit(reels: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """What `benchmarks.limit` says."""
+    command = [sys.executable, "-m", "benchmarks.limit", *reels]
+    said = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout
+    limit: dict[str, Any] = json.loads(said)
+    return limit
+
+
+def run(
+    sources: Sequence[str], counts: Sequence[int], seconds: float | None, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure everything; the results as they are kept. `tell` hears what is being done."""
+    measurements: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch:
+        folder = Path(scratch)
+        clips, paths = make_reels(folder)
+        reels = [str(path) for path in paths]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATOON_")}
+        environment["PLATOON_CACHE"] = str(folder / "cache")
+        tell("decoder and models alone")
+        limit = find_limit(reels, environment)
+        for source, n in itertools.product(sources, counts):
+            of, live = folder / f"{source}-{n}", source == "rtsp"
+            with played(source, reels, n) as cameras:
+                for deployment in (
+                    Platoon(cameras, of / "shared", live=live, isolated=False),
+                    Platoon(cameras, of / "isolated", live=live, isolated=True),
+                    Usual(cameras, of / "usual", live=live),
+                ):
+                    tell(f"{source}, {n} camera{'s' * (n > 1)}, {deployment.name}")
+                    measured = measure(deployment, environment, folder / "log", seconds or window_s(n))
+                    measurements.append({"input": source, "cameras": n, "way": deployment.name, **measured})
+    return {
+        "machine": report.machine(),
+        "clips": clips,
+        "limit": limit,
+        "measurements": measurements,
+        "aims": report.aims(measurements, limit),
+    }
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure, print, and write results and chart."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cameras", type=int, nargs="+", default=[1, 4, 16], metavar="N")
+    parser.add_argument("--seconds", type=float, help="to watch each; otherwise 20, or 40 for more than 4 cameras")
+    parser.add_argument("--only", choices=SOURCES)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    given = parser.parse_args(arguments)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    with console.status("") as status:
+        results = run([given.only] if given.only else SOURCES, given.cameras, given.seconds, status.update)
+    report.show(results, console)
+    given.results.mkdir(parents=True, exist_ok=True)
+    (given.results / "streams.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (given.results / "streams.svg").write_text(chart.draw(results["measurements"]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -87,6 +87,15 @@ def test_what_waits_goes_together_up_to_the_largest_batch(make: Callable[..., Be
     assert batches == [["a", "b", "c", "d"], ["e"]]
 
 
+def test_a_reply_knows_the_execution_that_brought_it(make: Callable[..., Bench]) -> None:
+    bench = make()
+    replies = [bench.batcher.submit(item) for item in ("abc", "def", "poison", "ghi")]
+    assert replies[0].execution is None
+    bench.open(replies)
+    items = [reply.execution.items if reply.execution else None for reply in replies]
+    assert items == [3, 3, None, 3]
+
+
 def test_an_idle_model_starts_with_the_first_item_at_once() -> None:
     model = FakeModel()
     batcher: Batcher[str, str] = Batcher(

@@ -34,6 +34,22 @@ class Priority(IntEnum):
     """Documents and clips."""
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a model."""
+
+    items: int
+    """How many travelled together."""
+    seconds: float
+
+
+class Reply(Future[Result]):
+    """What `Batcher.submit` gives: the result to come, and with it the execution that brought it."""
+
+    execution: Execution | None = None
+    """None until the model has run."""
+
+
 FAIR_SHARE = 8
 """One batch in so many starts with the priority that has waited longest, so that none starves."""
 
@@ -45,7 +61,7 @@ class _Waiting(Generic[Item, Result]):
     """In order of submission."""
     submitted: float
     deadline: float | None
-    future: Future[Result] = field(default_factory=Future)
+    future: Reply[Result] = field(default_factory=Reply)
 
 
 class Batcher(Generic[Item, Result]):
@@ -91,7 +107,7 @@ class Batcher(Generic[Item, Result]):
 
     def submit(
         self, item: Item, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> Future[Result]:
+    ) -> Reply[Result]:
         """Queue `item`. Cancelling the future drops it, unless the model has begun with it.
 
         Args:
@@ -182,6 +198,7 @@ class Batcher(Generic[Item, Result]):
         self._items.inc(len(batch))
         self._executions.inc()
         self._batch_size.observe(len(batch))
+        started = self._clock()
         try:
             results = self._execute([entry.item for entry in batch])
             pairs = list(zip(batch, results, strict=True))
@@ -193,7 +210,9 @@ class Batcher(Generic[Item, Result]):
             self._run_batch(batch[:middle])
             self._run_batch(batch[middle:])
             return
+        execution = Execution(len(batch), self._clock() - started)
         for entry, result in pairs:
+            entry.future.execution = execution
             entry.future.set_result(result)
 
     def _forget_cancelled(self) -> None:

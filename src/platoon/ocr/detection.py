@@ -8,14 +8,13 @@ boxes back is left to the caller, who knows the pictures.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority
+from platoon.engine.batcher import Batcher, Priority, Reply
 from platoon.engine.model import text_detection
 from platoon.engine.runtime import best_batch, open_runtime
 from platoon.engine.surgery import PixelInput, adapt
@@ -107,15 +106,35 @@ class TextDetector:
         Raises:
             Overloaded, DeadlineExceeded, Unavailable: see `Batcher.submit`.
         """
-        queued: list[Future[NDArray[np.float32]]] = []
+        queued = self.submit(pictures, priority=priority, deadline=deadline)
+        try:
+            return [text_boxes(reply.result(), self._postprocessing) for reply in queued]
+        finally:
+            for reply in queued:
+                reply.cancel()
+
+    def submit(
+        self,
+        pictures: Iterable[Pixels],
+        *,
+        priority: Priority = Priority.VIDEO,
+        deadline: float | None = None,
+    ) -> list[Reply[NDArray[np.float32]]]:
+        """Queue pictures as `find` takes them; each reply is a map for `text_boxes`, shape (H, W), 0 to 1.
+
+        Raises:
+            Overloaded, Unavailable: see `Batcher.submit`; pictures already queued are cancelled.
+        """
+        queued: list[Reply[NDArray[np.float32]]] = []
         try:
             for picture in pictures:
                 _check(picture)
                 queued.append(self._batcher.submit(picture, priority=priority, deadline=deadline))
-            return [text_boxes(future.result(), self._postprocessing) for future in queued]
-        finally:
-            for future in queued:
-                future.cancel()
+        except Exception:
+            for reply in queued:
+                reply.cancel()
+            raise
+        return queued
 
     def close(self) -> None:
         """Finish what waits and free the model."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from platoon.engine.batcher import Priority
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.engine.batcher import Priority, Reply
 from platoon.engine.tuning import Tuning
 from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
@@ -88,15 +90,25 @@ class TextEngine:
         """Where text is in each picture of a list or a batch (N, H, W, 3); see `TextDetector.find`."""
         return self._detector().find(pictures, priority=priority, deadline=deadline)
 
+    def detect(
+        self,
+        pictures: Iterable[Pixels],
+        *,
+        priority: Priority = Priority.VIDEO,
+        deadline: float | None = None,
+    ) -> list[Reply[NDArray[np.float32]]]:
+        """Maps of where text is, for callers with boxes of their own making; see `TextDetector.submit`."""
+        return self._detector().submit(pictures, priority=priority, deadline=deadline)
+
     def read_plates(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[Future[TextLine]]:
+    ) -> list[Reply[TextLine]]:
         """What plates say, in A-Z and 0-9; see `Recogniser.submit`."""
         return self._plates().submit(crops, priority=priority, deadline=deadline)
 
     def read_lines(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[Future[TextLine]]:
+    ) -> list[Reply[TextLine]]:
         """What lines say, in all characters the model knows; see `Recogniser.submit`."""
         return self._lines().submit(crops, priority=priority, deadline=deadline)
 

@@ -8,7 +8,6 @@ may be to those who know them: they get the alternatives of every character.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority
+from platoon.engine.batcher import Batcher, Priority, Reply
 from platoon.engine.model import metadata, text_recognition
 from platoon.engine.runtime import best_batch, open_runtime
 from platoon.engine.surgery import Adaptation, KeepClasses, PixelInput, TopClasses, adapt
@@ -112,7 +111,7 @@ class Recogniser:
 
     def submit(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[Future[TextLine]]:
+    ) -> list[Reply[TextLine]]:
         """Queue lines of text to be read.
 
         Args:
@@ -123,7 +122,7 @@ class Recogniser:
         Raises:
             Overloaded, Unavailable: see `Batcher.submit`; crops already queued are cancelled.
         """
-        futures: list[Future[TextLine]] = []
+        futures: list[Reply[TextLine]] = []
         try:
             for crop in crops:
                 line = fit_line(crop)

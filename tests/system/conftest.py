@@ -1,0 +1,47 @@
+"""What the tests of the whole share: a cache that lasts for a session, a place to run in, the measured clips."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.running import Place
+from tests.traffic import SIZE, write_traffic
+
+TRAFFIC = ["KX52 NHA", "YB19 TFE", "GM64 WCK"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Measured choices and the demo's clips are made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def place(tmp_path: Path, cache: Path) -> Place:
+    return Place(tmp_path, cache=cache)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, cache: Path) -> Place:
+    """A place whose detector sees small pictures, for clips of `tests.traffic`."""
+    width, height = SIZE
+    return Place(tmp_path, cache=cache, plates__input_width=width, plates__input_height=height)
+
+
+@pytest.fixture(scope="session")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small clip in which three vehicles pass."""
+    return write_traffic(tmp_path_factory.mktemp("traffic") / "three.mp4", TRAFFIC)
+
+
+@pytest.fixture(scope="session")
+def video() -> Path:
+    """The folder of real clips."""
+    data = Path(os.environ.get("PLATOON_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+    if not (data / "video").is_dir():
+        reason = f"no real clips in {data / 'video'}; PLATOON_DATA names the folder that holds video/"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return data / "video"

@@ -24,7 +24,7 @@ PATIENCE_S = 180.0
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, *, patience_s: float = PATIENCE_S) -> T:
+def wait_until(condition: Callable[[], T | None], what: str, *, patience_s: float = PATIENCE_S) -> T:
     """The first truthy value of `condition`."""
     deadline = time.monotonic() + patience_s
     while not (value := condition()):
@@ -155,10 +155,10 @@ class Running:
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
-    def until(self, condition: Callable[[], T], what: str) -> T:
+    def until(self, condition: Callable[[], T | None], what: str) -> T:
         """The first truthy value of `condition`, while the process lives."""
 
-        def checked() -> T:
+        def checked() -> T | None:
             assert self.process.poll() is None, f"it ended with {self.process.returncode} before {what}"
             return condition()
 

@@ -86,7 +86,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def latencies_s(self, since: float) -> list[float]:
-        """From receiving a frame, since that time, to what was first said of the vehicle in it."""
+        """From receiving a frame to what was first said of the vehicle in it, for all that was said since then."""
 
 
 class Platoon(Deployment):
@@ -98,7 +98,7 @@ class Platoon(Deployment):
         self._events = folder / "events.jsonl"
         self._heard = 0
         self._first: dict[str, tuple[float, float]] = {}
-        """Of each vehicle's first event: when its frame was received, and how long after that it was heard of."""
+        """Of each vehicle's first event: when it was heard of, and how long after its frame was received."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = probe.getsockname()[1]
 
@@ -131,11 +131,11 @@ class Platoon(Deployment):
                 self._heard += len(line)
                 event = json.loads(line)
                 captured_at = datetime.fromisoformat(event["time"]).timestamp()
-                self._first.setdefault(event["id"], (captured_at, now - captured_at))
+                self._first.setdefault(event["id"], (now, now - captured_at))
 
     def latencies_s(self, since: float) -> list[float]:
         """See `Deployment`."""
-        return [latency for captured_at, latency in self._first.values() if captured_at >= since]
+        return [latency for heard_at, latency in self._first.values() if heard_at >= since]
 
     def done(self) -> Done | None:
         """See `Deployment`."""
@@ -158,8 +158,8 @@ class Platoon(Deployment):
             decoded=total("platoon_frames_decoded_total"),
             whole_frames=total("platoon_conversions_total", purpose="picture"),
             converted_bytes=total("platoon_converted_bytes_total"),
-            executions=total("platoon_model_executions_total", model="text detection"),
-            lines_read=total("platoon_model_items_total", model="plate recognition"),
+            executions=total("platoon_model_executions_total", model="text-detection"),
+            lines_read=total("platoon_model_items_total", model="plate-recognition"),
         )
 
     def _get(self, path: str) -> str:
@@ -189,7 +189,7 @@ class Usual(Deployment):
     def latencies_s(self, since: float) -> list[float]:
         """See `Deployment`. It says every reading, and remembers no vehicle."""
         frames = [frame for camera in self._files for frame in self._frames(camera)] if self._live else []
-        return [s for frame in frames for s in frame["latencies_s"] if frame["captured_at"] >= since]
+        return [s for frame in frames for s in frame["latencies_s"] if frame["captured_at"] + s >= since]
 
     def done(self) -> Done | None:
         """See `Deployment`."""

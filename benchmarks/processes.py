@@ -7,9 +7,9 @@ is left out.
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,16 +63,20 @@ class ProcessTree:
 
     def cpu_s(self) -> float:
         """CPU time of all processes since their start, those that have ended included."""
-        return sum(sum(process.cpu_times()[:4]) for process in self._processes())
+        total = 0.0
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                total += sum(process.cpu_times()[:4])  # the last two: of children that have ended
+        return total
 
     def memory(self) -> Memory:
         """As of now. Costs the kernel a walk over all pages, so not to be asked for often."""
-        processes = self._processes()
-        try:
-            rollups = [Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii") for process in processes]
-        except OSError:
-            return Memory(None, sum(process.memory_info().rss for process in processes))
-        return Memory(_total(rollups, "Pss"), _total(rollups, "Rss"))
+        pss = rss = 0
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess, OSError):
+                rss += process.memory_info().rss
+                pss += _pss(process.pid)
+        return Memory(pss or None, rss)
 
     def _processes(self) -> list[psutil.Process]:
         if self._process.poll() is not None:
@@ -81,6 +85,10 @@ class ProcessTree:
         return [self._process, *self._process.children(recursive=True)]
 
 
-def _total(rollups: Sequence[str], name: str) -> int:
-    """Bytes that all of the kernel's summaries of memory say under a name."""
-    return sum(1024 * int(kb) for text in rollups for kb in re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE))
+def _pss(pid: int) -> int:
+    """In bytes, by the kernel's summary of a process's memory. Raises OSError: one of them is not there."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        name, _, amount = line.partition(":")
+        if name == "Pss":
+            return 1024 * int(amount.split()[0])
+    return 0

@@ -103,12 +103,13 @@ def measure(deployment: Deployment, environment: Mapping[str, str], log: Path, s
     ) as tree:
         watch = Watch(deployment, tree)
         start = watch.read(within_s=START_S)
+        deployment.listen()  # what came while the counts were read cannot be timed
+        since = time.time()
         watch.rest(seconds)
         end = watch.read(within_s=START_S, more_than=start.done.frames)
-        deployment.listen()
     if start.pids != end.pids:
         raise RuntimeError(f"{deployment.name}: processes ended or were started while it was measured")
-    return figures(start, end, watch.peak(), deployment.latencies_s(start.time))
+    return figures(start, end, watch.peak(), deployment.latencies_s(since))
 
 
 def figures(start: Reading, end: Reading, peak: Memory, latencies_s: Sequence[float]) -> dict[str, Any]:
@@ -211,7 +212,8 @@ def main(arguments: Sequence[str] = ()) -> None:
         results = run([given.only] if given.only else SOURCES, given.cameras, given.seconds, status.update)
     report.show(results, console)
     given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "streams.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    digits = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.5g}"))
+    (given.results / "streams.json").write_text(json.dumps(digits, indent=1) + "\n", encoding="utf-8")
     (given.results / "streams.svg").write_text(chart.draw(results["measurements"]), encoding="utf-8")
 
 

@@ -1,0 +1,148 @@
+import json
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from benchmarks import chart, report
+from benchmarks.deployments import Done, Platoon, Usual
+from benchmarks.processes import Memory, ProcessTree
+from benchmarks.reels import join
+from benchmarks.streams import Reading, figures
+
+from platoon.media.input import Input
+from platoon.settings import SourceSettings
+from tests.clips import write_clip
+
+BUSY_CHILD = """
+import subprocess, sys, time
+code = "import time\\nwhile time.process_time() < 0.5: pass"
+subprocess.run([sys.executable, "-c", code])
+child = subprocess.Popen([sys.executable, "-c", "x = bytearray(50_000_000); print(flush=True); input()"],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def tree(code: str, tmp_path: Path) -> ProcessTree:
+    return ProcessTree([sys.executable, "-c", code], environment={}, folder=tmp_path, log=tmp_path / "log")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_tree_counts_its_children_also_those_that_have_ended_and_ends_with_all(tmp_path: Path) -> None:
+    with tree(BUSY_CHILD, tmp_path) as running:
+        wait_for(lambda: "ready" in (tmp_path / "log").read_text())
+        pids = running.pids()
+        assert len(pids) == 2
+        assert running.cpu_s() >= 0.5
+        memory = running.memory()
+        assert memory.rss_bytes > 50_000_000
+        assert memory.pss_bytes is None or 50_000_000 < memory.pss_bytes <= memory.rss_bytes
+    assert not any(runs(pid) for pid in pids)
+
+
+def test_a_command_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    with (
+        tree("raise SystemExit('no such thing')", tmp_path) as running,
+        pytest.raises(RuntimeError, match="no such thing"),
+    ):
+        wait_for(lambda: running.cpu_s() < 0)
+
+
+def test_a_reel_is_its_clips_one_after_the_other(tmp_path: Path) -> None:
+    small = write_clip(tmp_path / "small.mp4", width=160, height=96, frames=30, fps=30)
+    large = write_clip(tmp_path / "large.mp4", width=320, height=192, frames=15, fps=15, b_frames=2)
+    join([small, large, small], tmp_path / "reel.ts")
+    shown = [(picture.width, stamp) for picture, stamp in Input(str(tmp_path / "reel.ts"), SourceSettings()).pictures()]
+    assert [width for width, _ in shown] == [160] * 30 + [320] * 15 + [160] * 30
+    stamps = np.array([stamp for _, stamp in shown])
+    assert np.all(np.diff(stamps) > 0)
+    assert stamps[-1] - stamps[0] == pytest.approx(3, abs=0.2)
+
+
+def test_only_the_first_word_on_a_vehicle_is_timed_and_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
+    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", live=True, isolated=False)
+    events = tmp_path / "site" / "events.jsonl"
+    lines = [
+        json.dumps({"id": plate, "time": f"2026-01-01T00:00:0{second}+00:00"}) + "\n"
+        for plate, second in (("x", 1), ("x", 2), ("y", 3))
+    ]
+    events.write_text("".join(lines)[:-5])
+    site.listen()
+    assert len(site.latencies_s(0)) == 1
+    events.write_text("".join(lines))
+    site.listen()
+    assert len(site.latencies_s(0)) == 2
+    assert not site.latencies_s(2e9)
+
+
+def test_the_usual_way_counts_frames_once_every_camera_has_one(tmp_path: Path) -> None:
+    usual = Usual({"a": "clip.mp4", "b": "clip.mp4"}, tmp_path / "usual", live=True)
+    results = tmp_path / "usual" / "results"
+    results.mkdir()
+    for camera in ("a", "b"):
+        assert usual.done() is None
+        line = json.dumps({"captured_at": 10.0, "texts": ["X1"], "latencies_s": [0.5, 0.7]})
+        (results / f"{camera}.jsonl").write_text(f"{line}\n{line[:9]}")
+        np.array([7, 700]).tofile(results / f"{camera}.counts")
+    assert usual.done() == Done(analysed={"a": 1, "b": 1}, decoded=14, whole_frames=14, converted_bytes=1400)
+    assert usual.latencies_s(9.0) == [0.5, 0.7, 0.5, 0.7]
+    assert not usual.latencies_s(11.0)
+
+
+def measured(way: str, **changed: Any) -> dict[str, Any]:
+    start = Reading(100.0, 5.0, frozenset({1}), Done(analysed={"a": 1}, decoded=10, whole_frames=0, converted_bytes=0))
+    done = Done(analysed={"a": 101}, decoded=310, whole_frames=0, converted_bytes=10**8, lines_read=50)
+    end = Reading(120.0, 25.0, frozenset({1}), done)
+    found = figures(start, end, Memory(10**9, 2 * 10**9), [0.1, 0.3])
+    return {"input": "rtsp", "cameras": 4, "way": way, **found, **changed}
+
+
+def test_figures_are_of_the_time_between_two_readings() -> None:
+    found = measured("shared")
+    assert (found["analysed"], found["decoded"], found["seconds"], found["cpu_s"]) == (100, 300, 20.0, 20.0)
+    assert (found["frames_per_cpu_s"], found["frames_per_s"]) == (5.0, 5.0)
+    assert (found["event_p50_s"], found["converted_bytes_per_frame"]) == (pytest.approx(0.2), 1e6)
+
+
+def test_an_aim_is_met_at_its_bound_and_not_beyond() -> None:
+    limit = {"decode_s": 0.01, "detect_s": 0.15, "read_s": 0.04}
+    ways = [
+        measured("shared"),
+        measured("isolated", pss_bytes=4 * 10**9, frames_per_cpu_s=5.1),
+        measured("usual", pss_bytes=7 * 10**9, frames_per_cpu_s=5 / 3, converted_bytes_per_frame=3e7),
+    ]
+    assert [(round(aim["reached"], 3), aim["met"]) for aim in report.aims(ways, limit)] == [
+        (3.0, True),
+        (0.143, False),
+        (0.033, True),
+        (0.0, True),
+        (0.98, False),
+        (0.25, True),
+        (1.111, True),
+        (1.0, True),
+    ]
+
+
+def test_the_chart_draws_a_bar_for_each_way_and_measure() -> None:
+    drawing = ET.fromstring(chart.draw([measured("shared"), measured("isolated"), measured("usual")]))
+    bars = [rect for rect in drawing.iter("{http://www.w3.org/2000/svg}rect") if rect.get("width") != "13"]
+    assert len(bars) == 6
+    assert {bar.get("height") for bar in bars} == {f"{chart.FLOOR_PX - chart.TOP_PX:.1f}"}

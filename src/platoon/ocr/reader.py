@@ -25,6 +25,8 @@ from platoon.settings import Settings
 
 AT_A_TIME = 8
 """Pictures held in memory."""
+MAX_SIDE = 1280
+"""Of a picture in which text is looked for, in pixels."""
 TALL = 1.5
 """A crop higher than this times its width holds text that runs up or down. PaddleOCR turns it as if down; here
 both are read, and the surer one counts."""
@@ -56,14 +58,15 @@ class Reader:
     """Reads all text in pictures: `Reader().read(["page.png"])`.
 
     Args:
-        engine: shared models; none: the reader loads its own, as the environment sets them, and `close` frees
-        them. max_side: pictures are scaled down so that their longer side has at most so many pixels before
-        text is looked
-            for; lines are read at full size.
+        engine: shared models; none: the reader loads its own, as the environment sets them, and `close` frees them.
+        max_side: pictures are scaled down so that their longer side has at most so many pixels before text is
+            looked for; lines are read at full size.
         min_confidence: lines read with less are left out.
     """
 
-    def __init__(self, engine: TextEngine | None = None, *, max_side: int = 1280, min_confidence: float = 0.5) -> None:
+    def __init__(
+        self, engine: TextEngine | None = None, *, max_side: int = MAX_SIDE, min_confidence: float = 0.5
+    ) -> None:
         self._owns_engine = engine is None
         if engine is None:
             settings = Settings()
@@ -108,11 +111,11 @@ class Reader:
     def _read_some(
         self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None
     ) -> Iterator[list[Line]]:
-        found = self._find(pictures, priority, deadline)
+        found = find_lines(self._engine, pictures, max_side=self._max_side, priority=priority, deadline=deadline)
         waiting = [
             [
                 (quad, self._engine.read_lines(ways_to_read(picture, quad), priority=priority, deadline=deadline))
-                for quad in quads
+                for quad in in_reading_order(quads)
             ]
             for picture, quads in zip(pictures, found, strict=True)
         ]
@@ -127,18 +130,20 @@ class Reader:
                 if line.text.strip() and line.confidence >= self._min_confidence
             ]
 
-    def _find(self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None) -> list[list[Quad]]:
-        """The quads of the lines in each picture."""
-        places = [
-            Letterbox.fit((picture.shape[1], picture.shape[0]), (self._max_side, self._max_side))
-            for picture in pictures
-        ]
-        inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
-        found = self._engine.find(inputs, priority=priority, deadline=deadline)
-        return [
-            in_reading_order([place.to_frame(box.quad) for box in boxes])
-            for place, boxes in zip(places, found, strict=True)
-        ]
+
+def find_lines(
+    engine: TextEngine,
+    pictures: Sequence[Pixels],
+    *,
+    max_side: int = MAX_SIDE,
+    priority: Priority = Priority.BULK,
+    deadline: float | None = None,
+) -> list[list[Quad]]:
+    """Where lines of text are in pictures of any size, in their own pixels; see `Reader` for the arguments."""
+    places = [Letterbox.fit((picture.shape[1], picture.shape[0]), (max_side, max_side)) for picture in pictures]
+    inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
+    found = engine.find(inputs, priority=priority, deadline=deadline)
+    return [[place.to_frame(box.quad) for box in boxes] for place, boxes in zip(places, found, strict=True)]
 
 
 def ways_to_read(picture: Pixels, quad: Quad) -> list[Pixels]:

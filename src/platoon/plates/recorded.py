@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from platoon.engine.batcher import Priority
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Letterbox, Pixels, Quad, rectify
+from platoon.media.frame import Pixels, Quad, rectify
 from platoon.media.input import Input, SourceError
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.reader import find_lines
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
@@ -31,8 +31,6 @@ from platoon.plates.text_detector import plate_like
 from platoon.plates.vote import PlateText, read_once
 from platoon.settings import Settings
 
-PICTURE_SIDE = 1280
-"""Longer side, in pixels, at which plates are looked for in a picture."""
 RANK_LEAST = 0.05
 
 
@@ -61,7 +59,7 @@ def read_picture(
     engine: TextEngine, picture: Pixels, grammar: Grammar, *, priority: Priority = Priority.BULK
 ) -> list[FoundPlate]:
     """The plates in a picture (height, width, 3), best first."""
-    quads = _find_text(engine, picture, priority)
+    quads = [quad for quad in find_lines(engine, [picture], priority=priority)[0] if plate_like(quad)]
     crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
     lines = [future.result() for future in engine.read_plates(crops, priority=priority)]
     ranked = []
@@ -111,14 +109,6 @@ def read_clip(
     events += watch.finish()
     plates = [FoundPlate(e.plate.text, e.plate.raw, e.plate.confidence, e.box) for e in events]
     return sorted(plates, key=lambda plate: -plate.confidence), broken
-
-
-def _find_text(engine: TextEngine, picture: Pixels, priority: Priority) -> list[Quad]:
-    height, width = picture.shape[:2]
-    box = Letterbox.fit((width, height), (PICTURE_SIDE, PICTURE_SIDE))
-    padded = np.zeros((1, -(-box.height // 32) * 32, -(-box.width // 32) * 32, 3), np.uint8)
-    padded[0, : box.height, : box.width] = cv2.resize(picture, (box.width, box.height), interpolation=cv2.INTER_AREA)
-    return [box.to_frame(text.quad) for text in engine.find(padded, priority=priority)[0] if plate_like(text.quad)]
 
 
 def _rank(plate: PlateText, quad: Quad) -> float:

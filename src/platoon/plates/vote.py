@@ -80,7 +80,7 @@ class Vote:
             return
         self._reads += 1
         positions = tuple(dict(candidates) for candidates in line.characters)
-        self._readings.append((weight * line.weakest, positions, line.text))
+        self._readings.append((weight * line.weakest**2, positions, line.text))
         if len(self._readings) > KEPT_READINGS:
             self._readings.remove(min(self._readings, key=lambda reading: reading[0]))
 

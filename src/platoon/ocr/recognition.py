@@ -63,6 +63,8 @@ class TextLine:
     """Probability of the least certain character."""
     characters: tuple[tuple[Candidate, ...], ...]
     """For each character of the text up to four candidates, best first: the first is the one in the text."""
+    places: tuple[float, ...] = ()
+    """Where the middle of each character is: 0 at the left of the model's input, 1 at its right; see `width_of`."""
 
 
 class Recogniser:
@@ -148,10 +150,16 @@ def fit_line(crop: Pixels) -> Pixels:
     height, width = crop.shape[:2]
     if not height or not width:
         raise ValueError(f"expected a crop with pixels, got {crop.shape = }")
-    scaled = min(MAX_WIDTH, max(1, -(-HEIGHT * width // height)))
-    line = np.full((HEIGHT, max(MIN_WIDTH, -(-scaled // 32) * 32), 3), PADDING, np.uint8)
+    scaled, padded = width_of(height, width)
+    line = np.full((HEIGHT, padded, 3), PADDING, np.uint8)
     line[:, :scaled] = cv2.resize(crop, (scaled, HEIGHT), interpolation=cv2.INTER_LINEAR)
     return line
+
+
+def width_of(height: int, width: int) -> tuple[int, int]:
+    """How many pixels of the model's input a crop of this size fills, and how many that input has."""
+    scaled = min(MAX_WIDTH, max(1, -(-HEIGHT * width // height)))
+    return scaled, max(MIN_WIDTH, -(-scaled // 32) * 32)
 
 
 def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Sequence[str]) -> TextLine:
@@ -164,7 +172,7 @@ def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Se
     """
     best = classes[:, 0]
     starts = np.flatnonzero((best != 0) & (best != np.concatenate(([0], best[:-1]))))
-    characters = []
+    characters, places = [], []
     for start in starts:
         end = start + 1
         while end < len(best) and best[end] == best[start]:
@@ -176,10 +184,12 @@ def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Se
             if index
         ]
         characters.append(tuple(candidates[:ALTERNATIVES]))
+        places.append(float(start + end) / 2 / len(best))
     sure = [candidates[0].probability for candidates in characters]
     return TextLine(
         text="".join(candidates[0].character for candidates in characters),
         confidence=sum(sure) / len(sure) if sure else 0.0,
         weakest=min(sure, default=0.0),
         characters=tuple(characters),
+        places=tuple(places),
     )

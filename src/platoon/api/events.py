@@ -19,7 +19,7 @@ def routes(site: Site, settings: Settings) -> APIRouter:
     def search_events(
         plate: Annotated[str | None, Query(max_length=64)] = None,
         camera: Annotated[str | None, Query(max_length=128)] = None,
-        state: Literal["preview", "final", "revised"] | None = None,
+        state: Literal["preview", "final", "revised", ""] = "",
         since: float | None = None,
         until: float | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
@@ -29,7 +29,9 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         `plate` is any part of a plate; spaces, dashes and case do not matter. `since` and `until` are seconds
         since 1970.
         """
-        found = site.events.search(plate=plate, camera=camera, state=state, since=since, until=until, limit=limit)
+        found = site.events.search(
+            plate=plate or None, camera=camera or None, state=state or None, since=since, until=until, limit=limit
+        )
         return {"events": found}
 
     @router.get("/api/events/{event}")

@@ -50,6 +50,24 @@ class TooLarge(InvalidInput):
     status = 413
 
 
+class Unsupported(InvalidInput):
+    """The bytes are of a kind that is not taken here."""
+
+    status = 415
+
+
+class Unauthorised(PlatoonError):
+    """No API key came with the call, or none that is known."""
+
+    status = 401
+
+
+class Forbidden(PlatoonError):
+    """This caller may not do this."""
+
+    status = 403
+
+
 class NotFound(PlatoonError, LookupError):
     """There is no such camera, event or file."""
 

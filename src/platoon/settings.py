@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
@@ -102,6 +102,60 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="PLATOON_",
         env_nested_delimiter="__",
+class ApiKey(_Section):
+    """Who may call the OCR service, and how often. The key itself is kept nowhere."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """Whose key it is, for logs and metrics."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """The key's SHA-256 in hexadecimal: `printf %s "$KEY" | sha256sum`."""
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Requests per second; none: as many as the service can take."""
+    burst: int = Field(default=10, ge=1)
+    """Requests that may come at once before `rate` counts."""
+
+
+class ServiceSettings(_Section):
+    """The OCR service: who may call it, and how much one call may ask for."""
+
+    keys: tuple[ApiKey, ...] = ()
+    """API keys, each a table with `name`, `sha256`, and if wanted `rate` and `burst`; none: only this machine calls."""
+    open: bool = False
+    """Without keys, serve callers from other machines too."""
+    max_body_bytes: int = Field(default=64_000_000, ge=1024)
+    """Larger requests are refused (413)."""
+    max_requests: int = Field(default=256, ge=1)
+    """Requests under way at once; one more is turned away (429)."""
+    max_waiting_bytes: int = Field(default=512_000_000, ge=1024)
+    """Bytes of all bodies under way; a request that would exceed it is turned away (429)."""
+    max_pixels: int = Field(default=64_000_000, ge=1024)
+    """Larger pictures and pages are refused by the size they declare, before they are decoded."""
+    max_decoded_pixels: int = Field(default=128_000_000, ge=1024)
+    """Pixels that all calls together hold decoded; further pictures wait. At least `max_pixels`."""
+    max_pictures: int = Field(default=256, ge=1)
+    """Pictures in one call of `/ocr/batch`."""
+    max_pages: int = Field(default=100, ge=1)
+    """Pages of one document; longer ones are refused, never cut."""
+    max_lines: int = Field(default=2000, ge=1)
+    """Lines of text in one picture; one with more is refused."""
+    deadline_s: Seconds = 30.0
+    """An answer that takes longer is given up (504); waiting counts. Documents get so much for each page."""
+    fetch: bool = True
+    """Fetch files that callers name by URL, from public addresses only."""
+    fetch_hosts: tuple[str, ...] = ()
+    """Hosts that files may be fetched from although their addresses are private."""
+    fetch_timeout_s: Seconds = 10.0
+    """A file that has not been fetched by then is given up."""
+
+    @model_validator(mode="after")
+    def _one_picture_fits(self) -> Self:
+        if self.max_decoded_pixels < self.max_pixels:
+            raise ValueError("max_decoded_pixels is less than max_pixels: the largest picture would wait for ever")
+        if len({key.name for key in self.keys}) < len(self.keys):
+            raise ValueError("two keys have the same name")
+        return self
+
+
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
@@ -120,6 +174,9 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, file: Path | None = None, **flags: Any) -> Self:
         """Settings from `flags` (`store__path=...`; None means not given), the environment and `file`.
+    service: ServiceSettings = ServiceSettings()
+    log_format: Literal["text", "json"] = "text"
+    """`json`: one object a line, with the id of the request it is about."""
 
         Raises:
             InvalidSettings: names every field that does not fit, in one go.

@@ -7,16 +7,24 @@ damaged or truncated file is an error, never a picture that is half grey.
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from platoon.errors import InvalidInput, NotFound, TooLarge
+from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
 
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 32_766
+"""OpenCV cannot cut regions out of anything wider or higher."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_SCANS = 100
+"""Of a JPEG. Each scan passes over the whole picture: thousands fit into a small file and take hours. Encoders
+write about ten."""
 
 
 def load_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -24,24 +32,62 @@ def load_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         NotFound: there is no such file.
-        TooLarge: it declares more than `max_pixels`.
+        TooLarge: it declares more than `max_pixels`, or a side longer than `MAX_SIDE`.
         InvalidInput: it is none of `FORMATS`, damaged or truncated.
     """
-    name = f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}"
+    with _opened(source, max_pixels) as picture:
+        return as_pixels(picture)
+
+
+def picture_size(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) that a picture declares, before turning it upright; nothing is decoded.
+
+    Raises as `load_picture`, though what is damaged further on goes unnoticed.
+    """
+    with _opened(source, max_pixels) as picture:
+        return picture.width, picture.height
+
+
+def as_pixels(picture: Image.Image) -> Pixels:
+    """The frame that `picture` is at, upright."""
+    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Raises TooLarge where a picture of this size may not be decoded."""
+    if width * height > max_pixels:
+        raise TooLarge(f"{name} is {width}x{height}, more than {max_pixels} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise TooLarge(f"{name} is {width}x{height}, longer than {MAX_SIDE} pixels")
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turns what Pillow raises about a file into Platoon's errors."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise TooLarge(f"{name} is {picture.width}x{picture.height}, more than {max_pixels} pixels")
-            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    except TooLarge:
+        yield
+    except PlatoonError:
         raise
     except FileNotFoundError as error:
         raise NotFound(f"{name} does not exist") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"{name} declares more than {max_pixels} pixels") from error
+        raise TooLarge(f"{name} declares too many pixels") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{name} is none of {', '.join(FORMATS)}") from error
     except OSError as error:
         raise InvalidInput(f"{name} cannot be read: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, EOFError, IndexError, OverflowError) as error:  # what its decoders raise
+    except (ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError, struct.error) as error:
+        # What its decoders raise about damaged files.
         raise InvalidInput(f"{name} is damaged: {error}") from error
+
+
+@contextmanager
+def _opened(source: Path | str | bytes, max_pixels: int) -> Iterator[Image.Image]:
+    name = f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}"
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with reading(name), Image.open(file, formats=FORMATS) as picture:
+        check_size(name, picture.width, picture.height, max_pixels)
+        # In coded data the byte FF is followed by 00 or a restart marker, so this counts scans and nothing else.
+        if picture.format == "JPEG" and isinstance(source, bytes) and source.count(b"\xff\xda") > MAX_SCANS:
+            raise InvalidInput(f"{name} is a JPEG of more than {MAX_SCANS} scans")
+        yield picture

@@ -1,0 +1,90 @@
+"""The process that draws the pages of one PDF: the file on standard input, its pages on standard output.
+
+A few hundred bytes of PDF can keep a parser busy for hours or fill the memory, and nothing inside a process can
+stop it. So each file is drawn in a process of its own, with little memory and time, which may die alone.
+
+It writes a line of JSON, `{"sizes": [[width, height], ...]}`, and for each page a line `[width, height, stride]`
+followed by height x stride bytes of RGB. A full pipe makes it wait, so pages are drawn as they are taken. What
+does not work is told as `{"error": sentence}` in place of a line.
+
+Imported by nobody: it loads pdfium and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+from typing import Any, BinaryIO
+
+SCALE = 2
+"""Pixels per point: 144 dpi, as PaddleX draws pages."""
+MEMORY_BYTES = 2 << 30
+
+
+def main(arguments: list[str]) -> int:
+    """Arguments: most pages, most pixels of a page, most seconds of processor time."""
+    max_pages, max_pixels, seconds = map(int, arguments)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    out = sys.stdout.buffer
+    try:
+        draw(sys.stdin.buffer.read(), out, max_pages=max_pages, max_pixels=max_pixels)
+    except _Refused as refusal:
+        tell(out, {"error": str(refusal)})
+    except BrokenPipeError:
+        return 0  # nobody wants the rest
+    return 0
+
+
+class _Refused(Exception):
+    pass
+
+
+def draw(data: bytes, out: BinaryIO, *, max_pages: int, max_pixels: int) -> None:
+    """Write the pages of the PDF in `data`."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        locked = "password" in str(error).lower()
+        raise _Refused("needs a password" if locked else "is no PDF, or damaged") from error
+    if not len(document):
+        raise _Refused("has no pages")
+    if len(document) > max_pages:
+        raise _Refused(f"has {len(document)} pages, more than {max_pages}")
+    sizes = []
+    for index in range(len(document)):
+        points = document.get_page_size(index)
+        if not all(math.isfinite(side) and side > 0 for side in points):
+            raise _Refused(f"page {index + 1} has no size")
+        width, height = (math.ceil(side * SCALE) for side in points)
+        if width * height > max_pixels:
+            raise _Refused(f"page {index + 1} is {width}x{height} at 144 dpi, more than {max_pixels} pixels")
+        sizes.append((width, height))
+    tell(out, {"sizes": sizes})
+    document.init_forms()
+    for index in range(len(document)):
+        try:
+            page = document[index]
+            bitmap = page.render(scale=SCALE, rev_byteorder=True, prefer_bgrx=False)
+        except (pypdfium2.PdfiumError, MemoryError) as error:
+            raise _Refused(f"page {index + 1} cannot be drawn") from error
+        tell(out, [bitmap.width, bitmap.height, bitmap.stride])
+        out.write(bitmap.buffer)
+        out.flush()
+        bitmap.close()
+        page.close()
+
+
+def tell(out: BinaryIO, message: Any) -> None:
+    """One line of JSON."""
+    out.write(json.dumps(message).encode() + b"\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

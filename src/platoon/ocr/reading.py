@@ -1,0 +1,314 @@
+"""Reading a picture the way one caller wants it, and telling more than the text: what was found, how sure, in
+which company.
+
+What a caller chooses is a value that travels with the call, so it touches nobody else. What a caller has waiting
+in the engine is held by a `Call`, which can be cancelled from any thread. The pictures of several callers still
+share batches, as the engine forms them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as NoReply
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, TypeVar
+
+import cv2
+import numpy as np
+
+from platoon.engine.batcher import Execution, Priority, Reply
+from platoon.errors import DeadlineExceeded, InvalidInput
+from platoon.media.frame import Letterbox, Pixels, Quad
+from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.reader import in_reading_order, ways_to_read
+from platoon.ocr.recognition import TextLine, width_of
+
+MAX_SIDE = 4000
+"""No input of the detector is longer, whatever a caller asks for."""
+LINES_AHEAD = 64
+"""So many lines of one picture wait for the recogniser: enough for any batch, little to hold in memory."""
+
+Result = TypeVar("Result")
+
+
+class Turn(IntEnum):
+    """Which way a line runs, as the angle by which its picture was turned clockwise to be read."""
+
+    NONE = 0
+    UPWARDS = 90
+    UPSIDE_DOWN = 180
+    DOWNWARDS = 270
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a caller may choose."""
+
+    find: bool = True
+    """Look for lines; otherwise the whole picture is one."""
+    limit_side: int = 1280
+    """Pixels, of the longer or the shorter side of what the detector sees, by `limit_type`."""
+    limit_type: Literal["max", "min"] = "max"
+    """`max`: larger pictures are scaled down to that; `min`: smaller ones are scaled up to it."""
+    boxes: Postprocessing = field(default_factory=Postprocessing)
+    min_confidence: float = 0.5
+    """Lines read with less are left out."""
+    upside_down: bool = False
+    """Read each line as it is and turned by 180 degrees; the surer reading counts."""
+    max_lines: int = 2000
+    """A picture in which more are found is refused."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadLine:
+    """A line that was found and read."""
+
+    quad: Quad
+    """Clockwise from the top left of the picture, in its pixels and inside it."""
+    turn: Turn
+    text: str
+    confidence: float
+    """0 to 1."""
+    breaks: tuple[float, ...]
+    """Where each character of the text begins, and the last ends: 0 to 1 along the line."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x1, y1, x2, y2: the upright rectangle around `quad`; never empty."""
+        return upright(self.quad)
+
+    @property
+    def reading_quad(self) -> Quad:
+        """The corners from the top left of the first character, as one holds the picture to read it."""
+        return np.roll(self.quad, {Turn.UPWARDS: 1, Turn.UPSIDE_DOWN: 2, Turn.DOWNWARDS: 3}.get(self.turn, 0), axis=0)
+
+    def part(self, start: int, end: int) -> Quad:
+        """The corners of the characters `start` to `end` (exclusive), in the order of `reading_quad`."""
+        top_left, top_right, bottom_right, bottom_left = self.reading_quad
+        left, right = (np.float32(self.breaks[index]) for index in (start, end))
+        along_top, along_bottom = top_right - top_left, bottom_right - bottom_left
+        corners = (
+            top_left + along_top * left,
+            top_left + along_top * right,
+            bottom_left + along_bottom * right,
+            bottom_left + along_bottom * left,
+        )
+        return np.array(corners, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What one picture says."""
+
+    size: tuple[int, int]
+    """(width, height)."""
+    found: Sequence[Quad]
+    """All lines that were found, whether or not they could be read."""
+    lines: Sequence[ReadLine]
+    """From top to bottom."""
+    seconds: float
+    """From having the picture until its text was known, waiting included."""
+    execution: Execution
+    """The run of the first model that this picture went through."""
+
+    @property
+    def text(self) -> str:
+        """All lines, one below the other."""
+        return "\n".join(line.text for line in self.lines)
+
+
+class Call:
+    """The work of one caller in the engine. Safe from any thread.
+
+    Args:
+        deadline: a point of `time.monotonic()`.
+    """
+
+    def __init__(self, priority: Priority, deadline: float) -> None:
+        self.priority, self.deadline = priority, deadline
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._on_cancel: list[Callable[[], object]] = []
+
+    def cancel(self) -> None:
+        """Give up whatever still waits; nothing is submitted any more."""
+        with self._lock:
+            self._cancelled = True
+            waiting, self._on_cancel = self._on_cancel, []
+        for cancel in waiting:
+            cancel()
+
+    def check(self) -> None:
+        """Raises CancelledError or DeadlineExceeded when there is no point in going on."""
+        if self._cancelled:
+            raise CancelledError
+        if time.monotonic() > self.deadline:
+            raise DeadlineExceeded("the answer would come too late; send less at once, or try again later")
+
+    def when_cancelled(self, cancel: Callable[[], object]) -> None:
+        """Call `cancel` as soon as this call is cancelled, which may be now."""
+        with self._lock:
+            if not self._cancelled:
+                self._on_cancel.append(cancel)
+                return
+        cancel()
+
+    def hold(self, replies: Sequence[Reply[Result]]) -> Sequence[Reply[Result]]:
+        """These are waited for: cancel them with this call."""
+        for reply in replies:
+            self.when_cancelled(reply.cancel)
+        return replies
+
+    def result(self, reply: Reply[Result]) -> Result:
+        """The result, waiting for it until the deadline."""
+        try:
+            return reply.result(max(0.0, self.deadline - time.monotonic()))
+        except NoReply as error:
+            if isinstance(error, DeadlineExceeded):
+                raise
+            raise DeadlineExceeded("the answer would come too late; send less at once, or try again later") from None
+
+
+def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading]:
+    """What each picture says; blocks.
+
+    Args:
+        pictures: RGB, (H, W, 3) uint8 each; few enough to be held in memory with the detector's inputs.
+
+    Raises:
+        InvalidInput: more than `how.max_lines` were found. Overloaded, DeadlineExceeded, Unavailable: see
+        `Batcher.submit`. CancelledError: the call was cancelled.
+    """
+    call.check()
+    started = time.monotonic()
+    readings = []
+    for picture, quads, execution in _find(engine, pictures, how, call) if how.find else _whole(pictures):
+        if len(quads) > how.max_lines:
+            raise InvalidInput(f"{len(quads)} lines of text were found in one picture, more than {how.max_lines}")
+        height, width = picture.shape[:2]
+        lines, first = _read_lines(engine, picture, quads, how, call)
+        readings.append(
+            Reading(
+                size=(width, height),
+                found=[_inside(quad, width, height) for quad in quads],
+                lines=lines,
+                seconds=time.monotonic() - started,
+                execution=execution or first or Execution(0, 0.0),
+            )
+        )
+    return readings
+
+
+def upright(quad: Quad) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2: the upright rectangle of whole pixels around `quad`, never empty."""
+    x1, y1 = np.floor(quad.min(axis=0)).astype(int).tolist()
+    x2, y2 = np.ceil(quad.max(axis=0)).astype(int).tolist()
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
+
+
+_Found = tuple[Pixels, list[Quad], Execution | None]
+
+
+def _find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> Iterator[_Found]:
+    places = [place_for(picture.shape[1], picture.shape[0], how) for picture in pictures]
+    inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
+    replies = call.hold(engine.detect(inputs, priority=call.priority, deadline=call.deadline))
+    for picture, place, reply in zip(pictures, places, replies, strict=True):
+        boxes = text_boxes(call.result(reply), how.boxes)
+        yield picture, in_reading_order([place.to_frame(box.quad) for box in boxes]), reply.execution
+
+
+def _whole(pictures: Sequence[Pixels]) -> Iterator[_Found]:
+    for picture in pictures:
+        height, width = picture.shape[:2]
+        yield picture, [np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)], None
+
+
+def _read_lines(
+    engine: TextEngine, picture: Pixels, quads: Sequence[Quad], how: How, call: Call
+) -> tuple[list[ReadLine], Execution | None]:
+    """The lines that were read surely enough, and the execution that the first of them went through."""
+    height, width = picture.shape[:2]
+    lines: list[ReadLine] = []
+    first: Execution | None = None
+    waiting: deque[tuple[Quad, Sequence[tuple[Turn, float]], Sequence[Reply[TextLine]]]] = deque()
+
+    def take() -> None:
+        nonlocal first
+        quad, ways, replies = waiting.popleft()
+        readings = [call.result(reply) for reply in replies]
+        first = first or replies[0].execution
+        (turn, filled), said = max(zip(ways, readings, strict=True), key=lambda pair: pair[1].confidence)
+        if said.text.strip() and said.confidence >= how.min_confidence:
+            breaks = _breaks([place / filled for place in said.places])
+            lines.append(ReadLine(_inside(quad, width, height), turn, said.text, said.confidence, breaks))
+
+    for quad in quads:
+        crops = _crops(picture, quad, how)
+        ways = [(turn, _filled(crop)) for turn, crop in crops]
+        submitted = engine.read_lines([crop for _, crop in crops], priority=call.priority, deadline=call.deadline)
+        waiting.append((quad, ways, call.hold(submitted)))
+        if len(waiting) > LINES_AHEAD:
+            take()
+    while waiting:
+        take()
+    return lines, first
+
+
+def _crops(picture: Pixels, quad: Quad, how: How) -> list[tuple[Turn, Pixels]]:
+    """The line in all ways in which it may have to be read."""
+    crops = ways_to_read(picture, quad)
+    if len(crops) == 2:  # a tall line, turned to either side
+        return list(zip((Turn.DOWNWARDS, Turn.UPWARDS), crops, strict=True))
+    (crop,) = crops
+    if how.upside_down:
+        return [(Turn.NONE, crop), (Turn.UPSIDE_DOWN, np.ascontiguousarray(crop[::-1, ::-1]))]
+    return [(Turn.NONE, crop)]
+
+
+def _filled(crop: Pixels) -> float:
+    """How much of the recogniser's input is this crop and no padding."""
+    scaled, padded = width_of(crop.shape[0], crop.shape[1])
+    return scaled / padded
+
+
+def _breaks(middles: Sequence[float]) -> tuple[float, ...]:
+    """Borders of characters from their middles: half way between neighbours, the outer ones mirrored."""
+    if len(middles) < 2:
+        return (0.0, 1.0) if middles else ()
+    between = [(left + right) / 2 for left, right in itertools.pairwise(middles)]
+    first, last = 2 * middles[0] - between[0], 2 * middles[-1] - between[-1]
+    return tuple(min(1.0, max(0.0, place)) for place in (first, *between, last))
+
+
+def place_for(width: int, height: int, how: How) -> Letterbox:
+    """Where a picture lies in the detector's input, by PaddleX's rules for its two limits."""
+    if how.limit_type == "max":
+        side = min(how.limit_side, MAX_SIDE)
+        return Letterbox.fit((width, height), (side, side))
+    scale = min(max(1.0, how.limit_side / min(width, height)), MAX_SIDE / max(width, height))
+    scaled = (max(2, round(width * scale)), max(2, round(height * scale)))
+    return Letterbox(scale=scale, left=0, top=0, width=scaled[0], height=scaled[1])
+
+
+def _input(picture: Pixels, place: Letterbox) -> Pixels:
+    """The picture scaled to its place, in black up to the detector's stride."""
+    padded = np.zeros((_up(place.height), _up(place.width), 3), np.uint8)
+    how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_CUBIC
+    padded[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
+    return padded
+
+
+def _up(length: int) -> int:
+    return -(-length // STRIDE) * STRIDE
+
+
+def _inside(quad: Quad, width: int, height: int) -> Quad:
+    return np.clip(quad, 0, np.array([width, height], np.float32))

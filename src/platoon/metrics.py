@@ -134,38 +134,6 @@ class _PixelCollector(Collector):
             "platoon_pictures_read_total", "Pictures and pages that the OCR service has read", registry=registry
         )
 
-    def exposition(self) -> bytes:
-        """The Prometheus text format."""
-        return generate_latest(self.registry)
-
-
-class _PixelCollector(Collector):
-    """Shows a `PixelMeter` as counters."""
-
-        self.requests = Counter(
-            "platoon_requests_total",
-            "Calls of the OCR service, by contract and HTTP status (499: the caller left)",
-            ["contract", "status"],
-            registry=registry,
-        )
-        self.request_bytes = Counter(
-            "platoon_request_bytes_total", "Bytes of their bodies", ["contract"], registry=registry
-        )
-        self.request_seconds = Histogram(
-            "platoon_request_seconds",
-            "From the first byte of a call to its answer",
-            ["contract"],
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
-        )
-        self.pictures_read = Counter(
-            "platoon_pictures_read_total", "Pictures and pages that the OCR service has read", registry=registry
-        )
-
-    def cost_of(self, model: str) -> CostFit:
-        """Where executions of `model` are told, and what they cost is known."""
-        return self._costs.setdefault(model, CostFit())
-
     def __init__(self, meter: PixelMeter) -> None:
         self._meter = meter
 

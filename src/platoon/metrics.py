@@ -106,14 +106,6 @@ class Metrics:
             registry=registry,
         )
 
-    def exposition(self) -> bytes:
-        """The Prometheus text format."""
-        return generate_latest(self.registry)
-
-
-class _PixelCollector(Collector):
-    """Shows a `PixelMeter` as counters."""
-
         self.requests = Counter(
             "platoon_requests_total",
             "Calls of the OCR service, by contract and HTTP status (499: the caller left)",
@@ -133,6 +125,14 @@ class _PixelCollector(Collector):
         self.pictures_read = Counter(
             "platoon_pictures_read_total", "Pictures and pages that the OCR service has read", registry=registry
         )
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _PixelCollector(Collector):
+    """Shows a `PixelMeter` as counters."""
 
     def __init__(self, meter: PixelMeter) -> None:
         self._meter = meter

@@ -96,12 +96,6 @@ class ApiSettings(_Section):
     """The main port; 0: any free one."""
 
 
-class Settings(BaseSettings):
-    """Everything that can be set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="PLATOON_",
-        env_nested_delimiter="__",
 class ApiKey(_Section):
     """Who may call the OCR service, and how often. The key itself is kept nowhere."""
 
@@ -156,6 +150,12 @@ class ServiceSettings(_Section):
         return self
 
 
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PLATOON_",
+        env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
@@ -168,15 +168,15 @@ class ServiceSettings(_Section):
     plates: PlateSettings = PlateSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
     api: ApiSettings = ApiSettings()
+    service: ServiceSettings = ServiceSettings()
+    log_format: Literal["text", "json"] = "text"
+    """`json`: one object a line, with the id of the request it is about."""
     cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "platoon")
     """Folder for what can be made again: measured choices, the demo's clips."""
 
     @classmethod
     def load(cls, file: Path | None = None, **flags: Any) -> Self:
         """Settings from `flags` (`store__path=...`; None means not given), the environment and `file`.
-    service: ServiceSettings = ServiceSettings()
-    log_format: Literal["text", "json"] = "text"
-    """`json`: one object a line, with the id of the request it is about."""
 
         Raises:
             InvalidSettings: names every field that does not fit, in one go.

@@ -27,7 +27,7 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 def in_numpy(model: Model, *adaptations: Adaptation) -> Graph:
     """What `adapt` falls back to: the bare graph with all the work around it."""
-    return Graph(model, model.load().SerializeToString(), digest="bare", on_host=adaptations)
+    return Graph(model, model.name, model.load().SerializeToString(), digest="bare", on_host=adaptations)
 
 
 def run(runtime: Any, graph: Graph, pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:

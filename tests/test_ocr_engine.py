@@ -33,7 +33,7 @@ def test_it_finds_plates_and_reads_them_in_both_alphabets(tmp_path: Path) -> Non
         for sample in family.samples
         if sample.name.endswith("_total") and sample.value
     }
-    assert executed == {"text detection", "plate recognition", "line recognition"}
+    assert executed == {"text-detection", "plate-recognition", "text-recognition"}
 
 
 def test_models_load_when_first_needed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,7 @@ class Metrics:
             ["camera", "cause"],
             registry=registry,
         )
-        self.frames_decoded = Counter(
-            "platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry
-        )
+        self.frames_decoded = Counter("platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry)
         self.frames_analysed = Counter(
             "platoon_frames_analysed_total", "Frames the detector has seen", ["camera"], registry=registry
         )
@@ -45,9 +43,7 @@ class Metrics:
             ["camera", "cause"],
             registry=registry,
         )
-        self.events = Counter(
-            "platoon_events_total", "Plate events written", ["camera", "state"], registry=registry
-        )
+        self.events = Counter("platoon_events_total", "Plate events written", ["camera", "state"], registry=registry)
         self.events_lost = Counter(
             "platoon_events_lost_total",
             "Events that could not be stored for too long",
@@ -96,8 +92,24 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        self.queue_depth = Gauge(
-            "platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry
+        self.queue_depth = Gauge("platoon_queue_depth", "Items waiting for a model", ["model"], registry=registry)
+        self.model_runtime = Gauge(
+            "platoon_model_runtime", "1 for what executes a model", ["model", "runtime"], registry=registry
+        )
+        self.runtime_fallbacks = Counter(
+            "platoon_runtime_fallbacks_total",
+            "Runtimes that could not be used for a model, so that another executes it",
+            ["model", "runtime"],
+            registry=registry,
+        )
+        self.model_fixed = Gauge(
+            "platoon_model_fixed_seconds", "τ₀: cost of every execution of a model", ["model"], registry=registry
+        )
+        self.model_item = Gauge(
+            "platoon_model_item_seconds",
+            "α: cost of each item of the usual size; a batch of b takes τ₀ + αb",
+            ["model"],
+            registry=registry,
         )
         self.live_clients = Gauge("platoon_live_clients", "Open WebSocket connections", registry=registry)
         self.live_dropped = Counter(
@@ -143,9 +155,7 @@ class _PixelCollector(Collector):
             "Conversions of pixels to RGB; purpose picture is a whole frame",
             labels=["purpose"],
         )
-        n_bytes = CounterMetricFamily(
-            "platoon_converted_bytes", "RGB bytes written by conversions", labels=["purpose"]
-        )
+        n_bytes = CounterMetricFamily("platoon_converted_bytes", "RGB bytes written by conversions", labels=["purpose"])
         for purpose, (count, size) in self._meter.counts().items():
             conversions.add_metric([purpose], count)
             n_bytes.add_metric([purpose], size)

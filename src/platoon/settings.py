@@ -49,8 +49,14 @@ class AnalysisSettings(_Section):
 class EngineSettings(_Section):
     """How models run."""
 
-    runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    """`auto` measures both once per machine and model, and remembers."""
+    runtime: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton"] = "auto"
+    """`auto` takes a GPU if there is one, else the faster of `openvino` and `onnxruntime`, measured once."""
+    device: int = Field(default=0, ge=0)
+    """Number of the GPU, for `cuda` and `tensorrt`."""
+    triton_url: str = Field(default="127.0.0.1:8001", pattern=r"^[^\s/@]+:\d{1,5}$")
+    """`host:port` of the gRPC face of the server, for `triton`."""
+    triton_timeout_s: Seconds = 10.0
+    """An execution there that takes longer has failed."""
     threads: int = Field(default=0, ge=0)
     """Of one model's execution; 0: one per core."""
     max_batch: int = Field(default=16, ge=1, le=256)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from platoon.errors import DeadlineExceeded, Overloaded, Unavailable
+from platoon.errors import DeadlineExceeded, Overloaded, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 
 Item = TypeVar("Item")
@@ -70,7 +70,8 @@ class Batcher(Generic[Item, Result]):
     Args:
         name: the model's, for metrics, messages and the thread.
         execute: takes items of one bucket and returns a result for each, in order. Where it raises, the batch
-            is halved until only the items that cause it fail, each with that error.
+            is halved until only the items that cause it fail, each with that error; all fail with one that says
+            to try again.
         bucket: items with equal values may share a batch.
         queue_limit: how many items may wait.
         clock: seconds; deadlines are points of it.
@@ -203,8 +204,10 @@ class Batcher(Generic[Item, Result]):
             results = self._execute([entry.item for entry in batch])
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
+            # An error that says "try again" is about the model, or the server that runs it, not about an item.
+            if len(batch) == 1 or (isinstance(error, PlatoonError) and error.retry):
+                for entry in batch:
+                    entry.future.set_exception(error)
                 return
             middle = len(batch) // 2
             self._run_batch(batch[:middle])

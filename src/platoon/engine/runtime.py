@@ -1,7 +1,8 @@
-"""What executes a graph: OpenVINO or ONNX Runtime behind one face.
+"""What executes a graph: OpenVINO or ONNX Runtime on the CPU, a GPU, or a server, behind one face.
 
 A runtime is called by one thread at a time, the owner thread of its batcher. `open_runtime` and `best_batch`
-choose by measuring on this machine. Nothing here knows what a graph is for.
+choose by measuring on this machine. Nothing here knows what a graph is for. `gpu` and `triton` hold the runtimes
+beyond the CPU.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +19,13 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
+from platoon.engine.cost import TimedRuntime
+from platoon.engine.gpu import Extent, GpuRuntime, provided
 from platoon.engine.surgery import Graph
+from platoon.engine.triton import TritonRuntime
 from platoon.engine.tuning import Tuning
 from platoon.errors import ModelError
+from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -108,14 +113,13 @@ class OpenVinoRuntime:
 
 
 class OnnxRuntime:
-    """ONNX Runtime.
+    """ONNX Runtime on the CPU.
 
     Args:
         threads: of one execution; 0: one per core.
-        providers: ONNX Runtime's names of what may execute the graph, best first.
     """
 
-    def __init__(self, graph: Graph, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+    def __init__(self, graph: Graph, *, threads: int = 0) -> None:
         self._graph = graph
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or _cores()
@@ -124,10 +128,10 @@ class OnnxRuntime:
         # Its threads would spin for work between executions, on cores that decoders need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(graph.proto, options, providers=list(providers))
+            self._session = onnxruntime.InferenceSession(graph.proto, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base
             raise ModelError(f"ONNX Runtime cannot run model {graph.model.name}: {error}") from error
-        self.name = f"onnxruntime, {self._session.get_providers()[0]}, {options.intra_op_num_threads} threads"
+        self.name = f"onnxruntime, float32, {options.intra_op_num_threads} threads"
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -145,37 +149,64 @@ class OnnxRuntime:
 
 
 def open_runtime(
-    graph: Graph, settings: EngineSettings, tuning: Tuning, *, example: Shape, half: bool = False
+    graph: Graph,
+    settings: EngineSettings,
+    tuning: Tuning,
+    *,
+    example: Shape,
+    extent: Extent | None = None,
+    half: bool = False,
+    metrics: Metrics | None = None,
 ) -> Runtime:
-    """The runtime that `settings` name for `graph`; `auto` takes the faster one.
+    """The runtime that `settings` name for `graph`.
+
+    `auto` takes a GPU that ONNX Runtime can use, else the faster of OpenVINO and ONNX Runtime on the CPU; what it
+    could not use is counted in `metrics`. Every other name is that runtime or an error.
 
     Args:
         graph: what it executes.
         settings: which runtime, with how many threads.
-        tuning: remembers what was faster.
+        tuning: remembers what was faster, and gives the folder for engines that take long to build.
         example: shape of the inputs that it is measured with.
+        extent: all the shapes it will see; none: up to `settings.max_batch` items as in `example`.
         half: allow bfloat16, for graphs whose answers were found to stay the same.
+        metrics: learn which runtime it is and what executing it costs.
 
     Raises:
         ModelError: the graph cannot be executed; under `auto`, by none of them.
+        MissingExtra, InvalidSettings: what the settings name cannot be had here.
+        Unavailable: the server does not answer.
     """
+    item = example[1:]
+    reach = extent or Extent((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
         "openvino": lambda: OpenVinoRuntime(graph, threads=settings.threads, half=half),
         "onnxruntime": lambda: OnnxRuntime(graph, threads=settings.threads),
+        "cuda": lambda: GpuRuntime(graph, "cuda", reach, device=settings.device, cache=tuning.folder),
+        "tensorrt": lambda: GpuRuntime(graph, "tensorrt", reach, device=settings.device, cache=tuning.folder),
+        "triton": lambda: TritonRuntime(
+            graph, url=settings.triton_url, timeout_s=settings.triton_timeout_s, max_batch=settings.max_batch
+        ),
     }
 
-    def fastest() -> str:
-        candidates: dict[str, Runtime] = {}
-        failures: list[str] = []
-        for name, opener in openers.items():
+    def tried(names: Sequence[str]) -> dict[str, Runtime]:
+        """Those that can execute `graph`, opened."""
+        usable: dict[str, Runtime] = {}
+        for name in names:
             try:
-                runtime = opener()
+                runtime = openers[name]()
                 runtime(np.zeros(example, np.uint8))
             except Exception as error:  # executing raises errors that share no base
                 logger.warning("%s: %s", name, error)
                 failures.append(str(error))
+                if metrics is not None:
+                    metrics.runtime_fallbacks.labels(graph.name, name).inc()
             else:
-                candidates[name] = runtime
+                usable[name] = runtime
+        return usable
+
+    def fastest() -> str:
+        candidates = tried(("openvino", "onnxruntime"))
         if not candidates:
             raise ModelError(f"nothing here runs model {graph.model.name}: {'; '.join(failures)}")
         times = _seconds([(runtime, example) for runtime in candidates.values()])
@@ -183,12 +214,17 @@ def open_runtime(
             runtime.close()
         return min(zip(times, candidates, strict=True))[1]
 
+    failures: list[str] = []
     name: str = settings.runtime
-    if name == "auto":
+    runtime = None
+    if name == "auto" and provided("cuda"):
+        runtime = tried(("cuda",)).get("cuda")
+    if name == "auto" and runtime is None:
         case = f"{example}, {settings.threads} threads, {half = }"
         question = f"runtime of {graph.model.name} {graph.digest[:16]}, {case}"
-        name = tuning.choose(question, openers, fastest)
-    return openers[name]()
+        name = tuning.choose(question, ("openvino", "onnxruntime"), fastest)
+    runtime = runtime or openers[name]()
+    return runtime if metrics is None else TimedRuntime(runtime, graph.name, metrics, item=item)
 
 
 def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, limit: int) -> int:
@@ -214,6 +250,17 @@ def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, l
     sizes = [1 << power for power in range(limit.bit_length())]
     question = f"batch of {graph.model.name} {graph.digest[:16]} on {runtime.name}, {item}, up to {limit}"
     return tuning.choose(question, sizes, saturating)
+
+
+def execute(runtime: Runtime, *, item: Shape, sizes: Iterable[int]) -> None:
+    """Run batches of these sizes twice: the first allocates, the second shows what such a batch costs.
+
+    Two sizes at least tell the cost of an execution from the cost of an item.
+    """
+    for size in sorted(sizes):
+        batch = np.zeros((size, *item), np.uint8)
+        for _ in range(2):
+            runtime(batch)
 
 
 def _seconds(cases: Sequence[tuple[Runtime, Shape]], rounds: int = 4) -> list[float]:

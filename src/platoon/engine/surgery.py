@@ -46,6 +46,8 @@ class Graph:
     """A graph that a runtime can execute, and what is left to do around it."""
 
     model: Model
+    name: str
+    """What it is for: its name in metrics and where it is served."""
     proto: bytes
     digest: str
     """Tells apart models and their adaptations."""
@@ -65,8 +67,11 @@ class Graph:
         return outputs
 
 
-def adapt(model: Model, *adaptations: Adaptation) -> Graph:
+def adapt(model: Model, *adaptations: Adaptation, name: str | None = None) -> Graph:
     """The graph of `model` with `adaptations`, in their order.
+
+    Args:
+        name: what the graph is for; none: the model's own name.
 
     Raises:
         ModelError: the file cannot be loaded.
@@ -78,8 +83,8 @@ def adapt(model: Model, *adaptations: Adaptation) -> Graph:
             adaptation.graft(proto.graph)
     except UnexpectedGraph as reason:
         logger.warning("model %s runs unadapted, the rest in numpy: %s", model.name, reason)
-        return Graph(model, model.load().SerializeToString(), digest=key, on_host=adaptations)
-    return Graph(model, proto.SerializeToString(), digest=key)
+        return Graph(model, name or model.name, model.load().SerializeToString(), digest=key, on_host=adaptations)
+    return Graph(model, name or model.name, proto.SerializeToString(), digest=key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,32 @@ class TopClasses:
         order = np.argsort(-np.take_along_axis(scores, top, axis=-1), axis=-1, kind="stable")
         classes = np.take_along_axis(top, order, axis=-1)
         return classes.astype(np.int32), np.take_along_axis(scores, classes, axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class NameOutputs:
+    """Names for the outputs, in their order, that say what they are."""
+
+    names: tuple[str, ...]
+
+    def graft(self, graph: onnx.GraphProto) -> None:
+        """See `Adaptation.graft`."""
+        if len(graph.output) != len(self.names):
+            raise UnexpectedGraph(f"it has {len(graph.output)} outputs, not {len(self.names)}")
+        taken = {name for node in graph.node for name in node.output} & set(self.names)
+        if taken:
+            raise UnexpectedGraph(f"it has other tensors named {', '.join(sorted(taken))}")
+        for value, name in zip(graph.output, self.names, strict=True):
+            graph.node.append(helper.make_node("Identity", [value.name], [name]))
+            value.name = name
+
+    def prepare(self, batch: Array) -> Array:
+        """See `Adaptation.prepare`."""
+        return batch
+
+    def finish(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Adaptation.finish`."""
+        return outputs
 
 
 def _uses(graph: onnx.GraphProto, name: str) -> int:

@@ -25,6 +25,7 @@ class Tuning:
     """The choices made on this machine, in `folder/tuning.json`. Several processes may share it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._path = folder / "tuning.json"
         self._machine = f"{_processor()} x{os.cpu_count()}, " + ", ".join(
             f"{package} {version(package)}" for package in ("openvino", "onnxruntime")

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import Batcher, Priority, Reply
+from platoon.engine.gpu import Extent
 from platoon.engine.model import text_detection
-from platoon.engine.runtime import best_batch, open_runtime
-from platoon.engine.surgery import PixelInput, adapt
+from platoon.engine.runtime import best_batch, execute, open_runtime
+from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels, Quad
 from platoon.metrics import Metrics
@@ -30,6 +31,19 @@ INPUT = PixelInput(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), bgr=Tr
 """PaddleOCR's own preprocessing; RapidOCR runs the same weights with mean and deviation 0.5. Measured on 153
 photographs of vehicles at 960x544 (plates located, plate texts right): this 151, 119; 0.5/0.5 150, 116; this
 on RGB 151, 117; 0.5/0.5 on RGB 150, 117."""
+
+
+LARGEST = (1280, 1280)
+"""(height, width) of the largest input that engines built beforehand must take."""
+
+
+def detection_graph() -> Graph:
+    """Pixels in, `map` (N, 1, H, W) out.
+
+    Raises:
+        ModelError: see `text_detection`.
+    """
+    return adapt(text_detection(), INPUT, NameOutputs(("map",)), name="text-detection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,15 +86,20 @@ class TextDetector:
         size: tuple[int, int],
         postprocessing: Postprocessing | None = None,
     ) -> None:
-        graph = adapt(text_detection(), INPUT)
+        graph = detection_graph()
         item = (*size, 3)
-        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), half=True)
+        many = settings.max_batch
+        extent = Extent((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3))
+        self._runtime = open_runtime(
+            graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
+        )
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
         for n in sorted({1, self.best_batch}):
             self._runtime.prepare((n, *item))
+        execute(self._runtime, item=item, sizes={1, min(2, settings.max_batch), self.best_batch})
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
-            "text detection",
+            graph.name,
             self._maps,
             bucket=lambda picture: picture.shape,
             max_batch=self.best_batch,

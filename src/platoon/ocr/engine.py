@@ -20,7 +20,7 @@ from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
-from platoon.ocr.recognition import PLATE, Recogniser, TextLine
+from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
 from platoon.settings import EngineSettings
 
 Part = TypeVar("Part", bound=TextDetector | Recogniser)
@@ -111,6 +111,18 @@ class TextEngine:
     ) -> list[Reply[TextLine]]:
         """What lines say, in all characters the model knows; see `Recogniser.submit`."""
         return self._lines().submit(crops, priority=priority, deadline=deadline)
+
+    def read_steps(
+        self,
+        lines: Iterable[Pixels],
+        *,
+        plates: bool,
+        priority: Priority = Priority.VIDEO,
+        deadline: float | None = None,
+    ) -> list[Reply[Steps]]:
+        """What the model of `read_plates` or `read_lines` says of fitted lines; see `Recogniser.submit_lines`."""
+        recogniser = self._plates() if plates else self._lines()
+        return recogniser.submit_lines(lines, priority=priority, deadline=deadline)
 
     def close(self) -> None:
         """Finish what waits and free the models."""

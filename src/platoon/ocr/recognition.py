@@ -7,18 +7,20 @@ may be to those who know them: they get the alternatives of every character.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import Batcher, Priority, Reply
+from platoon.engine.gpu import Extent
 from platoon.engine.model import metadata, text_recognition
-from platoon.engine.runtime import best_batch, open_runtime
-from platoon.engine.surgery import Adaptation, KeepClasses, PixelInput, TopClasses, adapt
+from platoon.engine.runtime import best_batch, execute, open_runtime
+from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -67,6 +69,21 @@ class TextLine:
     """Where the middle of each character is: 0 at the left of the model's input, 1 at its right; see `width_of`."""
 
 
+class Steps(NamedTuple):
+    """What the model says of a line, step by step from left to right."""
+
+    ids: NDArray[np.int32]
+    """(T, k): the likeliest classes, best first; class 0 is the CTC blank."""
+    scores: NDArray[np.float32]
+    """(T, k): their probabilities."""
+
+
+class _Input(NamedTuple):
+    line: Pixels
+    answer: Callable[[NDArray[np.int32], NDArray[np.float32]], Any]
+    """What its caller wants to be made of the model's output."""
+
+
 class Recogniser:
     """Line recognition behind its batcher; safe from any thread.
 
@@ -82,30 +99,17 @@ class Recogniser:
         *,
         alphabet: str | None = None,
     ) -> None:
-        model = text_recognition()
-        known = ["", *metadata(model.load())["character"].split("\n"), " "]
-        changes: list[Adaptation] = [INPUT]
-        if alphabet is not None:
-            unknown = set(alphabet) - set(known)
-            if unknown:
-                raise ValueError(f"model {model.name} cannot read {''.join(sorted(unknown))!r}")
-            kept = (
-                0,
-                *(index for index, character in enumerate(known) if character and character in alphabet),
-            )
-            known = [known[index] for index in kept]
-            changes.append(KeepClasses(kept))
-        graph = adapt(model, *changes, TopClasses(min(ALTERNATIVES + 1, len(known))))
-        self._alphabet = known
+        graph, self.characters = recognition_graph(alphabet)
         item = (HEIGHT, MIN_WIDTH, 3)
-        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item))
+        many = settings.max_batch
+        extent = Extent((1, *item), (many, *item), (many, HEIGHT, MAX_WIDTH, 3))
+        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), extent=extent, metrics=metrics)
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
-        for n in range(1, self.best_batch + 1):
-            self._runtime(np.zeros((n, *item), np.uint8))
-        self._batcher: Batcher[Pixels, TextLine] = Batcher(
-            "line recognition" if alphabet is None else "plate recognition",
-            self._lines,
-            bucket=lambda line: line.shape[1],
+        execute(self._runtime, item=item, sizes={*range(1, self.best_batch + 1), min(2, settings.max_batch)})
+        self._batcher: Batcher[_Input, Any] = Batcher(
+            graph.name,
+            self._execute,
+            bucket=lambda entry: entry.line.shape[1],
             max_batch=self.best_batch,
             queue_limit=settings.queue_limit,
             metrics=metrics,
@@ -124,25 +128,69 @@ class Recogniser:
         Raises:
             Overloaded, Unavailable: see `Batcher.submit`; crops already queued are cancelled.
         """
-        futures: list[Reply[TextLine]] = []
-        try:
-            for crop in crops:
-                line = fit_line(crop)
-                futures.append(self._batcher.submit(line, priority=priority, deadline=deadline))
-        except Exception:
-            for future in futures:
-                future.cancel()
-            raise
-        return futures
+        text = partial(decode, alphabet=self.characters)
+        return self._submit((_Input(fit_line(crop), text) for crop in crops), priority, deadline)
+
+    def submit_lines(
+        self, lines: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Reply[Steps]]:
+        """Queue lines as `fit_line` makes them; each reply is what the model says of it, for `decode`.
+
+        Raises:
+            ValueError: a line is not uint8 (48, W, 3) with W a multiple of 32 up to 3200.
+            Overloaded, Unavailable: as `submit`.
+        """
+        return self._submit((_Input(_checked(line), Steps) for line in lines), priority, deadline)
 
     def close(self) -> None:
         """Finish what waits and free the model."""
         self._batcher.close()
         self._runtime.close()
 
-    def _lines(self, lines: Sequence[Pixels]) -> list[TextLine]:
-        classes, scores = self._runtime(np.stack(lines))
-        return [decode(*pair, self._alphabet) for pair in zip(classes, scores, strict=True)]
+    def _submit(self, entries: Iterable[_Input], priority: Priority, deadline: float | None) -> list[Reply[Any]]:
+        replies: list[Reply[Any]] = []
+        try:
+            for entry in entries:
+                reply = self._batcher.submit(entry, priority=priority, deadline=deadline)
+                replies.append(reply)
+        except Exception:
+            for reply in replies:
+                reply.cancel()
+            raise
+        return replies
+
+    def _execute(self, entries: Sequence[_Input]) -> list[Any]:
+        ids, scores = self._runtime(np.stack([entry.line for entry in entries]))
+        return [entry.answer(*steps) for entry, *steps in zip(entries, ids, scores, strict=True)]
+
+
+def recognition_graph(alphabet: str | None = None) -> tuple[Graph, Sequence[str]]:
+    """Lines in, `ids` and `scores` of the likeliest classes at each step out; and the character of each class.
+
+    Raises:
+        ModelError: see `text_recognition`. ValueError: the model cannot read all of `alphabet`.
+    """
+    model = text_recognition()
+    known = ["", *metadata(model.load())["character"].split("\n"), " "]
+    changes: list[Adaptation] = [INPUT]
+    if alphabet is not None:
+        unknown = set(alphabet) - set(known)
+        if unknown:
+            raise ValueError(f"model {model.name} cannot read {''.join(sorted(unknown))!r}")
+        kept = (0, *(index for index, character in enumerate(known) if character and character in alphabet))
+        known = [known[index] for index in kept]
+        changes.append(KeepClasses(kept))
+    changes += [TopClasses(min(ALTERNATIVES + 1, len(known))), NameOutputs(("ids", "scores"))]
+    return adapt(model, *changes, name="text-recognition" if alphabet is None else "plate-recognition"), known
+
+
+def _checked(line: Pixels) -> Pixels:
+    fits = line.dtype == np.uint8 and line.ndim == 3 and line.shape[::2] == (HEIGHT, 3)
+    if not fits or line.shape[1] % 32 or not 0 < line.shape[1] <= MAX_WIDTH:
+        raise ValueError(
+            f"expected uint8 ({HEIGHT}, W, 3) with W a multiple of 32 up to {MAX_WIDTH}, got {line.dtype} {line.shape}"
+        )
+    return line
 
 
 def fit_line(crop: Pixels) -> Pixels:

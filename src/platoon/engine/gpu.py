@@ -1,0 +1,172 @@
+"""ONNX Runtime on an NVIDIA GPU, by CUDA or TensorRT.
+
+Which providers and options are asked for, and what is said where a GPU cannot be had, is tested; nothing here has run
+on a GPU yet. ONNX Runtime itself goes on quietly on the CPU where a driver or a library is missing. Here that is an
+error: falling back is for those who asked for `auto`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from platoon.engine.surgery import Graph
+from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
+
+Shape = tuple[int, ...]
+Kind = Literal["cuda", "tensorrt"]
+Provider = tuple[str, Mapping[str, str]]
+
+PROVIDERS: Mapping[Kind, str] = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+KEPT_SHAPES = 32
+"""Inputs of so many shapes keep their memory on the GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The inputs that a graph will see, (N, H, W, 3) each."""
+
+    smallest: Shape
+    usual: Shape
+    """What it should be fastest for."""
+    largest: Shape
+
+    def __contains__(self, shape: Shape) -> bool:
+        """Whether each axis of `shape` lies between the smallest and the largest."""
+        return len(shape) == len(self.usual) and all(
+            low <= length <= high for low, length, high in zip(self.smallest, shape, self.largest, strict=True)
+        )
+
+
+def provided(kind: Kind) -> bool:
+    """Whether the installed ONNX Runtime was built for it; says nothing about drivers."""
+    return PROVIDERS[kind] in onnxruntime.get_available_providers()
+
+
+def providers(kind: Kind, graph: Graph, extent: Extent, *, device: int, cache: Path) -> list[Provider]:
+    """What ONNX Runtime is asked for: the best first, each with its options.
+
+    cuDNN's exhaustive search would tune itself anew for every new shape. TensorRT builds one engine for the
+    whole extent (minutes at first) and keeps it in `cache`, under the digest of the graph.
+    """
+    cuda: Provider = (PROVIDERS["cuda"], {"device_id": str(device), "cudnn_conv_algo_search": "DEFAULT"})
+    if kind == "cuda":
+        return [cuda]
+    folder = cache / "tensorrt" / graph.digest[:16]
+    options = {
+        "device_id": str(device),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": str(folder),
+    }
+    for bound, shape in (("min", extent.smallest), ("opt", extent.usual), ("max", extent.largest)):
+        options[f"trt_profile_{bound}_shapes"] = f"pixels:{'x'.join(map(str, shape))}"
+    return [(PROVIDERS["tensorrt"], options), cuda]
+
+
+class GpuRuntime:
+    """A `Runtime` on GPU number `device`.
+
+    Raises:
+        MissingExtra: the installed ONNX Runtime was not built for GPUs.
+        InvalidSettings: it was, but a driver or library is missing, or there is no such GPU.
+        ModelError: the graph cannot be executed there.
+    """
+
+    def __init__(self, graph: Graph, kind: Kind, extent: Extent, *, device: int, cache: Path) -> None:
+        if not provided(kind):
+            raise MissingExtra(
+                f"engine.runtime = {kind!r} needs ONNX Runtime for GPUs: pip install 'platoon[gpu]', then pip install "
+                "--force-reinstall --no-deps onnxruntime-gpu, as it shares its folder with the package onnxruntime"
+            )
+        if graph.on_host:
+            raise ModelError(f"model {graph.model.name} could not be adapted and runs on the CPU only")
+        asked = providers(kind, graph, extent, device=device, cache=cache)
+        if kind == "tensorrt":
+            Path(asked[0][1]["trt_engine_cache_path"]).mkdir(parents=True, exist_ok=True)
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, where they are installed
+        self._bound = BoundSession(graph, asked, memory="cuda", device=device)
+        self._extent = extent if kind == "tensorrt" else None
+        self.name = f"{kind}, GPU {device}"
+
+    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """See `Runtime`. Raises InvalidInput for a shape that the TensorRT engine was not built for."""
+        if self._extent is not None and batch.shape not in self._extent:
+            raise InvalidInput(
+                f"pixels of shape {batch.shape} lie outside what the TensorRT engine was built for, "
+                f"{self._extent.smallest} to {self._extent.largest}"
+            )
+        return self._bound(batch)
+
+    def prepare(self, shape: Shape) -> None:
+        """See `Runtime`: memory is taken and kernels are chosen."""
+        self._bound(np.zeros(shape, np.uint8))
+
+    def close(self) -> None:
+        """See `Runtime`."""
+        self._bound.close()
+
+
+class BoundSession:
+    """A session of ONNX Runtime whose inputs lie in memory of the device, taken once per shape.
+
+    Args:
+        asked: providers; the session must run on the first.
+        memory: where inputs and outputs lie, in ONNX Runtime's words: `cuda` or `cpu`.
+    """
+
+    def __init__(self, graph: Graph, asked: Sequence[Provider], *, memory: str, device: int) -> None:
+        self._memory, self._device = memory, device
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph.proto, options, providers=[(name, dict(wants)) for name, wants in asked], enable_fallback=0
+            )
+        except Exception as error:  # its errors share no base
+            raise _cannot(asked[0][0], device, str(error)) from error
+        got = self._session.get_providers()[0]
+        if got != asked[0][0]:
+            raise _cannot(asked[0][0], device, f"it took {got} instead; its own message is above")
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._inputs: dict[Shape, Any] = {}
+
+    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """The outputs for `batch`, in memory of their own."""
+        pixels = np.ascontiguousarray(batch)
+        value = self._inputs.get(pixels.shape)
+        if value is None:
+            if len(self._inputs) >= KEPT_SHAPES:
+                del self._inputs[next(iter(self._inputs))]
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                pixels.shape, pixels.dtype, self._memory, self._device
+            )
+            self._inputs[pixels.shape] = value
+        value.update_inplace(pixels)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, value)
+        for name in self._outputs:
+            binding.bind_output(name, self._memory, self._device)
+        self._session.run_with_iobinding(binding)
+        return tuple(binding.copy_outputs_to_cpu())
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._inputs.clear()
+        self._session = None
+
+
+def _cannot(provider: str, device: int, why: str) -> InvalidSettings:
+    return InvalidSettings(
+        f"ONNX Runtime cannot use {provider} on GPU {device}: {why.strip()}. It needs an NVIDIA driver (nvidia-smi "
+        "shows it), CUDA and cuDNN (pip install 'platoon[gpu]' brings both) and, for TensorRT, its libraries on "
+        "LD_LIBRARY_PATH; engine.runtime = 'auto' falls back to the CPU"
+    )

@@ -147,11 +147,13 @@ class Platoon(Deployment):
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
         def total(name: str, **labels: str) -> int:
-            found = (s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+            found = [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
+            if not found:
+                raise LookupError(f"/metrics has no {name} of {labels}")
             return int(sum(found))
 
-        analysed = {camera: total("platoon_frames_analysed_total", camera=camera) for camera in self._cameras}
-        if not all(analysed.values()):
+        analysed = {s.labels["camera"]: int(s.value) for s in samples if s.name == "platoon_frames_analysed_total"}
+        if not all(analysed.get(camera) for camera in self._cameras):
             return None
         return Done(
             analysed=analysed,

@@ -13,6 +13,7 @@ SOURCE = Path(platoon.__file__).parent
 EVERYBODY = {"errors", "settings", "metrics"}
 ALLOWED = {
     "errors": set[str](),
+    "logs": {"errors"},
     "settings": {"errors"},
     "metrics": {"media"},  # PixelMeter, shown as metrics
     "media": EVERYBODY,
@@ -23,7 +24,7 @@ ALLOWED = {
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "web": EVERYBODY,
-    "api": EVERYBODY | {"streams", "ocr", "engine", "media", "store", "web"},
+    "api": EVERYBODY | {"logs", "streams", "ocr", "engine", "media", "store", "web"},
 }
 TOP = {"cli", "__main__", "__init__"}
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -110,6 +110,33 @@ def run(
 
 
 @app.command()
+def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = None) -> None:
+    """Read pictures and documents for others over HTTP, without cameras."""
+    from platoon.api.access import check_listening
+    from platoon.api.serve import Faces
+    from platoon.metrics import Metrics
+    from platoon.ocr.engine import TextEngine
+    from platoon.ocr.service import OcrService
+
+    settings = Settings.load(settings_file, api__host=host, api__port=port)
+    check_listening(settings.api.host, settings.service)
+    _log_to_terminal(settings.log_format)
+    stop = _stopped_by_signals()
+    metrics = Metrics()
+    with ExitStack() as stack:
+        engine = stack.enter_context(TextEngine(settings.engine, settings.cache, metrics))
+        service = OcrService(engine, settings.service, metrics)
+        stack.callback(service.close)
+        faces = stack.enter_context(Faces(None, settings, service=service))
+        service.warm_up()
+        Console(stderr=True).print(
+            f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
+            highlight=False,
+        )
+        stop.wait()
+
+
+@app.command()
 def read(
     paths: Annotated[list[Path], typer.Argument(help="Pictures and clips.")],
     settings_file: SettingsFile = None,
@@ -164,18 +191,19 @@ def _run_live(
     registry: Path | None = None,
 ) -> None:
     from platoon.api.serve import Faces
+    from platoon.ocr.service import OcrService
     from platoon.store.retention import Retention
     from platoon.streams.registry import RegistryFollower
 
-    _log_to_terminal()
-    stop = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
+    _log_to_terminal(settings.log_format)
+    stop = _stopped_by_signals()
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
     with ExitStack() as stack:
         stack.callback(site.stop)
         site.change(cameras)
-        faces = stack.enter_context(Faces(site, settings))
+        service = OcrService(site.engine, settings.service, site.metrics)
+        stack.callback(service.close)
+        faces = stack.enter_context(Faces(site, settings, service=service))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         if registry is not None:
             follower = RegistryFollower(registry, site.change, main_port=settings.api.port)
@@ -261,12 +289,24 @@ def _plain(text: str) -> str:
     return redact(text).replace("[", r"\[")
 
 
-def _log_to_terminal() -> None:
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False, markup=False)],
-    )
+def _stopped_by_signals() -> threading.Event:
+    """Set once the process is asked to end."""
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    return stop
+
+
+def _log_to_terminal(form: Literal["text", "json"]) -> None:
+    handler: logging.Handler
+    if form == "json":
+        from platoon.logs import JsonLines
+
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonLines())
+    else:
+        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+        handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "httpcore", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,32 +1,41 @@
-"""The application on the main port: page, JSON API, live feed, health, metrics and documentation."""
+"""The application on the main port: page, JSON API, live feed, OCR, health, metrics and documentation."""
 
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
 from platoon import web
-from platoon.api import cameras, events, health, live, manual, problems
+from platoon.api import cameras, events, health, live, manual, ocr, problems
 from platoon.api.browser import BrowserGuard
+from platoon.api.intake import Intake
+from platoon.api.request_id import RequestId
+from platoon.metrics import Metrics
+from platoon.ocr.service import OcrService
 from platoon.settings import Settings
 from platoon.streams.site import Site
 
 
-def create_app(site: Site, settings: Settings) -> FastAPI:
-    """Everything that `site` shows to the world, for any ASGI server."""
+def create_app(site: Site | None, settings: Settings, *, service: OcrService | None = None) -> FastAPI:
+    """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server."""
     app = FastAPI(
         title="Platoon",
         version=version("platoon"),
-        summary="Licence plates of every camera, read by one engine.",
+        summary="Licence plates of every camera and text of every picture, read by one engine.",
         # FastAPI's own documentation page loads its assets from elsewhere; ours works on an isolated site.
         docs_url=None,
         redoc_url=None,
     )
     app.add_middleware(BrowserGuard)
+    app.add_middleware(RequestId)
     problems.install(app)
-    app.include_router(cameras.routes(site))
-    app.include_router(manual.routes(site))
-    app.include_router(events.routes(site, settings))
-    app.include_router(live.routes(site))
-    app.include_router(health.routes(site))
-    web.mount(app)
+    if site is not None:
+        app.include_router(cameras.routes(site))
+        app.include_router(manual.routes(site))
+        app.include_router(events.routes(site, settings))
+        app.include_router(live.routes(site))
+    if service is not None:
+        app.include_router(ocr.routes(service, Intake(settings.service, service.metrics)))
+    parts = [part for part in (site, service) if part is not None]
+    app.include_router(health.routes(parts, parts[0].metrics if parts else Metrics()))
+    web.mount(app, cameras=site is not None)
     return app

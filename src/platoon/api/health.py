@@ -1,16 +1,25 @@
 """`/health`, `/health/ready` and `/metrics`, as gateways and Prometheus ask for them."""
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Protocol
 from uuid import uuid4
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from platoon.streams.site import Site
+from platoon.metrics import Metrics
 
 
-def routes(site: Site) -> APIRouter:
+class Part(Protocol):
+    """Something that has to get ready: a site, the OCR service."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Why it cannot work yet; empty once it can."""
+
+
+def routes(parts: Sequence[Part], metrics: Metrics) -> APIRouter:
     """Health and metrics of the main port."""
     router = APIRouter(tags=["operation"])
 
@@ -21,15 +30,15 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/health/ready")
     def get_ready() -> JSONResponse:
-        """Whether the site can work: 200, or 503 naming what is not ready. Cameras do not count."""
-        if missing := site.not_ready():
+        """Whether all can work: 200, or 503 naming what is not ready. Cameras do not count."""
+        if missing := list(chain.from_iterable(part.not_ready() for part in parts)):
             return JSONResponse(_verdict(503, f"Not ready: {'; '.join(missing)}"), 503, {"Retry-After": "1"})
         return JSONResponse(_verdict(0, "Ready"))
 
     @router.get("/metrics", response_class=Response)
     def get_metrics() -> Response:
         """All metrics in the Prometheus text format."""
-        return Response(site.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

@@ -4,13 +4,15 @@ What Platoon raised on purpose is told to the caller; anything else is logged, a
 it happened.
 """
 
+import math
+
 from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError
+from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised
 
 _RETRY_AFTER_S = 1.0
 
@@ -23,19 +25,26 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def problem(status: int, code: str, message: str, *, retry_after_s: float | None = None) -> JSONResponse:
-    """One error as a response; `retry` is true where a time to try again is given."""
-    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, round(retry_after_s)))}
-    body = {"code": code, "message": message, "retry": retry_after_s is not None}
-    return JSONResponse({"error": body}, status, headers)
+def problem(status: int, code: str, message: str, *, retry: bool = False) -> JSONResponse:
+    """One error as a response; `retry`: the same call may succeed later."""
+    return JSONResponse({"error": {"code": code, "message": message, "retry": retry}}, status)
 
 
 def as_problem(error: PlatoonError) -> JSONResponse:
     """An error of Platoon's own as a response."""
-    retry_after_s = None
+    response = problem(error.status, type(error).__name__, str(error), retry=error.retry)
+    response.headers.update(headers_for(error))
+    return response
+
+
+def headers_for(error: PlatoonError) -> dict[str, str]:
+    """What goes with an error in any contract: when to try again, how to authenticate."""
+    if isinstance(error, Unauthorised):
+        return {"WWW-Authenticate": "Bearer"}
     if error.retry:
-        retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
-    return problem(error.status, type(error).__name__, str(error), retry_after_s=retry_after_s)
+        wait_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
+        return {"Retry-After": str(max(1, math.ceil(wait_s)))}
+    return {}
 
 
 async def _platoon_error(_: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +27,9 @@ from uvicorn.server import ServerState
 from platoon.api.app import create_app
 from platoon.api.camera_port import create_camera_app
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
+from platoon.ocr.service import OcrService
 from platoon.settings import Settings
-from platoon.streams.site import CameraStatus, Message, Site
+from platoon.streams.site import Message, Site
 
 _GRACE_S: Final = 3.0  # for replies under way when a port closes
 _BACKLOG: Final = 512
@@ -130,12 +131,16 @@ class Listeners:
 class Faces:
     """All faces of a site, served from one thread between `__enter__` and `__exit__`.
 
+    Args:
+        site: none: there are no cameras, only the service.
+        service: the OCR service, on the main port.
+
     Raises:
         PlatoonError: on entering, when a port cannot be had; nothing was started then.
     """
 
-    def __init__(self, site: Site, settings: Settings) -> None:
-        self._site, self._settings = site, settings
+    def __init__(self, site: Site | None, settings: Settings, *, service: OcrService | None = None) -> None:
+        self._site, self._settings, self._service = site, settings, service
         self._host = settings.api.host
         self._changed = asyncio.Event()
         self._stopping = False
@@ -144,7 +149,7 @@ class Faces:
         """Where the page is, once entered: `http://host:port`."""
 
     def __enter__(self) -> Self:
-        wanted = _ports_of(self._site.cameras())
+        wanted = self._wanted()
         bound: list[socket.socket] = []
         try:
             bound.append(bind(self._host, self._settings.api.port, way_out="choose another with PLATOON_API__PORT"))
@@ -158,7 +163,7 @@ class Faces:
         self._thread = threading.Thread(target=self._run, args=(bound, wanted, started), name="faces", daemon=True)
         self._thread.start()
         self._loop = started.result()
-        self._unsubscribe = self._site.subscribe(self._on_message)
+        self._unsubscribe = self._site.subscribe(self._on_message) if self._site else lambda: None
         self._follow_soon()  # cameras may have come or gone since their ports were bound
         return self
 
@@ -185,9 +190,9 @@ class Faces:
     ) -> None:
         listeners = Listeners()
         main, *cameras = bound
-        await listeners.open(main, create_app(self._site, self._settings))
+        await listeners.open(main, create_app(self._site, self._settings, service=self._service))
         for one, camera in zip(cameras, wanted.values(), strict=True):
-            await listeners.open(one, create_camera_app(self._site, camera))
+            await listeners.open(one, self._camera_app(camera))
         started.set_result(asyncio.get_running_loop())
         while not self._stopping:
             await self._changed.wait()
@@ -197,7 +202,7 @@ class Faces:
 
     async def _follow(self, listeners: Listeners, served: dict[int, str]) -> dict[int, str]:
         """Open and close camera ports as the registry has them now; returns which camera answers on which."""
-        wanted = _ports_of(await run_in_threadpool(self._site.cameras))
+        wanted = await run_in_threadpool(self._wanted)
         gone = [port for port, camera in served.items() if wanted.get(port) != camera]
         await listeners.close(*gone)
         now = {port: camera for port, camera in served.items() if port not in gone}
@@ -205,7 +210,7 @@ class Faces:
             if port in now:
                 continue
             try:
-                await listeners.open(self._bind_for(camera, port), create_camera_app(self._site, camera))
+                await listeners.open(self._bind_for(camera, port), self._camera_app(camera))
             except PlatoonError as error:
                 if port not in self._refused:
                     log.warning("camera %s runs without a port of its own: %s", camera, error)
@@ -214,6 +219,15 @@ class Faces:
                 self._refused.discard(port)
                 now[port] = camera
         return now
+
+    def _wanted(self) -> dict[int, str]:
+        """Which camera has which port of its own."""
+        cameras = self._site.cameras() if self._site else ()
+        return {status.port: status.id for status in cameras if status.enabled and status.port}
+
+    def _camera_app(self, camera: str) -> ASGIApp:
+        assert self._site is not None
+        return create_camera_app(self._site, camera)
 
     def _bind_for(self, camera: str, port: int) -> socket.socket:
         way_out = f"give camera {camera!r} another port in the registry, or 0 for none"
@@ -226,10 +240,6 @@ class Faces:
     def _follow_soon(self) -> None:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._changed.set)
-
-
-def _ports_of(cameras: Sequence[CameraStatus]) -> dict[int, str]:
-    return {status.port: status.id for status in cameras if status.enabled and status.port}
 
 
 def _address(host: str, port: int) -> str:

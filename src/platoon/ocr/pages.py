@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
+from platoon.errors import DeadlineExceeded, InvalidInput, Unavailable
 from platoon.media.frame import Pixels
 from platoon.ocr.picture import as_pixels, check_size, load_picture, picture_size, reading
 
@@ -48,6 +48,13 @@ class Pages:
     pictures: Iterator[Pixels]
 
 
+def kind_of(data: bytes) -> Kind:
+    """What a file seems to be by its first bytes; whatever is no PDF or TIFF counts as an image."""
+    if data[:1024].lstrip().startswith(b"%PDF-"):
+        return Kind.PDF
+    return Kind.TIFF if data[:4] in (b"II*\0", b"MM\0*") else Kind.IMAGE
+
+
 @contextmanager
 def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iterator[Pages]:
     """The pages of the picture, TIFF or PDF in `data`.
@@ -60,10 +67,11 @@ def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -
         InvalidInput: it is damaged, locked, of more than `max_pages`, or none of these; taking a page may too.
         DeadlineExceeded: a page could not be drawn in time; also when taking one.
     """
-    if data[:1024].lstrip().startswith(b"%PDF-"):
+    kind = kind_of(data)
+    if kind is Kind.PDF:
         with _pdf(data, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as pages:
             yield pages
-    elif data[:4] in (b"II*\0", b"MM\0*"):
+    elif kind is Kind.TIFF:
         with _tiff(data, max_pages=max_pages, max_pixels=max_pixels) as pages:
             yield pages
     else:
@@ -101,7 +109,7 @@ def _pdf(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iter
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
-        limits = (max_pages, max_pixels, math.ceil(page_s * (max_pages + 1)))
+        limits = (max_pages, math.ceil(page_s * (max_pages + 1)))
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "platoon.ocr.pdf_process", *map(str, limits)],
@@ -113,6 +121,8 @@ def _pdf(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iter
             raise Unavailable(f"cannot start a process to draw a PDF: {error.strerror}") from error
     with process, _Pipe(process, page_s) as pipe:
         sizes = [(width, height) for width, height in pipe.message()["sizes"]]
+        for width, height in sizes:
+            check_size("a page of the PDF", width, height, max_pixels)
         yield Pages(Kind.PDF, sizes, (pipe.page() for _ in sizes))
 
 
@@ -155,8 +165,7 @@ class _Pipe:
         self._buffer = bytearray(rest)
         message = json.loads(line)
         if isinstance(message, dict) and "error" in message:
-            kind = TooLarge if "pixels" in message["error"] else InvalidInput
-            raise kind(f"the PDF {message['error']}")
+            raise InvalidInput(f"the PDF {message['error']}")
         return message
 
     def _take(self, n: int) -> bytes:

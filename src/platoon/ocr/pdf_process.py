@@ -24,14 +24,14 @@ MEMORY_BYTES = 2 << 30
 
 
 def main(arguments: list[str]) -> int:
-    """Arguments: most pages, most pixels of a page, most seconds of processor time."""
-    max_pages, max_pixels, seconds = map(int, arguments)
+    """Arguments: most pages, most seconds of processor time."""
+    max_pages, seconds = map(int, arguments)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     out = sys.stdout.buffer
     try:
-        draw(sys.stdin.buffer.read(), out, max_pages=max_pages, max_pixels=max_pixels)
+        draw(sys.stdin.buffer.read(), out, max_pages=max_pages)
     except _Refused as refusal:
         tell(out, {"error": str(refusal)})
     except BrokenPipeError:
@@ -43,7 +43,7 @@ class _Refused(Exception):
     pass
 
 
-def draw(data: bytes, out: BinaryIO, *, max_pages: int, max_pixels: int) -> None:
+def draw(data: bytes, out: BinaryIO, *, max_pages: int) -> None:
     """Write the pages of the PDF in `data`."""
     import pypdfium2
 
@@ -61,10 +61,7 @@ def draw(data: bytes, out: BinaryIO, *, max_pages: int, max_pixels: int) -> None
         points = document.get_page_size(index)
         if not all(math.isfinite(side) and side > 0 for side in points):
             raise _Refused(f"page {index + 1} has no size")
-        width, height = (math.ceil(side * SCALE) for side in points)
-        if width * height > max_pixels:
-            raise _Refused(f"page {index + 1} is {width}x{height} at 144 dpi, more than {max_pixels} pixels")
-        sizes.append((width, height))
+        sizes.append([math.ceil(side * SCALE) for side in points])
     tell(out, {"sizes": sizes})
     document.init_forms()
     for index in range(len(document)):

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable, redact
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
@@ -58,6 +59,8 @@ class IsolatedSite:
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
         self.metrics: Metrics = _MergedMetrics(self)
+        self.engine = TextEngine(settings.engine, settings.cache, self.metrics)
+        """For all who read beside the cameras, whose processes have their own; nothing is loaded until then."""
         self._hub = Hub()
         self._telling = threading.Lock()
         self._specs: list[CameraSpec] = []
@@ -97,6 +100,7 @@ class IsolatedSite:
             keeper.ask_to_stop()
         for keeper in keepers:
             keeper.stop()
+        self.engine.close()
         self.events.close()
 
     def cameras(self) -> list[CameraStatus]:

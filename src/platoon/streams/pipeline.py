@@ -115,6 +115,11 @@ class SharedSite:
         )
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
+    @property
+    def engine(self) -> TextEngine:
+        """The text models, for all who read beside the cameras."""
+        return self._engine
+
     def start(self) -> None:
         """Begin to analyse; models load and warm up first, on the analysis thread."""
         self._thread.start()

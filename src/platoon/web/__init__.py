@@ -13,11 +13,14 @@ from starlette.staticfiles import StaticFiles
 _FILES = Path(__file__).parent / "static"
 
 
-def mount(app: Starlette) -> None:
-    """Serve the page at `/`, the documentation at `/docs`, and what both load at `/static`."""
+def mount(app: Starlette, *, cameras: bool = True) -> None:
+    """Serve the page at `/`, the documentation at `/docs`, and what both load at `/static`.
+
+    Without `cameras` there is nothing to look at, and `/` shows the documentation.
+    """
 
     async def page(_: Request) -> FileResponse:
-        return FileResponse(_FILES / "index.html")
+        return FileResponse(_FILES / ("index.html" if cameras else "docs.html"))
 
     async def docs(_: Request) -> FileResponse:
         return FileResponse(_FILES / "docs.html")

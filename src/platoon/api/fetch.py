@@ -1,0 +1,165 @@
+"""Fetching a file that a caller names by URL, without becoming the caller's way into our network.
+
+Every connection, also after a redirect, goes to an address that was checked for this very connection: a name that
+resolves to another address the next time (DNS rebinding) gains nothing. Proxies of the environment are not used,
+as they would connect unchecked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpcore
+
+from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge
+
+_REDIRECTS = 5
+_MOVED = {301, 302, 303, 307, 308}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Fetcher:
+    """Fetches files over HTTP and HTTPS.
+
+    Args:
+        hosts: names whose addresses may be private.
+        timeout_s: for one file, redirects and all.
+    """
+
+    def __init__(self, *, hosts: Iterable[str], max_bytes: int, timeout_s: float) -> None:
+        self._max_bytes, self._timeout_s = max_bytes, timeout_s
+        self._backend = _CheckedNetwork(frozenset(host.lower() for host in hosts))
+        self._tls = ssl.create_default_context()
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes at `url`.
+
+        Raises:
+            TooLarge: more than `max_bytes`. DeadlineExceeded: not there in time.
+            InvalidInput: it cannot be fetched, or it, or where it redirects to, is at an address that is not public.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                httpcore.AsyncConnectionPool(self._tls, network_backend=self._backend) as pool,
+            ):
+                for _ in range(_REDIRECTS + 1):
+                    found = await self._get(pool, url)
+                    if isinstance(found, bytes):
+                        return found
+                    url = urljoin(url, found)
+        except TimeoutError as error:
+            if isinstance(error, DeadlineExceeded):
+                raise
+            raise DeadlineExceeded(f"{url} was not fetched within {self._timeout_s:g} s") from error
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+            httpcore.UnsupportedProtocol,
+            OSError,
+            ValueError,  # InvalidInput is one too, and says what it has to say
+        ) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"{url} cannot be fetched: {error or type(error).__name__}") from error
+        raise InvalidInput(f"{url} is one of more than {_REDIRECTS} redirects")
+
+    async def _get(self, pool: httpcore.AsyncConnectionPool, url: str) -> bytes | str:
+        """The content at `url`, or where it redirects to."""
+        _check(url)
+        headers = [("Accept-Encoding", "identity"), ("User-Agent", "platoon")]
+        async with pool.stream("GET", url, headers=headers) as response:
+            told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if response.status in _MOVED and "location" in told:
+                return told["location"]
+            if response.status != 200:
+                raise InvalidInput(f"{url} answers with status {response.status}")
+            if told.get("content-encoding", "identity") != "identity":
+                raise InvalidInput(f"{url} comes compressed, which was not asked for")
+            content = bytearray()
+            async for chunk in response.aiter_stream():
+                content += chunk
+                if len(content) > self._max_bytes:
+                    raise TooLarge(f"{url} is larger than {self._max_bytes} bytes")
+            return bytes(content)
+
+
+def _check(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"{url} is no http or https address")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput(f"{url} holds credentials; files are fetched without")
+
+
+class _CheckedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses, and to those of the hosts that are allowed."""
+
+    def __init__(self, hosts: frozenset[str]) -> None:
+        self._hosts = hosts
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first of the host's addresses that answers, if all may be connected to."""
+        addresses = await resolve(host, port)
+        if host.lower() not in self._hosts and not all(map(is_public, addresses)):
+            raise InvalidInput(f"{host} is at an address that is not public; service.fetch_hosts could allow it")
+        failure: Exception | None = None
+        for address in addresses:
+            try:
+                return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore.ConnectError(f"{host} has no address")
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Never."""
+        del timeout, socket_options
+        raise InvalidInput(f"{path} is a socket of this machine")
+
+    async def sleep(self, seconds: float) -> None:
+        """As any backend."""
+        await asyncio.sleep(seconds)
+
+
+async def resolve(host: str, port: int) -> Sequence[Address]:
+    """The addresses of a host. Raises InvalidInput where it has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise InvalidInput(f"{host} cannot be found: {error}") from error
+    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet, also when it wraps another (mapped, 6to4, Teredo, NAT64)."""
+    if isinstance(address, ipaddress.IPv6Address):
+        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in _NAT64:
+            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if not all(is_public(inner) for inner in wrapped if inner is not None):
+            return False
+        if address.ipv4_mapped is not None:
+            return True
+    return address.is_global and not address.is_multicast

@@ -1,0 +1,237 @@
+"""How a call of the OCR service comes in and leaves, whatever its contract: admitted or not, its body within
+limits, watched while it is worked on, answered in its contract's form, counted and logged.
+
+A contract says what a body means and how answers and errors look; it is left to modules of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Protocol
+
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from platoon.api.access import Access
+from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
+from platoon.metrics import Metrics
+from platoon.settings import ServiceSettings
+
+CALLER_LEFT = 499
+"""The status that nobody sees, as nginx counts it."""
+_MAX_FIELDS = 64
+
+_log = logging.getLogger(__name__)
+
+Work = Callable[[], Awaitable[Response]]
+
+
+class Contract(Protocol):
+    """One of the ways in which others' clients speak to the service."""
+
+    name: str
+    """For metrics and logs."""
+
+    async def take(self, incoming: Incoming) -> Work:
+        """Read the body, and refuse what does not fit; the work that is left is done while the caller waits.
+
+        Raises:
+            PlatoonError: for `refuse`; so may the work.
+        """
+
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """An error in this contract's form."""
+
+
+class Intake:
+    """Takes calls. Belongs to one event loop."""
+
+    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
+        self._access = Access(settings)
+        self._under_way = 0
+        self._bytes = 0
+        """Of all bodies under way."""
+
+    async def serve(self, request: Request, contract: Contract) -> Response:
+        """The answer to one call; never raises but when cancelled."""
+        incoming = Incoming(request, contract, self)
+        response: Response
+        self._under_way += 1
+        try:
+            response = await self._answer(incoming)
+        except PlatoonError as error:
+            response = incoming.contract.refuse(error, incoming)
+        except (CallerLeft, ClientDisconnect):
+            response = Response(status_code=CALLER_LEFT)
+        except Exception:
+            _log.exception("a call failed")
+            unexpected = PlatoonError("an error inside Platoon; its log says more")
+            response = incoming.contract.refuse(unexpected, incoming)
+        finally:
+            self._under_way -= 1
+            self._bytes -= incoming.n_bytes
+        self._tell(incoming, response.status_code)
+        return response
+
+    async def _answer(self, incoming: Incoming) -> Response:
+        request, settings = incoming.request, self._settings
+        client = request.client.host if request.client else None
+        incoming.caller = self._access.admit(request.headers, client)
+        if self._under_way > settings.max_requests:
+            raise Overloaded(f"{settings.max_requests} calls are under way, the most there may be; try again")
+        try:
+            async with asyncio.timeout(settings.deadline_s):
+                work = await incoming.contract.take(incoming)
+        except DeadlineExceeded:
+            raise
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the body did not arrive within {settings.deadline_s:g} s") from error
+        return await while_there(request, work)
+
+    def count(self, incoming: Incoming, n_bytes: int) -> None:
+        """So many more bytes of a body have come. Raises TooLarge or Overloaded."""
+        incoming.n_bytes += n_bytes
+        self._bytes += n_bytes
+        if incoming.n_bytes > self._settings.max_body_bytes:
+            raise TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
+        if self._bytes > self._settings.max_waiting_bytes:
+            raise Overloaded("too many bytes of other calls are under way; try again in a moment")
+
+    def expect(self, incoming: Incoming) -> None:
+        """Raises TooLarge for a body that says it will be: before it is sent."""
+        told = incoming.request.headers.get("content-length", "")
+        if told.isdecimal() and int(told) > self._settings.max_body_bytes:
+            raise TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
+
+    def _tell(self, incoming: Incoming, status: int) -> None:
+        name = incoming.contract.name
+        seconds = time.monotonic() - incoming.started
+        self._metrics.requests.labels(name, str(status)).inc()
+        self._metrics.request_bytes.labels(name).inc(incoming.n_bytes)
+        self._metrics.request_seconds.labels(name).observe(seconds)
+        _log.log(
+            logging.WARNING if status >= 500 else logging.INFO,
+            "%s %s: %d in %.0f ms",
+            incoming.request.url.path,
+            name,
+            status,
+            seconds * 1e3,
+            extra={
+                "path": incoming.request.url.path,
+                "contract": name,
+                "status": status,
+                "seconds": round(seconds, 4),
+                "bytes": incoming.n_bytes,
+                "caller": incoming.caller,
+            },
+        )
+
+
+class Incoming:
+    """One call while it is served."""
+
+    def __init__(self, request: Request, contract: Contract, intake: Intake) -> None:
+        self.request, self.contract = request, contract
+        """The contract may become another one, once the body is known."""
+        self.started = time.monotonic()
+        self.caller = ""
+        self.n_bytes = 0
+        self.log_id: str | None = None
+        """The caller's own name for this call, if its contract has one."""
+        self._intake = intake
+
+    async def body(self) -> bytes:
+        """The whole body. Raises TooLarge, Overloaded."""
+        return b"".join([chunk async for chunk in self._stream()])
+
+    async def form(self, *, max_files: int) -> FormData:
+        """The fields of a multipart body, files in memory.
+
+        Raises:
+            Unsupported: it is none. InvalidInput: it is damaged, or has more than `max_files`.
+            TooLarge, Overloaded: as `body`.
+        """
+        kind = content_type(self.request)
+        if kind != "multipart/form-data":
+            raise Unsupported(f"Content-Type: {kind[:60] or 'none'!r} is not taken here; send multipart/form-data")
+        parser = _InMemory(
+            self.request.headers, self._stream(), max_files=max_files, max_fields=_MAX_FIELDS, max_part_size=65_536
+        )
+        try:
+            return await parser.parse()
+        except MultiPartException as error:
+            raise InvalidInput(f"the form cannot be read: {error.message}") from error
+        except (FormParserError, ValueError, LookupError) as error:
+            if isinstance(error, PlatoonError):
+                raise
+            raise InvalidInput(f"the form cannot be read: {error}") from error
+
+    async def _stream(self) -> AsyncGenerator[bytes, None]:
+        self._intake.expect(self)
+        async for chunk in self.request.stream():
+            self._intake.count(self, len(chunk))
+            yield chunk
+
+
+class CallerLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+async def while_there(request: Request, work: Work) -> Response:
+    """What `work` gives; it is cancelled when its caller leaves.
+
+    Raises:
+        CallerLeft: it did.
+    """
+    working = asyncio.ensure_future(work())
+    watching = asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise CallerLeft
+        return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def file_in(form: FormData, name: str) -> bytes:
+    """The bytes of the file `name`.
+
+    Raises:
+        InvalidInput: there is none; says which field.
+    """
+    file = form.get(name)
+    if not isinstance(file, UploadFile):
+        raise InvalidInput(f"{name}: send a picture as a file in this field")
+    return await file.read()
+
+
+def text_in(form: FormData, name: str, default: str = "") -> str:
+    """The text of the field `name`. Raises InvalidInput where it is a file."""
+    value = form.get(name, default)
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name}: text is expected here, and no file")
+    return value
+
+
+def content_type(request: Request) -> str:
+    """What the body is said to be, without parameters; empty if nothing is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 1 << 40  # bodies are bounded as they come, so nothing has to go to the disk

@@ -1,0 +1,100 @@
+"""`POST /ocr` and `POST /ocr/batch`: which contract a caller speaks shows in the content type and the fields."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from platoon.api.fetch import Fetcher
+from platoon.api.fleet import Fleet, FleetBatch, refusal
+from platoon.api.intake import Incoming, Intake, Work, content_type
+from platoon.api.liteparse import LiteParse
+from platoon.api.paddlex import PaddleX
+from platoon.errors import InvalidInput, PlatoonError
+from platoon.ocr.service import OcrService
+
+
+def routes(service: OcrService, intake: Intake) -> APIRouter:
+    """The OCR service's own endpoints."""
+    router = APIRouter(tags=["reading"])
+    settings = service.settings
+    fetcher = None
+    if settings.fetch:
+        fetcher = Fetcher(
+            hosts=settings.fetch_hosts, max_bytes=settings.max_body_bytes, timeout_s=settings.fetch_timeout_s
+        )
+    form, paddlex = Form(service), PaddleX(service, fetcher)
+    batch = FleetBatch(service)
+
+    @router.post("/ocr", openapi_extra=_OCR)
+    async def ocr(request: Request) -> Response:
+        """Read a picture, or a document.
+
+        - multipart with `image` (and `mode`: `det-rec`, `rec-only` or `plate`; `lang`): `{mergedText, inferenceMs,
+          lines: [{text, confidence, box}], batchSize, batchInferenceMs, engine}`
+        - multipart with `file` (and `language`), as LiteParse sends it: `{results: [{text, bbox, confidence,
+          polygon}]}`
+        - JSON with `file`, as PaddleX serving takes it: `{logId, errorCode, errorMsg, result}`
+        """
+        return await intake.serve(request, paddlex if content_type(request).endswith("json") else form)
+
+    @router.post("/ocr/batch", openapi_extra=_BATCH)
+    async def ocr_batch(request: Request) -> Response:
+        """Read several pictures, multipart `images`: their answers in order, `{error}` for one that failed."""
+        return await intake.serve(request, batch)
+
+    return router
+
+
+class Form:
+    """A multipart body of which it is not known yet who sends it. Both who may read errors alike."""
+
+    name = "form"
+
+    def __init__(self, service: OcrService) -> None:
+        self._fleet, self._liteparse = Fleet(service), LiteParse(service)
+
+    async def take(self, incoming: Incoming) -> Work:
+        """See `Contract.take`."""
+        form = await incoming.form(max_files=2)
+        if "image" in form:
+            incoming.contract = self._fleet
+            return await self._fleet.take_form(incoming, form)
+        if "file" in form:
+            incoming.contract = self._liteparse
+            return await self._liteparse.take_form(form)
+        raise InvalidInput("image: send a picture as a file in this field (LiteParse sends it as file)")
+
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """See `Contract.refuse`."""
+        del incoming
+        return refusal(error)
+
+
+_FILE = {"type": "string", "format": "binary"}
+_MODE = {"type": "string", "enum": ["det-rec", "rec-only", "plate"]}
+_PICTURE = {
+    "type": "object",
+    "properties": {"image": _FILE, "mode": _MODE, "lang": {"type": "string"}},
+    "required": ["image"],
+}
+_LITEPARSE = {
+    "type": "object",
+    "properties": {"file": _FILE, "language": {"type": "string"}},
+    "required": ["file"],
+}
+_PICTURES = {
+    "type": "object",
+    "properties": {"images": {"type": "array", "items": _FILE}, "mode": _MODE, "lang": {"type": "string"}},
+    "required": ["images"],
+}
+_OCR = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": {"oneOf": [_PICTURE, _LITEPARSE]}},
+            "application/json": {"schema": PaddleX.schema()},
+        },
+    }
+}
+_BATCH = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PICTURES}}}}

@@ -1,0 +1,288 @@
+"""The OCR service: bytes of pictures and documents in, readings out, for many callers at once.
+
+Every limit on what one caller may ask of the engine is kept here: sizes are checked before anything is decoded,
+what is decoded at once is bounded in pixels, time in any queue counts against the deadline, and what a caller who
+left had waiting is cancelled. Bodies, keys and rates are left to the faces, and how answers look to each contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from platoon.engine.batcher import Priority
+from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, Unavailable
+from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.pages import Kind, kind_of, open_pages
+from platoon.ocr.picture import load_picture, picture_size
+from platoon.ocr.reading import Call, How, Reading, read
+from platoon.settings import ServiceSettings
+
+PICTURES_AT_ONCE = 64
+"""Threads for calls with pictures: most of them wait for the engine, which makes batches of what they bring."""
+DOCUMENTS_AT_ONCE = 4
+"""Threads for documents, so that these never keep pictures waiting."""
+PAGES_AT_A_TIME = 4
+"""Pages of one document that are held in memory."""
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class OcrService:
+    """Reads what callers send, through a shared engine. Await its methods from one event loop.
+
+    Args:
+        engine: stays its owner's: `close` leaves it open.
+    """
+
+    def __init__(self, engine: TextEngine, settings: ServiceSettings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self._engine = engine
+        self._budget = PixelBudget(settings.max_decoded_pixels)
+        self._pictures = ThreadPoolExecutor(PICTURES_AT_ONCE, "ocr pictures")
+        self._documents = ThreadPoolExecutor(DOCUMENTS_AT_ONCE, "ocr documents")
+        self._reason = ""
+        self._calls: set[Call] = set()
+        """Under way; cancelled when the service stops."""
+
+    def warm_up(self) -> None:
+        """Load the models that lines need and run each once, in the background; see `not_ready`."""
+        self._reason = "engine: loading and warming up"
+        self._pictures.submit(self._warm_up)
+
+    def not_ready(self) -> list[str]:
+        """Why the service cannot work yet, or not at all."""
+        return [self._reason] if self._reason else []
+
+    async def read_picture(self, data: bytes, how: How) -> Reading:
+        """What the picture in `data` says; somebody waits for it.
+
+        Raises:
+            TooLarge, InvalidInput: by the picture. Overloaded, DeadlineExceeded, Unavailable: by the engine.
+        """
+        (reading,) = await self.read_pictures([data], how, priority=Priority.INTERACTIVE)
+        if isinstance(reading, PlatoonError):
+            raise reading
+        return reading
+
+    async def read_pictures(
+        self, files: Sequence[bytes], how: How, *, priority: Priority = Priority.VIDEO
+    ) -> list[Reading | PlatoonError]:
+        """What each picture says, in order; or, in its place, why it could not be read.
+
+        Raises:
+            DeadlineExceeded: all together took too long.
+        """
+        how = replace(how, max_lines=self.settings.max_lines)
+        deadline_s = self.settings.deadline_s
+        return await self._run(
+            self._pictures, priority, deadline_s, deadline_s, lambda call: self._read_pictures(files, how, call)
+        )
+
+    async def read_pages(
+        self, data: bytes, how: How, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
+    ) -> tuple[Kind, list[T]]:
+        """What `make` makes of each page of a picture, TIFF or PDF, and what of these it is.
+
+        `make` is called on a worker's thread, page by page, so that no more than a few are held.
+
+        Args:
+            kind: what the caller says it is; something else is refused. A TIFF may be called an image.
+
+        Raises:
+            As `read_picture`; InvalidInput for more than `max_pages` too.
+        """
+        how = replace(how, max_lines=self.settings.max_lines)
+        document = kind_of(data) is not Kind.IMAGE
+        most_s = self.settings.deadline_s * (self.settings.max_pages if document else 1)
+        return await self._run(
+            self._documents if document else self._pictures,
+            Priority.BULK if document else Priority.INTERACTIVE,
+            self.settings.deadline_s,
+            most_s,
+            lambda call: self._read_pages(data, how, make, kind, call),
+        )
+
+    def close(self) -> None:
+        """Give up what is under way, and end the threads."""
+        for call in list(self._calls):
+            call.cancel()
+        self._pictures.shutdown(cancel_futures=True)
+        self._documents.shutdown(cancel_futures=True)
+
+    async def _run(
+        self, threads: ThreadPoolExecutor, priority: Priority, first_s: float, most_s: float, work: Callable[[Call], T]
+    ) -> T:
+        """`work` on a thread. It is cancelled with its caller, and given up after `most_s`.
+
+        Args:
+            first_s: until the deadline that `work` begins with, and may move.
+        """
+        call = Call(priority, time.monotonic() + first_s)
+
+        def run() -> T:
+            try:
+                return work(call)
+            except CancelledError as error:  # by the caller, who hears nothing any more, or by a closing engine
+                raise Unavailable("what waited was cancelled") from error
+
+        try:
+            begun = threads.submit(copy_context().run, run)
+        except RuntimeError as error:
+            raise Unavailable("the service is stopping") from error
+        self._calls.add(call)
+        call.when_cancelled(begun.cancel)
+        try:
+            async with asyncio.timeout(most_s):
+                return await asyncio.wrap_future(begun)
+        except DeadlineExceeded:
+            raise
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"not read within {most_s:g} s") from error
+        finally:
+            self._calls.discard(call)
+            call.cancel()
+
+    def _read_pictures(self, files: Sequence[bytes], how: How, call: Call) -> list[Reading | PlatoonError]:
+        outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
+        sizes: dict[int, int] = {}
+        for index, data in enumerate(files):
+            call.check()
+            try:
+                width, height = picture_size(data, max_pixels=self.settings.max_pixels)
+                sizes[index] = width * height
+            except PlatoonError as error:
+                outcomes[index] = error
+        for indices in in_portions(sizes, self.settings.max_pixels):
+            with self._budget.holding(sum(sizes[index] for index in indices), call):
+                loaded: dict[int, Pixels] = {}
+                for index in indices:
+                    call.check()
+                    try:
+                        loaded[index] = load_picture(files[index], max_pixels=self.settings.max_pixels)
+                    except PlatoonError as error:
+                        outcomes[index] = error
+                for index, outcome in zip(loaded, self._read_each(list(loaded.values()), how, call), strict=True):
+                    outcomes[index] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _read_each(self, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading | PlatoonError]:
+        """All pictures together, or, when one of them fails, each alone."""
+        try:
+            readings: list[Reading | PlatoonError] = [*read(self._engine, pictures, how, call)]
+        except PlatoonError as error:
+            if len(pictures) == 1 or error.retry:
+                return [error] * len(pictures)
+            return [outcome for picture in pictures for outcome in self._read_each([picture], how, call)]
+        self.metrics.pictures_read.inc(len(readings))
+        return readings
+
+    def _read_pages(
+        self, data: bytes, how: How, make: Callable[[Pixels, Reading], T], kind: Kind | None, call: Call
+    ) -> tuple[Kind, list[T]]:
+        call.check()
+        settings = self.settings
+        made: list[T] = []
+        with open_pages(
+            data, max_pages=settings.max_pages, max_pixels=settings.max_pixels, page_s=settings.deadline_s
+        ) as pages:
+            if kind is not None and (kind is Kind.PDF) != (pages.kind is Kind.PDF):
+                raise InvalidInput(f"the file is a {pages.kind}, not a {kind}")
+            call.deadline += settings.deadline_s * (len(pages.sizes) - 1)
+            areas = {index: width * height for index, (width, height) in enumerate(pages.sizes)}
+            for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
+                call.check()
+                with self._budget.holding(sum(areas[index] for index in indices), call):
+                    pictures = list(islice(pages.pictures, len(indices)))
+                    readings = read(self._engine, pictures, how, call)
+                    made += [make(picture, reading) for picture, reading in zip(pictures, readings, strict=True)]
+                    self.metrics.pictures_read.inc(len(readings))
+        return pages.kind, made
+
+    def _warm_up(self) -> None:
+        try:
+            picture = np.zeros((64, 320, 3), np.uint8)
+            call = Call(Priority.BULK, time.monotonic() + 3600)
+            for find in (True, False):
+                read(self._engine, [picture], How(find=find), call)
+            self._reason = ""
+        except PlatoonError as error:
+            self._reason = f"engine: {error}"
+            _log.error("the OCR service cannot read: %s", error)
+        except Exception as error:
+            self._reason = f"engine: {type(error).__name__}"
+            _log.exception("the OCR service cannot read")
+
+
+class PixelBudget:
+    """Bounds the pixels that are held decoded; who comes first is served first. Safe from any thread."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+
+    @contextmanager
+    def holding(self, pixels: int, call: Call) -> Iterator[None]:
+        """Hold so many, at most the whole budget, waiting for them until the call ends.
+
+        Raises:
+            DeadlineExceeded, CancelledError: the call ended first.
+        """
+        self._take(pixels, call)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+    def _take(self, pixels: int, call: Call) -> None:
+        place = object()
+        call.when_cancelled(self._wake)
+        with self._changed:
+            self._queue.append(place)
+            try:
+                while self._queue[0] is not place or self._free < pixels:
+                    call.check()
+                    self._changed.wait(max(0.0, call.deadline - time.monotonic()))
+                self._free -= pixels
+            finally:
+                self._queue.remove(place)
+                self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+def in_portions(costs: dict[int, int], limit: int, *, most: int = 64) -> Iterator[list[int]]:
+    """The keys of `costs` in order, in groups of at most `most` that together cost at most `limit`.
+
+    No cost may be above the limit.
+    """
+    portion: list[int] = []
+    total = 0
+    for key, cost in costs.items():
+        if portion and (total + cost > limit or len(portion) == most):
+            yield portion
+            portion, total = [], 0
+        portion.append(key)
+        total += cost
+    if portion:
+        yield portion

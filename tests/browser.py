@@ -66,7 +66,9 @@ class Browser:
             stack.callback(self._process.terminate)
             port, path = _wait(self._address)
             address = f"ws://127.0.0.1:{port}{path}"
-            self._socket = stack.enter_context(connect(address, max_size=None, compression=None, close_timeout=1))
+            self._socket = stack.enter_context(
+                connect(address, max_size=None, compression=None, close_timeout=1, ping_interval=None)
+            )
             attached = self.call("Target.attachToTarget", targetId=_wait(self._page), flatten=True)
             self._session = attached["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):

@@ -157,3 +157,9 @@ def test_a_final_that_better_readings_contradict_is_revised_under_its_id() -> No
 def test_undecidable_text_is_looked_at_ever_less_often() -> None:
     told = drive(watch(), [(i / 10, [Seen("", 300, 300)]) for i in range(400)])
     assert 6 <= told.reads <= 20
+
+
+def test_an_event_says_when_it_was_decided_and_when_its_crop_was_taken() -> None:
+    (final,) = [event for event in drive(watch(), passing("AB123CD")).events if event.state == "final"]
+    assert final.told_at == pytest.approx(1e9 + 0.2)
+    assert final.time <= final.told_at

@@ -55,12 +55,13 @@ def demo(
     host: Host = None,
     port: Port = None,
     isolated: Isolated = False,
+    fps: Annotated[float, typer.Option(help="Analyse at most so many frames a second of each camera.")] = 3.0,
 ) -> None:
     """Four synthetic cameras, the page and events: nothing to prepare."""
     from platoon.media.synthetic.clips import demo_clips
     from platoon.streams.registry import CameraSpec
 
-    settings = Settings.load(settings_file, api__host=host, api__port=port)
+    settings = Settings.load(settings_file, api__host=host, api__port=port, analysis__fps=fps)
     with _progress() as progress:
         task = progress.add_task("rendering four cameras, once", total=None)
         clips = demo_clips(

@@ -96,7 +96,7 @@ class TextDetector:
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
         for n in sorted({1, self.best_batch}):
             self._runtime.prepare((n, *item))
-        execute(self._runtime, item=item, sizes={1, min(2, settings.max_batch), self.best_batch})
+        execute(self._runtime, item=item, sizes={1, self.best_batch})
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
             graph.name,

@@ -59,6 +59,8 @@ class PlateEvent:
     plate: PlateText
     time: float
     """When the frame that was read was received, seconds since 1970."""
+    told_at: float
+    """When the frame was received that decided to tell it; the crop may be from an earlier one."""
     media_time: float
     box: tuple[int, int, int, int]
     """Of the plate in that frame: x1, y1, x2, y2 in frame pixels."""
@@ -190,6 +192,7 @@ class PlateWatch:
         self._sightings: dict[int, Sighting] = {}
         self._vehicles: list[Vehicle] = []
         self._visible: list[Sighting] = []
+        self._now = 0.0
 
     def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[Look], list[PlateEvent]]:
         """The plates found in a frame (quads in frame pixels).
@@ -197,6 +200,7 @@ class PlateWatch:
         Returns:
             What should be read now, and the events of vehicles that have gone.
         """
+        self._now = frame.captured_at
         tracks, ended = self._tracker.update([box.quad for box in boxes], frame.media_time)
         events = [event for track in ended for event in self._end(self._sightings.pop(track.id))]
         looks = []
@@ -354,6 +358,7 @@ class PlateWatch:
                 camera=self._camera,
                 plate=result,
                 time=frame.captured_at,
+                told_at=self._now,
                 media_time=frame.media_time,
                 box=box_of(evidence.look.quad),
                 width=frame.width,

@@ -102,5 +102,5 @@ class EventSink:
             return False
         self.error = None
         self._metrics.events.labels(event.camera, event.state).inc()
-        self._metrics.capture_to_event.observe(max(0.0, self._now() - event.time))
+        self._metrics.capture_to_event.observe(max(0.0, self._now() - event.told_at))
         return True

@@ -91,7 +91,7 @@ export class Feed {
 
   #row(event) {
     const time = new Date(event.time);
-    const facts = [percent(event.confidence), readCount(event.reads), `${percent(event.agreement)} agree`];
+    const facts = [percent(event.confidence), readCount(event.reads)];
     const element = h(
       "li",
       { "data-event": event.id, "data-state": event.state },

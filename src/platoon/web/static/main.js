@@ -9,6 +9,7 @@ import { Tile } from "./tile.js";
 
 const TYPING_PAUSE_MS = 200;
 const SUMMARY_PAUSE_MS = 2000;
+const RATES_PAUSE_MS = 3000;
 
 const statuses = new Map(); // id → status, in the registry's order
 const tiles = new Map();
@@ -64,14 +65,18 @@ function pickCamera(id) {
   filter.dispatchEvent(new Event("change"));
 }
 
-async function catchUp() {
+async function refreshCameras() {
   const { cameras } = await getJson("/api/cameras");
   const ids = new Set(cameras.map(({ id }) => id));
   for (const id of [...statuses.keys()]) if (!ids.has(id)) removeCamera(id);
   cameras.forEach(showCamera);
-  byId("grid").append(...cameras.map(({ id }) => tiles.get(id).element));
+  const [grid, ordered] = [byId("grid"), cameras.map(({ id }) => tiles.get(id).element)];
+  if (ordered.some((element, place) => grid.children[place] !== element)) grid.append(...ordered);
   countCameras();
-  await Promise.all([feed.reload(), summarise()]);
+}
+
+async function catchUp() {
+  await Promise.all([refreshCameras(), feed.reload(), summarise()]);
 }
 
 async function summarise() {
@@ -138,5 +143,9 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(() => tiles.forEach((tile) => tile.tick()), 1000);
 setInterval(() => feed.tick(), 5000);
+setInterval(() => {
+  // States arrive as messages; rates change all the time, and are asked for while somebody looks.
+  if (!document.hidden && document.body.dataset.link === "live") refreshCameras().catch(() => {});
+}, RATES_PAUSE_MS);
 
 listen({ onMessage: (message) => receive[message.type]?.(message), onState: showLink });

@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from platoon.errors import InvalidSettings, PlatoonError, redact
 from platoon.settings import Settings
 
 if TYPE_CHECKING:
+    from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
     from platoon.streams.registry import CameraSpec
@@ -129,6 +130,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         service = OcrService(engine, settings.service, metrics)
         stack.callback(service.close)
         faces = stack.enter_context(Faces(None, settings, service=service))
+        stack.enter_context(_grpc(service, settings))
         service.warm_up()
         Console(stderr=True).print(
             f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
@@ -205,6 +207,7 @@ def _run_live(
         service = OcrService(site.engine, settings.service, site.metrics)
         stack.callback(service.close)
         faces = stack.enter_context(Faces(site, settings, service=service))
+        stack.enter_context(_grpc(service, settings))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         if registry is not None:
             follower = RegistryFollower(registry, site.change, main_port=settings.api.port)
@@ -245,6 +248,17 @@ def _run_once(
         _errors().print(f"camera {camera.id}: {_plain(camera.source.message)}", highlight=False)
     if broken:
         raise typer.Exit(1)
+
+
+def _grpc(service: OcrService, settings: Settings) -> AbstractContextManager[object]:
+    """The models over gRPC, if the settings give that a port."""
+    if settings.api.grpc_port is None:
+        return nullcontext()
+    from platoon.api.kserve.models import ServedModels
+    from platoon.api.kserve.rpc import GrpcFace
+
+    models = ServedModels(service.engine, not_ready=service.not_ready)
+    return GrpcFace(models, settings.service, service.metrics, host=settings.api.host, port=settings.api.grpc_port)
 
 
 @contextmanager

@@ -100,6 +100,8 @@ class ApiSettings(_Section):
     """Address of all ports; `0.0.0.0` opens them to the network."""
     port: int = Field(default=8080, ge=0, le=65535)
     """The main port; 0: any free one."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the inference protocol v2 over gRPC, which Triton has at 8001; none: it is served over HTTP only."""
 
 
 class ApiKey(_Section):

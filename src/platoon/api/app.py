@@ -8,6 +8,8 @@ from platoon import web
 from platoon.api import cameras, events, health, live, manual, ocr, problems
 from platoon.api.browser import BrowserGuard
 from platoon.api.intake import Intake
+from platoon.api.kserve import rest
+from platoon.api.kserve.models import ServedModels
 from platoon.api.request_id import RequestId
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -34,7 +36,10 @@ def create_app(site: Site | None, settings: Settings, *, service: OcrService | N
         app.include_router(events.routes(site, settings))
         app.include_router(live.routes(site))
     if service is not None:
-        app.include_router(ocr.routes(service, Intake(settings.service, service.metrics)))
+        intake = Intake(settings.service, service.metrics)
+        app.include_router(ocr.routes(service, intake))
+        models = ServedModels(service.engine, not_ready=service.not_ready)
+        app.include_router(rest.routes(models, intake, settings.service))
     parts = [part for part in (site, service) if part is not None]
     app.include_router(health.routes(parts, parts[0].metrics if parts else Metrics()))
     web.mount(app, cameras=site is not None)

@@ -51,8 +51,7 @@ class OcrService:
     """
 
     def __init__(self, engine: TextEngine, settings: ServiceSettings, metrics: Metrics) -> None:
-        self.settings, self.metrics = settings, metrics
-        self._engine = engine
+        self.settings, self.metrics, self.engine = settings, metrics, engine
         self._budget = PixelBudget(settings.max_decoded_pixels)
         self._pictures = ThreadPoolExecutor(PICTURES_AT_ONCE, "ocr pictures")
         self._documents = ThreadPoolExecutor(DOCUMENTS_AT_ONCE, "ocr documents")
@@ -184,7 +183,7 @@ class OcrService:
     def _read_each(self, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading | PlatoonError]:
         """All pictures together, or, when one of them fails, each alone."""
         try:
-            readings: list[Reading | PlatoonError] = [*read(self._engine, pictures, how, call)]
+            readings: list[Reading | PlatoonError] = [*read(self.engine, pictures, how, call)]
         except PlatoonError as error:
             if len(pictures) == 1 or error.retry:
                 return [error] * len(pictures)
@@ -209,7 +208,7 @@ class OcrService:
                 call.check()
                 with self._budget.holding(sum(areas[index] for index in indices), call):
                     pictures = list(islice(pages.pictures, len(indices)))
-                    readings = read(self._engine, pictures, how, call)
+                    readings = read(self.engine, pictures, how, call)
                     made += [make(picture, reading) for picture, reading in zip(pictures, readings, strict=True)]
                     self.metrics.pictures_read.inc(len(readings))
         return pages.kind, made
@@ -219,7 +218,7 @@ class OcrService:
             picture = np.zeros((64, 320, 3), np.uint8)
             call = Call(Priority.BULK, time.monotonic() + 3600)
             for find in (True, False):
-                read(self._engine, [picture], How(find=find), call)
+                read(self.engine, [picture], How(find=find), call)
             self._reason = ""
         except PlatoonError as error:
             self._reason = f"engine: {error}"

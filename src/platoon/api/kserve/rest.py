@@ -1,0 +1,305 @@
+"""`/v2/...`: the protocol over HTTP, tensors as JSON or as bytes behind it.
+
+Bodies may be compressed (gzip, deflate); what they unpack to is bounded as they are. Errors are `{"error": "..."}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Callable, Coroutine, Mapping
+from importlib.metadata import version
+from math import prod
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from numpy.typing import NDArray
+
+from platoon.api.intake import Incoming, Intake, Work
+from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
+from platoon.api.problems import headers_for
+from platoon.engine.signature import TensorSpec
+from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge, Unavailable, Unsupported
+from platoon.media.frame import Pixels
+from platoon.settings import ServiceSettings
+
+_HEADER: Final = "Inference-Header-Content-Length"
+_MAX_JSON_BYTES: Final = 8_000_000
+"""Of numbers written out, which take many times their size while they are parsed."""
+_WBITS: Final = {"gzip": 31, "deflate": 15}
+
+Kind = TypeVar("Kind")
+
+
+def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> APIRouter:
+    """The protocol's HTTP face; inference is taken in by `intake`."""
+    router = APIRouter(prefix="/v2", tags=["inference protocol v2"], route_class=_Route)
+
+    @router.get("")
+    def get_server() -> dict[str, Any]:
+        """Name, version and extensions of the server."""
+        return {"name": "platoon", "version": version("platoon"), "extensions": EXTENSIONS}
+
+    @router.get("/health/live")
+    def get_live() -> Response:
+        """200 while the process answers."""
+        return Response()
+
+    @router.get("/health/ready")
+    def get_ready() -> Response:
+        """200 once the models answer, 503 naming what is missing."""
+        return _readiness(models)
+
+    async def infer(request: Request, model: str, version: str = "") -> Response:
+        """Run a model on tensors: JSON, or JSON with bytes behind it as `Inference-Header-Content-Length` says."""
+        return await intake.serve(request, _Infer(models, model, version, settings))
+
+    def get_model(model: str, version: str = "") -> dict[str, Any]:
+        """The tensors of a model."""
+        tensors = models.find(model, version).signature
+        return {
+            "name": model,
+            "versions": [VERSION],
+            "platform": PLATFORM,
+            "inputs": [_metadata(tensors.input)],
+            "outputs": [_metadata(spec) for spec in tensors.outputs],
+        }
+
+    def get_config(model: str, version: str = "") -> dict[str, Any]:
+        """A model's configuration as Triton tells it; its `parameters` hold the digest and the alphabet."""
+        return _configuration(models.find(model, version))
+
+    def get_model_ready(model: str, version: str = "") -> Response:
+        """200 once the model answers, 503 naming what is missing."""
+        models.find(model, version)
+        return _readiness(models)
+
+    for prefix in ("/models/{model}", "/models/{model}/versions/{version}"):
+        router.get(prefix)(get_model)
+        router.get(f"{prefix}/config")(get_config)
+        router.get(f"{prefix}/ready")(get_model_ready)
+        router.post(f"{prefix}/infer")(infer)
+
+    @router.api_route("/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+    def nothing(rest: str) -> None:
+        raise NotFound(f"nothing at /v2/{rest}")
+
+    return router
+
+
+class _Infer:
+    """An inference as a `Contract`."""
+
+    name = "kserve"
+
+    def __init__(self, models: ServedModels, model: str, version: str, settings: ServiceSettings) -> None:
+        self._models, self._model, self._version, self._settings = models, model, version, settings
+
+    async def take(self, incoming: Incoming) -> Work:
+        """See `Contract`."""
+        model = self._models.find(self._model, self._version)
+        body = await incoming.body()
+        headers = incoming.request.headers
+
+        def parse() -> tuple[Inference, _Wishes]:
+            unpacked = _unpacked(body, headers.get("content-encoding", ""), self._settings.max_body_bytes)
+            return _parsed(model, unpacked, headers.get(_HEADER), longest_s=self._settings.deadline_s)
+
+        # Checking a large body is work, and the loop has others to serve.
+        asked, wishes = await asyncio.to_thread(parse)
+
+        async def work() -> Response:
+            outputs = await model.infer(asked)
+            return await asyncio.to_thread(_response, model, outputs, wishes)
+
+        return work
+
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """See `Contract`."""
+        del incoming
+        return _refusal(error)
+
+
+class _Route(APIRoute):
+    """Answers errors in the protocol's form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except PlatoonError as error:
+                return _refusal(error)
+
+        return answer
+
+
+class _Wishes:
+    """How a caller wants the answer."""
+
+    def __init__(self, request_id: str, binary: Mapping[str, bool], *, otherwise: bool) -> None:
+        self.request_id = request_id
+        self._binary, self._otherwise = binary, otherwise
+
+    def binary(self, output: str) -> bool:
+        """Whether an output goes as bytes, not as JSON."""
+        return self._binary.get(output, self._otherwise)
+
+
+def _refusal(error: PlatoonError) -> Response:
+    # The protocol knows no 422.
+    status = 400 if error.status == InvalidInput.status else error.status
+    return JSONResponse({"error": str(error)}, status, headers_for(error))
+
+
+def _readiness(models: ServedModels) -> Response:
+    if missing := models.not_ready():
+        raise Unavailable(f"not ready: {'; '.join(missing)}")
+    return Response()
+
+
+def _metadata(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+
+
+def _configuration(model: ServedModel) -> dict[str, Any]:
+    def described(spec: TensorSpec) -> dict[str, Any]:
+        return {"name": spec.name, "data_type": f"TYPE_{spec.datatype}", "dims": spec.shape[1:]}
+
+    return {
+        "name": model.name,
+        "platform": PLATFORM,
+        "backend": PLATFORM,
+        "max_batch_size": MAX_ITEMS,
+        "input": [described(model.signature.input)],
+        "output": [described(spec) for spec in model.signature.outputs],
+        "dynamic_batching": {},
+        "parameters": {key: {"string_value": value} for key, value in model.parameters.items()},
+    }
+
+
+def _unpacked(body: bytes, coding: str, limit: int) -> bytes:
+    """The body without its Content-Encoding."""
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in _WBITS:
+        raise Unsupported(f"Content-Encoding is {coding}; this takes {', '.join(_WBITS)}")
+    unpacker = zlib.decompressobj(_WBITS[coding])
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidInput(f"the body is not {coding}: {error}") from error
+    if len(unpacked) > limit:
+        raise TooLarge(f"the body unpacks to more than {limit} bytes")
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidInput(f"the body's {coding} data are cut short, or something follows them")
+    return unpacked
+
+
+def _parsed(
+    model: ServedModel, body: bytes, header_length: str | None, *, longest_s: float
+) -> tuple[Inference, _Wishes]:
+    """What a body asks of `model`."""
+    length = len(body)
+    if header_length is not None:
+        if not header_length.isascii() or not header_length.isdecimal() or not 0 < int(header_length) <= len(body):
+            raise InvalidInput(f"{_HEADER} is {header_length!r}; the body has {len(body)} bytes")
+        length = int(header_length)
+    if length > _MAX_JSON_BYTES:
+        raise TooLarge(f"{length} bytes of JSON are more than {_MAX_JSON_BYTES}; send tensors as binary data")
+    try:
+        tree = json.loads(body[:length])
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the request is not JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise InvalidInput("the request is not a JSON object")
+    parameters = _field(tree, "parameters", dict, {})
+    as_bytes = _field(parameters, "binary_data_output", bool, False)
+    binary: dict[str, bool] = {}
+    for output in _field(tree, "outputs", list, []):
+        name, how = _field(output, "name", str), _field(output, "parameters", dict, {})
+        _refuse_extensions(name, how)
+        binary[name] = _field(how, "binary_data", bool, as_bytes)
+    inputs = _field(tree, "inputs", list)
+    if len(inputs) != 1:
+        raise InvalidInput(f"there are {len(inputs)} inputs; {model.name} takes one")
+    pixels = _pixels(model, inputs[0], memoryview(body)[length:])
+    wishes = _Wishes(_field(tree, "id", str, ""), binary, otherwise=as_bytes)
+    return model.request(pixels, list(binary), parameters, longest_s=longest_s), wishes
+
+
+def _pixels(model: ServedModel, entry: Any, behind: memoryview) -> Pixels:
+    """The input that `entry` declares, from its own JSON or from the bytes behind the request."""
+    name, declared = _field(entry, "name", str), _field(entry, "shape", list)
+    how = _field(entry, "parameters", dict, {})
+    _refuse_extensions(name, how)
+    if not all(type(length) is int for length in declared):
+        raise InvalidInput(f"the shape of input {name!r} is not a list of whole numbers")
+    shape = model.check_input(name, _field(entry, "datatype", str), declared)
+    if "binary_data_size" in how:
+        size = _field(how, "binary_data_size", int)
+        if not size == len(behind) == prod(shape):
+            raise InvalidInput(
+                f"input {name!r}: shape {list(shape)} is {prod(shape)} bytes, binary_data_size {size}, "
+                f"and {len(behind)} follow the request"
+            )
+        return np.frombuffer(behind, np.uint8).reshape(shape)
+    if len(behind):
+        raise InvalidInput(f"{len(behind)} bytes follow the request, but input {name!r} has no binary_data_size")
+    try:
+        numbers = np.array(_field(entry, "data", list))
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"the data of input {name!r} are no tensor: {error}") from error
+    if numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() > 255:
+        raise InvalidInput(f"the data of input {name!r} are not all whole numbers from 0 to 255")
+    if numbers.size != prod(shape):
+        raise InvalidInput(f"input {name!r} has {numbers.size} values; shape {list(shape)} has {prod(shape)}")
+    return numbers.astype(np.uint8).reshape(shape)
+
+
+def _response(model: ServedModel, outputs: Mapping[str, NDArray[Any]], wishes: _Wishes) -> Response:
+    entries: list[dict[str, Any]] = []
+    behind: list[bytes] = []
+    datatypes = {spec.name: spec.datatype for spec in model.signature.outputs}
+    for name, values in outputs.items():
+        entry: dict[str, Any] = {"name": name, "datatype": datatypes[name], "shape": values.shape}
+        if wishes.binary(name):
+            behind.append(values.tobytes())
+            entry["parameters"] = {"binary_data_size": len(behind[-1])}
+        else:
+            entry["data"] = values.ravel().tolist()
+        entries.append(entry)
+    tree: dict[str, Any] = {"model_name": model.name, "model_version": VERSION, "outputs": entries}
+    if wishes.request_id:
+        tree["id"] = wishes.request_id
+    header = json.dumps(tree, separators=(",", ":")).encode()
+    if not behind:
+        return Response(header, media_type="application/json")
+    return Response(
+        b"".join([header, *behind]),
+        headers={_HEADER: str(len(header))},
+        media_type="application/octet-stream",
+    )
+
+
+def _refuse_extensions(name: str, how: Mapping[str, Any]) -> None:
+    if asked := how.keys() & {"classification", "shared_memory_region"}:
+        raise InvalidInput(f"tensor {name!r}: {', '.join(sorted(asked))} cannot be had here")
+
+
+def _field(tree: Any, name: str, kind: type[Kind], *default: Kind) -> Kind:
+    """`tree[name]`, which must be a `kind`; without one the default, or InvalidInput."""
+    if not isinstance(tree, dict):
+        raise InvalidInput(f"an object with {name!r} is expected, not {json.dumps(tree)[:100]}")
+    if name not in tree and default:
+        return default[0]
+    value = tree.get(name)
+    if type(value) is not kind:
+        raise InvalidInput(f"{name!r} is {json.dumps(value)[:100]}, not of type {kind.__name__}")
+    return value

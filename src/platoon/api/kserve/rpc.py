@@ -1,0 +1,265 @@
+"""The protocol over gRPC, on a port and in an event loop of its own.
+
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol, service
+`inference.GRPCInferenceService`, with Triton's `ModelConfig`. Needs the extra `kserve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from importlib.metadata import version
+from math import prod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from platoon.api.access import Access
+from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message
+from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
+from platoon.engine.signature import TensorSpec
+from platoon.errors import InvalidInput, MissingExtra, PlatoonError, Unavailable
+from platoon.metrics import Metrics
+from platoon.settings import ServiceSettings
+
+CONTRACT = "kserve-grpc"
+_CALLER_LEFT = 499
+_GRACE_S = 3.0
+"""For answers under way when the face closes."""
+_CODES: Mapping[int, str] = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""HTTP status of an error -> gRPC's name for the same."""
+
+_log = logging.getLogger(__name__)
+
+
+class GrpcFace:
+    """Serves `models` between `__enter__` and `__exit__`.
+
+    Args:
+        port: 0: any free one; `port` says which, once entered.
+
+    Raises:
+        MissingExtra: grpcio is not installed. Unavailable: on entering, when the port cannot be had.
+    """
+
+    def __init__(
+        self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, *, host: str, port: int
+    ) -> None:
+        try:
+            import grpc
+        except ImportError as error:
+            raise MissingExtra.of("the gRPC face", "kserve") from error
+        self._grpc, self._settings = grpc, settings
+        self._servicer = _Servicer(models, settings, metrics, grpc)
+        self._host, self.port = host, port
+
+    def __enter__(self) -> Self:
+        started: Future[int] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="grpc", daemon=True)
+        self._thread.start()
+        self.port = started.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    def _run(self, started: Future[int]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: Future[int]) -> None:
+        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
+        longest = self._settings.max_body_bytes
+        server = self._grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", longest),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=self._settings.max_requests,
+        )
+        server.add_generic_rpc_handlers((self._servicer.handlers(),))
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            port = server.add_insecure_port(f"{host}:{self.port}")
+        except RuntimeError as error:
+            raise Unavailable(f"gRPC cannot have port {self.port} on {self._host}: {error}") from error
+        await server.start()
+        started.set_result(port)
+        await self._closing.wait()
+        await server.stop(_GRACE_S)
+
+
+class _Servicer:
+    """Answers each method."""
+
+    def __init__(self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, grpc: Any) -> None:
+        self._models, self._settings, self._metrics, self._grpc = models, settings, metrics, grpc
+        self._access = Access(settings)
+
+    def handlers(self) -> Any:
+        """What a server needs to know of the methods."""
+        return self._grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: self._grpc.unary_unary_rpc_method_handler(
+                    self._answering(name),
+                    request_deserializer=message(f"{name}Request").FromString,
+                    response_serializer=message(f"{name}Response").SerializeToString,
+                )
+                for name in METHODS
+            },
+        )
+
+    def _answering(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
+        """The method called `name`, its errors told as gRPC does; inferences are counted."""
+        method: Callable[[Any, Any], Awaitable[Any]] = getattr(self, name)
+
+        async def answer(request: Any, context: Any) -> Any:
+            started, status, text = time.monotonic(), _CALLER_LEFT, ""
+            try:
+                response = await method(request, context)
+                status = 200
+            except PlatoonError as error:
+                status, text = error.status, str(error)
+            except Exception as error:
+                _log.exception("a call over gRPC failed")
+                status, text = 500, f"an error inside Platoon ({type(error).__name__}); its log says more"
+            finally:
+                if name == "ModelInfer":
+                    self._metrics.requests.labels(CONTRACT, str(status)).inc()
+                    self._metrics.request_bytes.labels(CONTRACT).inc(request.ByteSize())
+                    self._metrics.request_seconds.labels(CONTRACT).observe(time.monotonic() - started)
+            if status == 200:
+                return response
+            return await context.abort(getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL")), text)
+
+        return answer
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name, as below
+        del request, context
+        return message("ServerLiveResponse")(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        del request, context
+        return message("ServerReadyResponse")(ready=not self._models.not_ready())
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        del context
+        self._models.find(request.name, request.version)
+        return message("ModelReadyResponse")(ready=not self._models.not_ready())
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        del request, context
+        return message("ServerMetadataResponse")(name="platoon", version=version("platoon"), extensions=EXTENSIONS)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        del context
+        model = self._models.find(request.name, request.version)
+        tensors = await asyncio.to_thread(lambda: model.signature)
+
+        def told(spec: TensorSpec) -> Any:
+            tensor = message("ModelMetadataResponse.TensorMetadata")
+            return tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+
+        return message("ModelMetadataResponse")(
+            name=model.name,
+            versions=[VERSION],
+            platform=PLATFORM,
+            inputs=[told(tensors.input)],
+            outputs=[told(spec) for spec in tensors.outputs],
+        )
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        del context
+        model = self._models.find(request.name, request.version)
+        tensors, parameters = await asyncio.to_thread(lambda: (model.signature, model.parameters))
+
+        def described(kind: str, spec: TensorSpec) -> Any:
+            return message(kind)(name=spec.name, data_type=DATA_TYPES[spec.datatype], dims=spec.shape[1:])
+
+        config = message("ModelConfig")(
+            name=model.name,
+            platform=PLATFORM,
+            backend=PLATFORM,
+            max_batch_size=MAX_ITEMS,
+            input=[described("ModelInput", tensors.input)],
+            output=[described("ModelOutput", spec) for spec in tensors.outputs],
+            dynamic_batching=message("ModelDynamicBatching")(),
+            parameters={key: message("ModelParameter")(string_value=value) for key, value in parameters.items()},
+        )
+        return message("ModelConfigResponse")(config=config)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()))
+        model = self._models.find(request.model_name, request.model_version)
+        left_s = context.time_remaining()
+        longest_s = self._settings.deadline_s if left_s is None else min(left_s, self._settings.deadline_s)
+        asked = await asyncio.to_thread(_inference, model, request, longest_s)
+        outputs = await model.infer(asked)
+        datatypes = {spec.name: spec.datatype for spec in model.signature.outputs}
+        tensor = message("ModelInferResponse.InferOutputTensor")
+        return message("ModelInferResponse")(
+            model_name=model.name,
+            model_version=VERSION,
+            id=request.id,
+            outputs=[
+                tensor(name=name, datatype=datatypes[name], shape=values.shape) for name, values in outputs.items()
+            ],
+            raw_output_contents=[values.tobytes() for values in outputs.values()],
+        )
+
+
+def _inference(model: ServedModel, request: Any, longest_s: float) -> Any:
+    """What a message asks of `model`."""
+    if len(request.inputs) != 1:
+        raise InvalidInput(f"there are {len(request.inputs)} inputs; {model.name} takes one")
+    (tensor,) = request.inputs
+    for named in (tensor, *request.outputs):
+        if asked := {"classification", "shared_memory_region"} & set(named.parameters):
+            raise InvalidInput(f"tensor {named.name!r}: {', '.join(sorted(asked))} cannot be had here")
+    shape = model.check_input(tensor.name, tensor.datatype, list(tensor.shape))
+    if request.raw_input_contents:
+        if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
+            raise InvalidInput(f"input {tensor.name!r} is there more than once")
+        values = np.frombuffer(request.raw_input_contents[0], np.uint8)
+    else:
+        numbers = np.array(tensor.contents.uint_contents, np.uint32)
+        if numbers.size and numbers.max() > 255:
+            raise InvalidInput(f"the data of input {tensor.name!r} are not all from 0 to 255")
+        values = numbers.astype(np.uint8)
+    if values.size != prod(shape):
+        raise InvalidInput(f"input {tensor.name!r} has {values.size} values; shape {list(shape)} has {prod(shape)}")
+    parameters = {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "int64_param")
+        for name, value in request.parameters.items()
+    }
+    wanted = list(dict.fromkeys(output.name for output in request.outputs))
+    return model.request(values.reshape(shape), wanted, parameters, longest_s=longest_s)
+
+
+def _host_of(peer: str) -> str:
+    """The address in gRPC's name of a peer: `ipv4:127.0.0.1:53210`, `ipv6:%5B::1%5D:53210`."""
+    host = peer.partition(":")[2].rpartition(":")[0]
+    return host.replace("%5B", "").replace("%5D", "").strip("[]")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
-from platoon.ocr.picture import FORMATS, load_picture
+from platoon.ocr.picture import FORMATS, load_picture, picture_size
 
 COLOURS = np.zeros((40, 60, 3), np.uint8)
 COLOURS[:20] = (250, 10, 20)
@@ -114,3 +114,25 @@ def test_damage_anywhere_raises_nothing_but_our_errors(kind: str) -> None:
         except PlatoonError:
             continue
         assert picture.ndim == 3
+
+
+@pytest.mark.parametrize("size", [(32_767, 4), (4, 32_767)])
+def test_a_picture_too_long_to_be_cut_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge, match="longer than 32766"):
+        load_picture(png_header(*size))
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    whole = encoded("JPEG", progressive=True)
+    assert load_picture(whole).shape == (40, 60, 3)
+    last = whole.rindex(b"\xff\xda")
+    endless = whole[:-2] + whole[last:-2] * 200 + whole[-2:]
+    with pytest.raises(InvalidInput, match="more than 100 scans"):
+        load_picture(endless)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_size_is_known_without_decoding(kind: str) -> None:
+    assert picture_size(encoded(kind)) == (60, 40)
+    with pytest.raises(TooLarge):
+        picture_size(encoded(kind), max_pixels=100)

@@ -201,7 +201,7 @@ class OcrService:
             data, max_pages=settings.max_pages, max_pixels=settings.max_pixels, page_s=settings.deadline_s
         ) as pages:
             if kind is not None and (kind is Kind.PDF) != (pages.kind is Kind.PDF):
-                raise InvalidInput(f"the file is a {pages.kind}, not a {kind}")
+                raise InvalidInput(f"the file is of the kind {pages.kind}, not {kind}")
             call.deadline += settings.deadline_s * (len(pages.sizes) - 1)
             areas = {index: width * height for index, (width, height) in enumerate(pages.sizes)}
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):

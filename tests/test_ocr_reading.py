@@ -1,0 +1,182 @@
+import threading
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from platoon.engine.batcher import Priority, Reply
+from platoon.errors import DeadlineExceeded, InvalidInput
+from platoon.ocr.detection import Postprocessing
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.reader import Reader
+from platoon.ocr.reading import MAX_SIDE, Call, How, ReadLine, Turn, place_for, read, upright
+from tests.drawn import INVOICE, INVOICE_TEXTS, page
+
+INK = page(*INVOICE)
+
+
+def call(seconds: float = 60) -> Call:
+    return Call(Priority.INTERACTIVE, time.monotonic() + seconds)
+
+
+def texts(engine: TextEngine, picture: Any, **how: Any) -> list[str]:
+    (reading,) = read(engine, [picture], How(**how), call())
+    return [line.text for line in reading.lines]
+
+
+def test_it_reads_what_the_reader_reads(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [INK], How(), call())
+    (lines,) = Reader(text_engine).read([INK])
+    assert [(line.text, line.confidence, line.box) for line in reading.lines] == [
+        (line.text, line.confidence, line.box) for line in lines
+    ]
+    assert reading.text == "\n".join(INVOICE_TEXTS)
+    assert (reading.size, len(reading.found)) == ((400, 200), 3)
+
+
+def test_a_reading_tells_how_many_travelled_together(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [INK], How(), call())
+    assert reading.execution.items >= 1
+    assert 0 < reading.execution.seconds <= reading.seconds
+
+
+def test_without_finding_the_whole_picture_is_one_line(text_engine: TextEngine) -> None:
+    line = page(("KA 7351", 8, 36), size=(150, 48))
+    (reading,) = read(text_engine, [line], How(find=False), call())
+    assert [said.text for said in reading.lines] == ["KA 7351"]
+    assert reading.lines[0].box == (0, 0, 150, 48)
+
+
+def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
+    blind, strict = How(boxes=Postprocessing(box_threshold=1.0)), How(min_confidence=1.0)
+    with ThreadPoolExecutor(6) as pool:
+        asked = [How(), blind, strict, How(limit_side=128), How(), blind] * 2
+        readings = list(pool.map(lambda how: read(text_engine, [INK], how, call())[0], asked))
+    for how, reading in zip(asked, readings, strict=True):
+        if how == How():
+            assert [line.text for line in reading.lines] == INVOICE_TEXTS
+        elif how == blind:
+            assert len(reading.found) == 0
+        elif how == strict:
+            assert (len(reading.found), len(reading.lines)) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "how", "expected"),
+    [
+        ((400, 200), How(), (400, 200)),
+        ((2560, 1280), How(), (1280, 640)),
+        ((400, 200), How(limit_side=100), (100, 50)),
+        ((400, 200), How(limit_side=400, limit_type="min"), (800, 400)),
+        ((2560, 1280), How(limit_side=400, limit_type="min"), (2560, 1280)),
+        ((30_000, 300), How(limit_side=736, limit_type="min"), (MAX_SIDE, 40)),
+        ((1, 1), How(), (2, 2)),
+    ],
+)
+def test_a_picture_is_scaled_by_the_rules_of_its_limit(
+    size: tuple[int, int], how: How, expected: tuple[int, int]
+) -> None:
+    place = place_for(*size, how)
+    assert (place.width, place.height) == expected
+
+
+def test_small_text_is_read_at_its_place_when_scaled_up(text_engine: TextEngine) -> None:
+    small = cv2.resize(page(("Tiny words", 40, 110)), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    (reading,) = read(text_engine, [small], How(limit_side=240, limit_type="min"), call())
+    (line,) = reading.lines
+    assert line.text == "Tiny words"
+    assert line.box == pytest.approx((12, 24, 66, 36), abs=8)
+
+
+def test_boxes_stay_inside_the_picture(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [page(("Edge", 0, 24), size=(74, 26))], How(), call())
+    for quad in (*reading.found, *(line.quad for line in reading.lines)):
+        assert quad.min() >= 0
+        assert (quad <= (74, 26)).all()
+
+
+@pytest.mark.parametrize(("turns", "turn"), [(1, Turn.UPWARDS), (3, Turn.DOWNWARDS)])
+def test_it_tells_which_way_a_tall_line_runs(text_engine: TextEngine, turns: int, turn: Turn) -> None:
+    picture = np.rot90(page(("Sideways 12", 100, 110)), turns).copy()
+    (reading,) = read(text_engine, [picture], How(), call())
+    (line,) = reading.lines
+    assert (line.text, line.turn) == ("Sideways 12", turn)
+    start, end = line.part(0, 1).mean(axis=0), line.part(10, 11).mean(axis=0)
+    assert (start[1] > end[1]) == (turn is Turn.UPWARDS), "the first letter is where the text begins"
+
+
+def test_lines_upside_down_are_read_when_asked_for(text_engine: TextEngine) -> None:
+    picture = np.rot90(page(("Turned over", 40, 110)), 2).copy()
+    assert texts(text_engine, picture) != ["Turned over"]
+    (reading,) = read(text_engine, [picture], How(upside_down=True), call())
+    (line,) = reading.lines
+    assert (line.text, line.turn) == ("Turned over", Turn.UPSIDE_DOWN)
+    assert line.part(0, 6)[:, 0].min() > line.part(7, 11)[:, 0].max() - 8, "Turned is on the right"
+
+
+def test_upright_lines_stay_upright_when_both_ways_are_tried(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [INK], How(upside_down=True), call())
+    assert [(line.text, line.turn) for line in reading.lines] == [(text, Turn.NONE) for text in INVOICE_TEXTS]
+
+
+def test_parts_of_a_line_lie_where_its_characters_are(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [INK], How(), call())
+    line = next(line for line in reading.lines if line.text == "No 4711")
+    (width, _), _ = cv2.getTextSize("No", cv2.FONT_HERSHEY_SIMPLEX, 1, 2)
+    left, _, right, _ = upright(line.part(0, 2))
+    assert (left, right) == pytest.approx((230, 230 + width), abs=10)
+    assert upright(line.part(0, 7))[2] <= line.box[2]
+
+
+def test_a_box_is_never_empty() -> None:
+    line = ReadLine(np.full((4, 2), 7, np.float32), Turn.NONE, "x", 0.9, (0.0, 1.0))
+    assert line.box == (7, 7, 8, 8)
+
+
+def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> None:
+    with pytest.raises(InvalidInput, match=r"3 lines .* more than 2"):
+        read(text_engine, [INK], How(max_lines=2), call())
+
+
+class Stuck:
+    """An engine that never answers."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply[Any]] = []
+        self.asked = threading.Event()
+
+    def detect(self, pictures: Any, **_: Any) -> list[Reply[Any]]:
+        replies = [Reply[Any]() for _ in pictures]
+        self.replies += replies
+        self.asked.set()
+        return replies
+
+
+def test_a_cancelled_call_gives_up_what_waits() -> None:
+    engine, mine = Stuck(), call()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, engine, [INK, INK], How(), mine)  # type: ignore[arg-type]
+        assert engine.asked.wait(30)
+        mine.cancel()
+        assert isinstance(reading.exception(30), CancelledError)
+    assert all(reply.cancelled() for reply in engine.replies)
+    with pytest.raises(CancelledError):
+        read(engine, [INK], How(), mine)  # type: ignore[arg-type]
+    assert len(engine.replies) == 2, "nothing is submitted any more"
+
+
+def test_an_answer_is_waited_for_no_longer_than_the_deadline() -> None:
+    with pytest.raises(DeadlineExceeded):
+        read(Stuck(), [INK], How(), call(0.05))  # type: ignore[arg-type]
+    with pytest.raises(DeadlineExceeded):
+        read(Stuck(), [INK], How(), call(-1))  # type: ignore[arg-type]
+
+
+def test_what_is_held_after_the_end_is_cancelled_at_once() -> None:
+    mine, reply = call(), Reply[int]()
+    mine.cancel()
+    mine.hold([reply])
+    assert reply.cancelled()

@@ -166,7 +166,7 @@ class BoundSession:
 
 def _cannot(provider: str, device: int, why: str) -> InvalidSettings:
     return InvalidSettings(
-        f"ONNX Runtime cannot use {provider} on GPU {device}: {why.strip()}. It needs an NVIDIA driver (nvidia-smi "
+        f"ONNX Runtime cannot use {provider} on GPU {device}: {why.strip(' .')}. It needs an NVIDIA driver (nvidia-smi "
         "shows it), CUDA and cuDNN (pip install 'platoon[gpu]' brings both) and, for TensorRT, its libraries on "
         "LD_LIBRARY_PATH; engine.runtime = 'auto' falls back to the CPU"
     )

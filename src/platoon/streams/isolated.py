@@ -130,14 +130,14 @@ class IsolatedSite:
         return picture
 
     def expositions(self) -> list[bytes]:
-        """The metrics of every process that answers in time."""
-        found = []
-        for keeper in list(self._keepers.values()):
+        """The metrics of every process; where one does not answer in time its last ones, so that no counter falls."""
+        keepers = list(self._keepers.values())
+        for keeper in keepers:
             try:
-                found.append(keeper.call("exposition", CALL_S))
+                keeper.exposition = keeper.call("exposition", CALL_S)
             except PlatoonError as error:
                 _log.debug("no metrics: %s", error)
-        return found
+        return [keeper.exposition for keeper in keepers]
 
     def _keeper(self, camera: str) -> _Keeper:
         keeper = self._keepers.get(camera)
@@ -167,6 +167,8 @@ class _Keeper:
         self.spec = spec
         self.warm = False
         self.failure: PlatoonError | None = None
+        self.exposition = b""
+        """The metrics that its process gave last."""
         self._arguments = (settings, spec, recorded, loop)
         self._hear = hear
         self._context = multiprocessing.get_context("spawn")

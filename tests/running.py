@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-PATIENCE_S = 180.0
+PATIENCE_S = 120.0
 """For whatever must happen: machines may be slow."""
 T = TypeVar("T")
 
@@ -110,6 +111,7 @@ class Running:
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self._command, self._folder, self._environment = command, folder, environment | {"COLUMNS": "500"}
         self._log = folder / f"log-{time.monotonic_ns()}.txt"
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
@@ -123,7 +125,8 @@ class Running:
             )
         try:
             self.address = self.until(lambda: re.search(r"watches .*(http://[\d.]+:\d+)", self.log), "it listens")[1]
-            self.http = httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
+            client = httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
+            self.http = self._opened.enter_context(client)
             self.until(lambda: self.http.get("/health/ready").status_code == 200, "it is ready")
         except BaseException as error:
             self.__exit__(type(error), error, None)
@@ -133,8 +136,9 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._opened.close()
         if self.process.poll() is None:
-            self.stop() if error is None else self.kill()
+            self.stop()
         if error is not None:
             error.add_note(f"--- its log\n{self.log}")
         else:
@@ -196,11 +200,13 @@ class Listener:
     """A WebSocket client, between `__enter__` and `__exit__`; `messages` are those it got so far."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self._address, self._opened = address, ExitStack()
         self.messages: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
-        self._socket = connect(self._address, proxy=None, open_timeout=PATIENCE_S, max_size=None, close_timeout=1)
+        self._socket = self._opened.enter_context(
+            connect(self._address, proxy=None, open_timeout=PATIENCE_S, max_size=None, close_timeout=1)
+        )
         self._thread = threading.Thread(target=self._hear)
         self._thread.start()
         return self
@@ -208,7 +214,7 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
+        self._opened.close()
         self._thread.join()
 
     def _hear(self) -> None:

@@ -1,11 +1,12 @@
 """What the tests of the whole share: a cache that lasts for a session, a place to run in, the measured clips."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.running import Place
+from tests.running import Place, Running
 from tests.traffic import SIZE, write_traffic
 
 TRAFFIC = ["KX52 NHA", "YB19 TFE", "GM64 WCK"]
@@ -45,3 +46,13 @@ def video() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return data / "video"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the log of every process that a failed test has as its argument."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        running = {name: value for name, value in item.funcargs.items() if isinstance(value, Running)}
+        report.sections += [(f"log of {name}", value.log) for name, value in running.items()]
+    return report

@@ -132,7 +132,7 @@ def test_parts_of_a_line_lie_where_its_characters_are(text_engine: TextEngine) -
 
 
 def test_a_box_is_never_empty() -> None:
-    line = ReadLine(np.full((4, 2), 7, np.float32), Turn.NONE, "x", 0.9, (0.0, 1.0))
+    line = ReadLine(np.full((4, 2), 7, np.float32), Turn.NONE, "x", 0.9, (0.0, 1.0), ())
     assert line.box == (7, 7, 8, 8)
 
 
@@ -180,3 +180,42 @@ def test_what_is_held_after_the_end_is_cancelled_at_once() -> None:
     mine.cancel()
     mine.hold([reply])
     assert reply.cancelled()
+
+
+def plate(*lines: tuple[str, float, int], size: tuple[int, int] = (320, 160)) -> Any:
+    """A plate's picture with (text, scale, y) lines of text in its middle."""
+    drawn = np.full((size[1], size[0], 3), 225, np.uint8)
+    for text, scale, y in lines:
+        (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, round(2 * scale))
+        where = ((size[0] - width) // 2, y)
+        cv2.putText(drawn, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 20, 20), round(2 * scale))
+    return drawn
+
+
+PLATES = How(plates=True, min_confidence=0.0)
+
+
+def test_of_a_plate_only_its_own_lines_are_read(text_engine: TextEngine) -> None:
+    (reading,) = read(
+        text_engine, [plate(("CALIFORNIA", 0.6, 30), ("KA7351", 2.0, 100), ("dealer", 0.5, 145))], PLATES, call()
+    )
+    assert [line.text for line in reading.lines] == ["KA7351"]
+
+
+def test_stacked_lines_of_a_plate_are_read_from_top_to_bottom(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [plate(("ABC", 2.0, 80), ("4567", 2.0, 190), size=(240, 230))], PLATES, call())
+    assert [line.text for line in reading.lines] == ["ABC", "4567"]
+
+
+def test_a_plate_without_text_that_could_be_found_is_read_as_one_line(text_engine: TextEngine) -> None:
+    (reading,) = read(text_engine, [plate()], PLATES, call())
+    assert len(reading.found) == 1
+
+
+def test_a_plate_that_is_one_line_is_read_as_by_the_engine_itself(text_engine: TextEngine) -> None:
+    line = plate(("B2468XY", 1.3, 36), size=(200, 48))
+    (said,) = text_engine.read_plates([line])
+    (reading,) = read(text_engine, [line], How(plates=True, find=False, min_confidence=0.0), call())
+    assert [(line.text, line.characters) for line in reading.lines] == [
+        (said.result(60).text, said.result(60).characters)
+    ]

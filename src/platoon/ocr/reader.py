@@ -147,13 +147,18 @@ def find_lines(
 
 
 def ways_to_read(picture: Pixels, quad: Quad) -> list[Pixels]:
-    """The line inside `quad`, rectified at its own size; where it is tall, turned to either side."""
-    width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
-    height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
-    crop = rectify(picture, quad, (max(1, round(float(width))), max(1, round(float(height)))))
+    """The line inside `quad`; where it is tall, turned to either side."""
+    crop = cut(picture, quad)
     if crop.shape[0] < TALL * crop.shape[1]:
         return [crop]
     return [np.ascontiguousarray(np.rot90(crop, turns)) for turns in (1, -1)]
+
+
+def cut(picture: Pixels, quad: Quad) -> Pixels:
+    """What is inside `quad`, rectified at its own size."""
+    width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
+    height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
+    return rectify(picture, quad, (max(1, round(float(width))), max(1, round(float(height)))))
 
 
 def in_reading_order(quads: Sequence[Quad]) -> list[Quad]:

@@ -27,8 +27,9 @@ from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import in_reading_order, ways_to_read
-from platoon.ocr.recognition import TextLine, width_of
+from platoon.ocr.plate import INPUT_SIZE, place_of, plate_lines
+from platoon.ocr.reader import cut, in_reading_order, ways_to_read
+from platoon.ocr.recognition import Candidate, TextLine, width_of
 
 MAX_SIDE = 4000
 """No input of the detector is longer, whatever a caller asks for."""
@@ -53,6 +54,9 @@ class How:
 
     find: bool = True
     """Look for lines; otherwise the whole picture is one."""
+    plates: bool = False
+    """Pictures are of licence plates: of what is found only the plate's own lines are read, in A-Z and 0-9. The limits
+    of the detector's input do not count then."""
     limit_side: int = 1280
     """Pixels, of the longer or the shorter side of what the detector sees, by `limit_type`."""
     limit_type: Literal["max", "min"] = "max"
@@ -78,6 +82,8 @@ class ReadLine:
     """0 to 1."""
     breaks: tuple[float, ...]
     """Where each character of the text begins, and the last ends: 0 to 1 along the line."""
+    characters: tuple[tuple[Candidate, ...], ...]
+    """See `TextLine.characters`."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -218,17 +224,23 @@ _Found = tuple[Pixels, list[Quad], Execution | None]
 
 def _find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> Iterator[_Found]:
     places = [place_for(picture.shape[1], picture.shape[0], how) for picture in pictures]
-    inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
+    size = INPUT_SIZE if how.plates else None
+    inputs = [_input(picture, place, size) for picture, place in zip(pictures, places, strict=True)]
     replies = call.hold(engine.detect(inputs, priority=call.priority, deadline=call.deadline))
     for picture, place, reply in zip(pictures, places, replies, strict=True):
-        boxes = text_boxes(call.result(reply), how.boxes)
-        yield picture, in_reading_order([place.to_frame(box.quad) for box in boxes]), reply.execution
+        quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), how.boxes)]
+        lines = (plate_lines(quads) or [_outline(picture)]) if how.plates else in_reading_order(quads)
+        yield picture, lines, reply.execution
 
 
 def _whole(pictures: Sequence[Pixels]) -> Iterator[_Found]:
     for picture in pictures:
-        height, width = picture.shape[:2]
-        yield picture, [np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)], None
+        yield picture, [_outline(picture)], None
+
+
+def _outline(picture: Pixels) -> Quad:
+    height, width = picture.shape[:2]
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
 
 
 def _read_lines(
@@ -248,12 +260,14 @@ def _read_lines(
         (turn, filled), said = max(zip(ways, readings, strict=True), key=lambda pair: pair[1].confidence)
         if said.text.strip() and said.confidence >= how.min_confidence:
             breaks = _breaks([place / filled for place in said.places])
-            lines.append(ReadLine(_inside(quad, width, height), turn, said.text, said.confidence, breaks))
+            inside = _inside(quad, width, height)
+            lines.append(ReadLine(inside, turn, said.text, said.confidence, breaks, said.characters))
 
     for quad in quads:
         crops = _crops(picture, quad, how)
         ways = [(turn, _filled(crop)) for turn, crop in crops]
-        submitted = engine.read_lines([crop for _, crop in crops], priority=call.priority, deadline=call.deadline)
+        submit = engine.read_plates if how.plates else engine.read_lines
+        submitted = submit([crop for _, crop in crops], priority=call.priority, deadline=call.deadline)
         waiting.append((quad, ways, call.hold(submitted)))
         if len(waiting) > LINES_AHEAD:
             take()
@@ -264,6 +278,8 @@ def _read_lines(
 
 def _crops(picture: Pixels, quad: Quad, how: How) -> list[tuple[Turn, Pixels]]:
     """The line in all ways in which it may have to be read."""
+    if how.plates:
+        return [(Turn.NONE, cut(picture, quad))]
     crops = ways_to_read(picture, quad)
     if len(crops) == 2:  # a tall line, turned to either side
         return list(zip((Turn.DOWNWARDS, Turn.UPWARDS), crops, strict=True))
@@ -289,7 +305,9 @@ def _breaks(middles: Sequence[float]) -> tuple[float, ...]:
 
 
 def place_for(width: int, height: int, how: How) -> Letterbox:
-    """Where a picture lies in the detector's input, by PaddleX's rules for its two limits."""
+    """Where a picture lies in the detector's input: by PaddleX's rules for its two limits, or as plates do."""
+    if how.plates:
+        return place_of(width, height)
     if how.limit_type == "max":
         side = min(how.limit_side, MAX_SIDE)
         return Letterbox.fit((width, height), (side, side))
@@ -298,9 +316,10 @@ def place_for(width: int, height: int, how: How) -> Letterbox:
     return Letterbox(scale=scale, left=0, top=0, width=scaled[0], height=scaled[1])
 
 
-def _input(picture: Pixels, place: Letterbox) -> Pixels:
-    """The picture scaled to its place, in black up to the detector's stride."""
-    padded = np.zeros((_up(place.height), _up(place.width), 3), np.uint8)
+def _input(picture: Pixels, place: Letterbox, size: tuple[int, int] | None) -> Pixels:
+    """The picture scaled to its place, in black up to `size` (width, height), or else to the detector's stride."""
+    width, height = size or (_up(place.width), _up(place.height))
+    padded = np.zeros((height, width, 3), np.uint8)
     how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_CUBIC
     padded[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
     return padded

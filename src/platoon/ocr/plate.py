@@ -1,0 +1,51 @@
+"""What counts on a picture of a licence plate: its line of text, or its lines where they are stacked.
+
+States, slogans and dealers stand on plates in smaller letters; they are no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from platoon.media.frame import Letterbox, Quad
+
+INPUT_SIZE = (192, 96)
+"""(width, height) of the detector's input for every picture of a plate, so that all of them share batches."""
+SIMILAR = 0.7
+"""A line at least this high, against the largest, may be another line of the plate."""
+BESIDE = 0.5
+"""Lines that share this part of the narrower one's width stand one above the other."""
+
+
+def place_of(width: int, height: int) -> Letterbox:
+    """Where a picture of a plate lies in the detector's input: as large as fits, scaled up too."""
+    scale = min(INPUT_SIZE[0] / width, INPUT_SIZE[1] / height)
+    return Letterbox(scale, 0, 0, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def plate_lines(quads: Sequence[Quad]) -> list[Quad]:
+    """Of all lines found, those that make the plate, from top to bottom; none of none."""
+    if not quads:
+        return []
+    largest = max(quads, key=lambda quad: _height(quad) * _width(quad))
+    lines = [quad for quad in quads if quad is largest or _is_stacked(quad, largest)]
+    return sorted(lines, key=lambda quad: float(quad[:, 1].mean()))
+
+
+def _is_stacked(quad: Quad, largest: Quad) -> bool:
+    lower, higher = sorted((_height(quad), _height(largest)))
+    if lower < SIMILAR * higher:
+        return False
+    left, right = max(quad[:, 0].min(), largest[:, 0].min()), min(quad[:, 0].max(), largest[:, 0].max())
+    apart = abs(float(quad[:, 1].mean() - largest[:, 1].mean()))
+    return bool(right - left >= BESIDE * min(_width(quad), _width(largest)) and apart >= lower / 2)
+
+
+def _height(quad: Quad) -> float:
+    return float(np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
+
+
+def _width(quad: Quad) -> float:
+    return float(np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2

@@ -110,9 +110,7 @@ def test_pose_models_of_other_things_than_four_corners_are_refused(shape: str) -
         ({}, {}),
     ],
 )
-def test_class_names_are_read_as_exporters_write_them(
-    metadata: dict[str, str], names: dict[int, str]
-) -> None:
+def test_class_names_are_read_as_exporters_write_them(metadata: dict[str, str], names: dict[int, str]) -> None:
     assert class_names(metadata) == names
 
 

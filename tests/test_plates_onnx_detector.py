@@ -53,8 +53,7 @@ class Drawing:
         rows = self("ReduceMax", grey, axes=[2], keepdims=0)
         columns = self("ReduceMax", grey, axes=[1], keepdims=0)
         x, y = (
-            self("Cast", self("ArgMax", line, axis=1, keepdims=1), to=TensorProto.FLOAT)
-            for line in (columns, rows)
+            self("Cast", self("ArgMax", line, axis=1, keepdims=1), to=TensorProto.FLOAT) for line in (columns, rows)
         )
         return x, y, self("ReduceMax", rows, axes=[1], keepdims=1)
 
@@ -370,9 +369,7 @@ def test_a_head_that_is_not_known_is_refused_with_what_was_found_and_what_fits(e
     def classifier(draw: Drawing, spot: Spot) -> dict[str, str]:
         return {"probabilities": draw("Concat", *spot, axis=1)}
 
-    with pytest.raises(
-        ModelError, match=r"classifier\.onnx .* gave probabilities \[2, 3\]; what fits: YOLOv5"
-    ):
+    with pytest.raises(ModelError, match=r"classifier\.onnx .* gave probabilities \[2, 3\]; what fits: YOLOv5"):
         export(classifier)
 
 

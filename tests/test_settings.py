@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_everything_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSettings, match="nowhere.toml"):
+    with pytest.raises(InvalidSettings, match=r"nowhere\.toml"):
         Settings.load(tmp_path / "nowhere.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[api\nport = 1")

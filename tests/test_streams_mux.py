@@ -36,7 +36,8 @@ def test_a_camera_that_was_left_out_goes_first_next_time(stale: list[str]) -> No
     for _ in range(6):
         for number, slot in enumerate(slots.values()):
             slot.offer(frame(float(number)))
-        order.append([round(f.media_time) for f in mux.collect(1, timeout_s=0)][0])
+        (served,) = mux.collect(1, timeout_s=0)
+        order.append(round(served.media_time))
     assert sorted(order) == [0, 0, 1, 1, 2, 2]
 
 

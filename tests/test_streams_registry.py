@@ -1,4 +1,3 @@
-import os
 import threading
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def test_every_bad_line_is_reported_with_its_number_and_reason_in_one_go() -> No
 def test_a_registry_without_a_camera_or_without_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="names no camera"):
         parse("# nothing\n")
-    with pytest.raises(InvalidSettings, match="missing.txt"):
+    with pytest.raises(InvalidSettings, match=r"missing\.txt"):
         read_registry(tmp_path / "missing.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InvalidSettings, match="not a text file"):
@@ -83,7 +82,7 @@ def test_a_good_edit_is_applied_and_a_bad_one_changes_nothing(tmp_path: Path) ->
     def edit(text: str) -> None:
         fresh = tmp_path / "new.txt"
         fresh.write_text(text)
-        os.replace(fresh, path)
+        fresh.replace(path)
 
     follower = RegistryFollower(path, apply, main_port=0)
     try:

@@ -63,7 +63,7 @@ class Unauthorised(PlatoonError):
 
 
 class Forbidden(PlatoonError):
-    """This caller may not do this."""
+    """The caller may not do this."""
 
     status = 403
 

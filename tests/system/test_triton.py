@@ -1,0 +1,136 @@
+"""Platoon's models in NVIDIA Triton: the exported repository, and reading through it."""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from platoon.engine.triton import TritonRuntime
+from platoon.engine.triton_repository import export
+from platoon.engine.tuning import Tuning
+from platoon.errors import ModelError, Unavailable
+from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.ocr.detection import TextDetector
+from platoon.ocr.recognition import PLATE, Recogniser, fit_line, recognition_graph
+from platoon.ocr.served import NAMES, served
+from platoon.settings import EngineSettings
+from tests.triton_server import TritonServer, home
+
+MAX_BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    if not (home() / "ready").exists():
+        reason = "no Triton here; scripts/triton-env installs one for tests"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    repository = tmp_path_factory.mktemp("triton") / "models"
+    export([served(name) for name in NAMES], repository, max_batch=MAX_BATCH)
+    with TritonServer(repository) as server:
+        yield server
+
+
+def written(text: str) -> Pixels:
+    picture = np.full((64, 320, 3), 235, np.uint8)
+    cv2.putText(picture, text, (12, 46), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (20, 20, 20), 3)
+    return picture
+
+
+def through(server: TritonServer, **how: object) -> EngineSettings:
+    return EngineSettings.model_validate(
+        {"runtime": "triton", "triton_url": server.grpc, "max_batch": MAX_BATCH, "triton_timeout_s": 60, **how}
+    )
+
+
+HERE = EngineSettings(runtime="onnxruntime", max_batch=MAX_BATCH)
+
+
+def test_triton_takes_the_configuration_as_it_was_written(server: TritonServer) -> None:
+    from tritonclient.grpc import InferenceServerClient
+
+    with InferenceServerClient(server.grpc) as client:
+        for name in NAMES:
+            graph, parameters = served(name)
+            config = client.get_model_config(name).config
+            assert config.max_batch_size == MAX_BATCH
+            assert config.HasField("dynamic_batching")
+            told = {key: value.string_value for key, value in config.parameters.items()}
+            assert told["digest"] == graph.digest
+            assert told["licence"] == "Apache-2.0"
+            assert told.get("alphabet") == parameters.get("alphabet")
+
+
+def test_text_is_found_and_read_through_triton_as_it_is_here(server: TritonServer, tmp_path: Path) -> None:
+    crops = [written(text) for text in ("KA7351", "B52", "XYZ 190", "4711")]
+    answers = []
+    for settings in (HERE, through(server)):
+        detector = TextDetector(settings, Tuning(tmp_path), Metrics(), size=(64, 320))
+        plates = Recogniser(settings, Tuning(tmp_path), Metrics(), alphabet=PLATE)
+        lines = Recogniser(settings, Tuning(tmp_path), Metrics())
+        boxes = [[box.quad.round(2).tolist() for box in found] for found in detector.find(crops)]
+        texts = [[reply.result(60).text for reply in reader.submit(crops)] for reader in (plates, lines)]
+        answers.append((boxes, texts))
+        for part in (detector, plates, lines):
+            part.close()
+    assert answers[0] == answers[1]
+    assert answers[0][1][0] == ["KA7351", "B52", "XYZ190", "4711"]
+
+
+def test_triton_batches_what_several_clients_send(server: TritonServer) -> None:
+    from tritonclient.grpc import InferenceServerClient
+
+    graph, _ = recognition_graph(PLATE)
+    line = fit_line(written("KA7351"))[None]
+
+    def client(_: int) -> bytes:
+        runtime = TritonRuntime(graph, url=server.grpc, timeout_s=60, max_batch=MAX_BATCH)
+        answers = {runtime(line)[1].tobytes() for _ in range(8)}
+        runtime.close()
+        assert len(answers) == 1
+        return answers.pop()
+
+    with InferenceServerClient(server.grpc) as statistics, ThreadPoolExecutor(8) as pool:
+
+        def counts() -> tuple[int, int]:
+            (model,) = statistics.get_inference_statistics("plate-recognition").model_stats
+            return model.inference_count, model.execution_count
+
+        before = counts()
+        scores = set(pool.map(client, range(8)))
+        deadline = time.monotonic() + 30
+        while (now := counts())[0] < before[0] + 64:  # Triton counts after it has answered
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert now[1] - before[1] < 64
+    assert len(scores) == 1, "whatever company it had"
+
+
+def test_other_weights_than_tritons_are_found_out(server: TritonServer) -> None:
+    graph, _ = recognition_graph("ABC")
+    with pytest.raises(ModelError, match="holds other weights"):
+        TritonRuntime(graph, url=server.grpc, timeout_s=60, max_batch=MAX_BATCH)
+
+
+def test_reading_goes_on_when_a_killed_triton_is_back(server: TritonServer, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    export([served("plate-recognition")], repository, max_batch=MAX_BATCH)
+    line = fit_line(written("KA7351"))[None]
+    with TritonServer(repository) as first:
+        runtime = TritonRuntime(recognition_graph(PLATE)[0], url=first.grpc, timeout_s=3, max_batch=MAX_BATCH)
+        before = runtime(line)
+        first.kill()
+        with pytest.raises(Unavailable, match=first.grpc):
+            runtime(line)
+    port = int(first.grpc.rpartition(":")[2])
+    with TritonServer(repository, grpc_port=port):
+        for ours, theirs in zip(runtime(line), before, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    runtime.close()

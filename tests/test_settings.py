@@ -55,8 +55,11 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 
 def test_every_setting_has_a_sentence() -> None:
-    sections = [
-        field.annotation for field in Settings.model_fields.values() if hasattr(field.annotation, "model_fields")
+    sections: list[Any] = [field.annotation for field in Settings.model_fields.values()]
+    missing = [
+        name
+        for section in sections
+        for name, field in getattr(section, "model_fields", {}).items()
+        if not field.description
     ]
-    missing = [name for section in sections for name, field in section.model_fields.items() if not field.description]
     assert missing == []

@@ -17,9 +17,11 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
-from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge
+from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge, redact
 
 _REDIRECTS = 5
+_LONGEST = 8192
+_SHOWN = 200
 _MOVED = {301, 302, 303, 307, 308}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -59,7 +61,7 @@ class Fetcher:
         except TimeoutError as error:
             if isinstance(error, DeadlineExceeded):
                 raise
-            raise DeadlineExceeded(f"{url} was not fetched within {self._timeout_s:g} s") from error
+            raise DeadlineExceeded(f"{redact(url)[:_SHOWN]} was not fetched within {self._timeout_s:g} s") from error
         except (
             httpcore.NetworkError,
             httpcore.ProtocolError,
@@ -70,35 +72,40 @@ class Fetcher:
         ) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput(f"{url} cannot be fetched: {error or type(error).__name__}") from error
-        raise InvalidInput(f"{url} is one of more than {_REDIRECTS} redirects")
+            raise InvalidInput(f"{redact(url)[:_SHOWN]} cannot be fetched: {error or type(error).__name__}") from error
+        raise InvalidInput(f"{redact(url)[:_SHOWN]} is one of more than {_REDIRECTS} redirects")
 
     async def _get(self, pool: httpcore.AsyncConnectionPool, url: str) -> bytes | str:
         """The content at `url`, or where it redirects to."""
-        _check(url)
+        shown = _check(url)
         headers = [("Accept-Encoding", "identity"), ("User-Agent", "platoon")]
         async with pool.stream("GET", url, headers=headers) as response:
             told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _MOVED and "location" in told:
                 return told["location"]
             if response.status != 200:
-                raise InvalidInput(f"{url} answers with status {response.status}")
+                raise InvalidInput(f"{shown} answers with status {response.status}")
             if told.get("content-encoding", "identity") != "identity":
-                raise InvalidInput(f"{url} comes compressed, which was not asked for")
+                raise InvalidInput(f"{shown} comes compressed, which was not asked for")
             content = bytearray()
             async for chunk in response.aiter_stream():
                 content += chunk
                 if len(content) > self._max_bytes:
-                    raise TooLarge(f"{url} is larger than {self._max_bytes} bytes")
+                    raise TooLarge(f"{shown} is larger than {self._max_bytes} bytes")
             return bytes(content)
 
 
-def _check(url: str) -> None:
+def _check(url: str) -> str:
+    """How to show the address in messages. Raises InvalidInput for one that is not asked."""
+    shown = redact(url)[:_SHOWN]
+    if len(url) > _LONGEST:
+        raise InvalidInput(f"{shown} is longer than {_LONGEST} characters")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidInput(f"{url} is no http or https address")
+    if not url.isascii() or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"{shown} is no http or https address in ASCII")
     if parts.username is not None or parts.password is not None:
-        raise InvalidInput(f"{url} holds credentials; files are fetched without")
+        raise InvalidInput(f"{shown} holds credentials; files are fetched without")
+    return shown
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -38,15 +39,19 @@ class Contract(Protocol):
     name: str
     """For metrics and logs."""
 
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """An error in this contract's form."""
+
+
+class Endpoint(Contract, Protocol):
+    """What answers at an address, in one contract, or first of all in the form that several have in common."""
+
     async def take(self, incoming: Incoming) -> Work:
         """Read the body, and refuse what does not fit; the work that is left is done while the caller waits.
 
         Raises:
             PlatoonError: for `refuse`; so may the work.
         """
-
-    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
-        """An error in this contract's form."""
 
 
 class Intake:
@@ -59,13 +64,13 @@ class Intake:
         self._bytes = 0
         """Of all bodies under way."""
 
-    async def serve(self, request: Request, contract: Contract) -> Response:
+    async def serve(self, request: Request, endpoint: Endpoint) -> Response:
         """The answer to one call; never raises but when cancelled."""
-        incoming = Incoming(request, contract, self)
+        incoming = Incoming(request, endpoint, self)
         response: Response
         self._under_way += 1
         try:
-            response = await self._answer(incoming)
+            response = await self._answer(incoming, endpoint)
         except PlatoonError as error:
             response = incoming.contract.refuse(error, incoming)
         except (CallerLeft, ClientDisconnect):
@@ -80,7 +85,7 @@ class Intake:
         self._tell(incoming, response.status_code)
         return response
 
-    async def _answer(self, incoming: Incoming) -> Response:
+    async def _answer(self, incoming: Incoming, endpoint: Endpoint) -> Response:
         request, settings = incoming.request, self._settings
         client = request.client.host if request.client else None
         incoming.caller = self._access.admit(request.headers, client)
@@ -88,7 +93,7 @@ class Intake:
             raise Overloaded(f"{settings.max_requests} calls are under way, the most there may be; try again")
         try:
             async with asyncio.timeout(settings.deadline_s):
-                work = await incoming.contract.take(incoming)
+                work = await endpoint.take(incoming)
         except DeadlineExceeded:
             raise
         except TimeoutError as error:
@@ -151,22 +156,35 @@ class Incoming:
         """The whole body. Raises TooLarge, Overloaded."""
         return b"".join([chunk async for chunk in self._stream()])
 
-    async def form(self, *, max_files: int) -> FormData:
-        """The fields of a multipart body, files in memory.
+    async def fields(self, name: str, *, most: int = 1) -> Fields:
+        """The fields of a multipart body, of which `name` holds files, at most so many.
 
         Raises:
-            Unsupported: it is none. InvalidInput: it is damaged, or has more than `max_files`.
+            Unsupported: it is none. InvalidInput: it is damaged. TooLarge: it has more files.
             TooLarge, Overloaded: as `body`.
         """
         kind = content_type(self.request)
         if kind != "multipart/form-data":
             raise Unsupported(f"Content-Type: {kind[:60] or 'none'!r} is not taken here; send multipart/form-data")
         parser = _InMemory(
-            self.request.headers, self._stream(), max_files=max_files, max_fields=_MAX_FIELDS, max_part_size=65_536
+            self.request.headers, self._stream(), max_files=most, max_fields=_MAX_FIELDS, max_part_size=65_536
         )
         try:
-            return await parser.parse()
+            form = await parser.parse()
+            try:
+                texts: dict[str, str] = {}
+                files: dict[str, list[bytes]] = {}
+                for name, value in form.multi_items():
+                    if isinstance(value, UploadFile):
+                        files.setdefault(name, []).append(await value.read())
+                    else:
+                        texts[name] = value
+                return Fields(texts, files)
+            finally:
+                await form.close()
         except MultiPartException as error:
+            if "Too many files" in error.message:
+                raise TooLarge(f"{name}: at most {most} files at once") from error
             raise InvalidInput(f"the form cannot be read: {error.message}") from error
         except (FormParserError, ValueError, LookupError) as error:
             if isinstance(error, PlatoonError):
@@ -178,6 +196,30 @@ class Incoming:
         async for chunk in self.request.stream():
             self._intake.count(self, len(chunk))
             yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A multipart body."""
+
+    texts: Mapping[str, str]
+    files: Mapping[str, Sequence[bytes]]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.texts or name in self.files
+
+    def file(self, name: str) -> bytes:
+        """The file `name`. Raises InvalidInput, naming it, where there is none or more than one."""
+        found = self.files.get(name, ())
+        if len(found) != 1 or name in self.texts:
+            raise InvalidInput(f"{name}: send one picture as a file in this field")
+        return found[0]
+
+    def text(self, name: str) -> str:
+        """The text `name`, empty if it is missing. Raises InvalidInput, naming it, where it is a file."""
+        if name in self.files:
+            raise InvalidInput(f"{name}: text is expected here, and no file")
+        return self.texts.get(name, "")
 
 
 class CallerLeft(Exception):
@@ -201,26 +243,6 @@ async def while_there(request: Request, work: Work) -> Response:
         for task in (working, watching):
             task.cancel()
         await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def file_in(form: FormData, name: str) -> bytes:
-    """The bytes of the file `name`.
-
-    Raises:
-        InvalidInput: there is none; says which field.
-    """
-    file = form.get(name)
-    if not isinstance(file, UploadFile):
-        raise InvalidInput(f"{name}: send a picture as a file in this field")
-    return await file.read()
-
-
-def text_in(form: FormData, name: str, default: str = "") -> str:
-    """The text of the field `name`. Raises InvalidInput where it is a file."""
-    value = form.get(name, default)
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name}: text is expected here, and no file")
-    return value
 
 
 def content_type(request: Request) -> str:

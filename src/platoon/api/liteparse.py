@@ -7,11 +7,10 @@ has the corners of the text clockwise from its own top left, so that LiteParse s
 
 from __future__ import annotations
 
-from starlette.datastructures import FormData
 from starlette.responses import JSONResponse, Response
 
 from platoon.api.fleet import refusal
-from platoon.api.intake import Incoming, Work, file_in, text_in
+from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
 from platoon.errors import PlatoonError
 from platoon.ocr.reading import How
@@ -26,14 +25,10 @@ class LiteParse:
     def __init__(self, service: OcrService) -> None:
         self._service = service
 
-    async def take(self, incoming: Incoming) -> Work:
-        """See `Contract.take`."""
-        return await self.take_form(await incoming.form(max_files=1))
-
-    async def take_form(self, form: FormData) -> Work:
-        """The work that a form asks for. Raises InvalidInput."""
-        check_language("language", text_in(form, "language"))
-        data = await file_in(form, "file")
+    def work_on(self, fields: Fields) -> Work:
+        """What a form asks for. Raises InvalidInput."""
+        check_language("language", fields.text("language"))
+        data = fields.file("file")
 
         async def work() -> Response:
             reading = await self._service.read_picture(data, How())

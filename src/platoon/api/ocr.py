@@ -30,8 +30,9 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
     async def ocr(request: Request) -> Response:
         """Read a picture, or a document.
 
-        - multipart with `image` (and `mode`: `det-rec`, `rec-only` or `plate`; `lang`): `{mergedText, inferenceMs,
-          lines: [{text, confidence, box}], batchSize, batchInferenceMs, engine}`
+        - multipart with `image` (and `mode`: `det-rec`, `rec-only` or `plate`; `find`: `false` where the picture is one
+          line; `lang`): `{mergedText, inferenceMs, lines: [{text, confidence, box}], batchSize, batchInferenceMs,
+          engine}`
         - multipart with `file` (and `language`), as LiteParse sends it: `{results: [{text, bbox, confidence,
           polygon}]}`
         - JSON with `file`, as PaddleX serving takes it: `{logId, errorCode, errorMsg, result}`
@@ -55,14 +56,14 @@ class Form:
         self._fleet, self._liteparse = Fleet(service), LiteParse(service)
 
     async def take(self, incoming: Incoming) -> Work:
-        """See `Contract.take`."""
-        form = await incoming.form(max_files=2)
-        if "image" in form:
+        """See `Endpoint.take`."""
+        fields = await incoming.fields("image")
+        if "image" in fields:
             incoming.contract = self._fleet
-            return await self._fleet.take_form(incoming, form)
-        if "file" in form:
+            return self._fleet.work_on(incoming, fields)
+        if "file" in fields:
             incoming.contract = self._liteparse
-            return await self._liteparse.take_form(form)
+            return self._liteparse.work_on(fields)
         raise InvalidInput("image: send a picture as a file in this field (LiteParse sends it as file)")
 
     def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
@@ -73,9 +74,10 @@ class Form:
 
 _FILE = {"type": "string", "format": "binary"}
 _MODE = {"type": "string", "enum": ["det-rec", "rec-only", "plate"]}
+_FIND = {"type": "string", "enum": ["true", "false"]}
 _PICTURE = {
     "type": "object",
-    "properties": {"image": _FILE, "mode": _MODE, "lang": {"type": "string"}},
+    "properties": {"image": _FILE, "mode": _MODE, "find": _FIND, "lang": {"type": "string"}},
     "required": ["image"],
 }
 _LITEPARSE = {
@@ -85,7 +87,12 @@ _LITEPARSE = {
 }
 _PICTURES = {
     "type": "object",
-    "properties": {"images": {"type": "array", "items": _FILE}, "mode": _MODE, "lang": {"type": "string"}},
+    "properties": {
+        "images": {"type": "array", "items": _FILE},
+        "mode": _MODE,
+        "find": _FIND,
+        "lang": {"type": "string"},
+    },
     "required": ["images"],
 }
 _OCR = {

@@ -102,7 +102,7 @@ class PaddleX:
         return OcrRequest.model_json_schema()
 
     async def take(self, incoming: Incoming) -> Work:
-        """See `Contract.take`."""
+        """See `Endpoint.take`."""
         body = await incoming.body()
         request = await asyncio.to_thread(_parse, body, incoming)
         del body

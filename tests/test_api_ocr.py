@@ -64,6 +64,7 @@ def test_a_mode_may_come_as_field_or_in_the_query(client: httpx.Client) -> None:
     ("sent", "named"),
     [
         ({"files": {"image": PNG}, "data": {"mode": "guess"}}, "mode: 'guess' is none of det-rec"),
+        ({"files": {"image": PNG}, "data": {"find": "perhaps"}}, "find: 'perhaps' is neither"),
         ({"files": {"image": PNG}, "data": {"lang": "ru"}}, "lang: 'ru' is written in Cyrillic"),
         ({"files": {"image": PNG}, "params": {"lang": "ar_EG"}}, "lang: 'ar_EG' is written in Arabic"),
         ({"files": {"file": PNG}, "data": {"language": "ko"}}, "language: 'ko' is written in Hangul"),
@@ -97,6 +98,23 @@ def test_other_content_types_are_refused(client: httpx.Client, path: str, sent: 
     reply = client.post(path, **sent)
     assert reply.status_code == 415
     assert "Content-Type" in reply.json()["error"]
+
+
+def test_a_plate_is_read_in_its_own_alphabet_with_candidates(client: httpx.Client) -> None:
+    stacked = encoded(page(("KA 01", 40, 50), ("7351", 46, 100), size=(190, 120)))
+    answer = fleet(client, stacked, data={"mode": "plate", "lang": "ru"})
+    assert answer["mergedText"] == "KA017351"
+    assert [line["text"] for line in answer["lines"]] == ["KA01", "7351"]
+    for line in answer["lines"]:
+        assert "".join(candidates[0][0] for candidates in line["characters"]) == line["text"]
+        assert all(0 <= probability <= 1 for candidates in line["characters"] for _, probability in candidates)
+
+
+def test_a_picture_that_is_one_line_is_not_searched_in_any_mode(client: httpx.Client) -> None:
+    answer = fleet(client, LINE, data={"mode": "plate", "find": "false"})
+    assert answer["mergedText"] == "KA7351"
+    assert answer["lines"][0]["box"] == [0, 0, 150, 48]
+    assert fleet(client, LINE, params={"find": "False"})["mergedText"] == "KA 7351"
 
 
 def test_a_batch_answers_in_order_and_a_failed_picture_in_its_place(client: httpx.Client) -> None:

@@ -85,11 +85,12 @@ def how_asked(incoming: Incoming, fields: Fields) -> How:
         InvalidInput: names the field.
     """
     query = incoming.request.query_params
-    check_language("lang", fields.text("lang") or query.get("lang", ""))
     mode = fields.text("mode") or query.get("mode") or "det-rec"
     if mode not in MODES:
         raise InvalidInput(f"mode: {mode[:40]!r} is none of {', '.join(MODES)}")
     how = MODES[mode]
+    if not how.plates:  # plates of all countries are read in A-Z and 0-9
+        check_language("lang", fields.text("lang") or query.get("lang", ""))
     if find := fields.text("find") or query.get("find"):
         if find.lower() not in FLAGS:
             raise InvalidInput(f"find: {find[:40]!r} is neither true nor false")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
-from platoon.api.fleet import Fleet, FleetBatch, refusal
+from platoon.api.fleet import MODES, Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
@@ -73,7 +73,7 @@ class Form:
 
 
 _FILE = {"type": "string", "format": "binary"}
-_MODE = {"type": "string", "enum": ["det-rec", "rec-only", "plate"]}
+_MODE = {"type": "string", "enum": list(MODES)}
 _FIND = {"type": "string", "enum": ["true", "false"]}
 _PICTURE = {
     "type": "object",

@@ -23,6 +23,7 @@ ALLOWED = {
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
+    "doctor": EVERYBODY | {"plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "streams", "ocr", "engine", "media", "store", "web"},
 }

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
-from platoon.engine.cost import TimedRuntime
+from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.gpu import Extent, GpuRuntime, provided
 from platoon.engine.surgery import Graph
 from platoon.engine.triton import TritonRuntime
@@ -250,6 +251,31 @@ def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, l
     sizes = [1 << power for power in range(limit.bit_length())]
     question = f"batch of {graph.model.name} {graph.digest[:16]} on {runtime.name}, {item}, up to {limit}"
     return tuning.choose(question, sizes, saturating)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """How a model is executed on this machine."""
+
+    model: str
+    runtime: str
+    item: Shape
+    """Of the usual size."""
+    best_batch: int
+    cost: Cost
+
+
+def report(runtime: Runtime, model: str, *, item: Shape, best: int, limit: int) -> ModelReport:
+    """How `runtime` executes `model`, measured now: nothing else may use it meanwhile.
+
+    Args:
+        item: shape of an item of the usual size.
+        best: its best batch. limit: the largest it may get.
+    """
+    sizes = sorted({1, min(2, limit), best})
+    times = _seconds([(runtime, (size, *item)) for size in sizes])
+    cost = fit([(size, seconds, 1.0) for size, seconds in zip(sizes, times, strict=True)])
+    return ModelReport(model, runtime.name, item, best, cost)
 
 
 def execute(runtime: Runtime, *, item: Shape, sizes: Iterable[int]) -> None:

@@ -27,7 +27,7 @@ class Tuning:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / "tuning.json"
-        self._machine = f"{_processor()} x{os.cpu_count()}, " + ", ".join(
+        self._machine = f"{processor()} x{os.cpu_count()}, " + ", ".join(
             f"{package} {version(package)}" for package in ("openvino", "onnxruntime")
         )
 
@@ -42,6 +42,11 @@ class Tuning:
         logger.info("measured: %s: %s", question, choice)
         self._write(key, choice)
         return choice
+
+    def remembered(self) -> dict[str, object]:
+        """What was measured on this machine with these runtimes: question -> choice."""
+        ending = f", {self._machine}"
+        return {key.removesuffix(ending): choice for key, choice in self._read().items() if key.endswith(ending)}
 
     def _read(self) -> dict[str, object]:
         try:
@@ -70,7 +75,7 @@ class Tuning:
             logger.warning("measured choices cannot be kept in %s: %s", self._path, error)
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

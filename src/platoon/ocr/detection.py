@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from platoon.engine.batcher import Batcher, Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.model import text_detection
-from platoon.engine.runtime import best_batch, execute, open_runtime
+from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels, Quad
@@ -97,6 +98,9 @@ class TextDetector:
         for n in sorted({1, self.best_batch}):
             self._runtime.prepare((n, *item))
         execute(self._runtime, item=item, sizes={1, self.best_batch})
+        self._report = partial(
+            report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
+        )
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
             graph.name,
@@ -154,6 +158,10 @@ class TextDetector:
                 reply.cancel()
             raise
         return queued
+
+    def report(self) -> ModelReport:
+        """How the model runs here, measured now: nobody may use it meanwhile."""
+        return self._report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""

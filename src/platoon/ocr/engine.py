@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.runtime import ModelReport
 from platoon.engine.tuning import Tuning
 from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
+from platoon.ocr.served import NAMES
 from platoon.settings import EngineSettings
 
 Part = TypeVar("Part", bound=TextDetector | Recogniser)
@@ -123,6 +125,15 @@ class TextEngine:
         """What the model of `read_plates` or `read_lines` says of fitted lines; see `Recogniser.submit_lines`."""
         recogniser = self._plates() if plates else self._lines()
         return recogniser.submit_lines(lines, priority=priority, deadline=deadline)
+
+    def report(self, model: str) -> ModelReport:
+        """How `model`, one of `served.NAMES`, runs here: loaded and measured now, so nobody may use it meanwhile.
+
+        Raises:
+            PlatoonError: it cannot be executed as the settings say.
+        """
+        parts = dict(zip(NAMES, (self._detector, self._plates, self._lines), strict=True))
+        return parts[model]().report()
 
     def close(self) -> None:
         """Finish what waits and free the models."""

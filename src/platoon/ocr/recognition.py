@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from platoon.engine.batcher import Batcher, Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.model import metadata, text_recognition
-from platoon.engine.runtime import best_batch, execute, open_runtime
+from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
@@ -106,6 +106,9 @@ class Recogniser:
         self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), extent=extent, metrics=metrics)
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
         execute(self._runtime, item=item, sizes={*range(1, self.best_batch + 1), min(2, settings.max_batch)})
+        self._report = partial(
+            report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
+        )
         self._batcher: Batcher[_Input, Any] = Batcher(
             graph.name,
             self._execute,
@@ -141,6 +144,10 @@ class Recogniser:
             Overloaded, Unavailable: as `submit`.
         """
         return self._submit((_Input(_checked(line), Steps) for line in lines), priority, deadline)
+
+    def report(self) -> ModelReport:
+        """How the model runs here, measured now: nobody may use it meanwhile."""
+        return self._report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""

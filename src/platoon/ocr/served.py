@@ -8,7 +8,13 @@ from platoon.engine.surgery import Graph
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.recognition import PLATE, recognition_graph
 
-NAMES = ("text-detection", "plate-recognition", "text-recognition")
+PURPOSES: Mapping[str, str] = {
+    "text-detection": "finds lines of text, and plates where no other detector is set",
+    "plate-recognition": "reads plates: A-Z and 0-9 only",
+    "text-recognition": "reads lines of any text",
+}
+"""Of each model, by its name."""
+NAMES = tuple(PURPOSES)
 
 
 def served(name: str) -> tuple[Graph, Mapping[str, str]]:

@@ -1,0 +1,198 @@
+"""What this machine has and lacks for Platoon: looked at, tried and measured, never guessed.
+
+`examine` brings its findings one by one, as trying takes seconds. How they are shown is left to the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from platoon.engine.gpu import provided
+from platoon.engine.runtime import open_runtime
+from platoon.engine.tuning import Tuning, processor
+from platoon.errors import PlatoonError
+from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
+from platoon.ocr.served import NAMES, served
+from platoon.plates import open_detector
+from platoon.settings import Settings
+from platoon.store.events import EventStore
+
+PACKAGES = ("platoon", "openvino", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy", "opencv-python-headless", "av")
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+"""Of x86, as Linux names them, that speed up models."""
+LEAST_FREE_BYTES = 500_000_000
+
+
+class Verdict(StrEnum):
+    """What a finding means."""
+
+    GOOD = "good"
+    NOTE = "note"
+    """Worth knowing; nothing that was asked for is missing."""
+    FAULT = "fault"
+    """Platoon cannot work as it is set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    area: str
+    subject: str
+    text: str
+    verdict: Verdict = Verdict.GOOD
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything, area by area."""
+    for area, findings in (
+        ("versions", _versions),
+        ("processor", _processor),
+        ("runtimes", _runtimes),
+        ("models", _models),
+        ("choices", _choices),
+        ("disk", _disk),
+    ):
+        for subject, text, verdict in findings(settings):
+            yield Finding(area, subject, text, verdict)
+
+
+Found = Iterator[tuple[str, str, Verdict]]
+
+
+def _versions(_: Settings) -> Found:
+    yield "python", f"{platform.python_version()} on {platform.platform()}", Verdict.GOOD
+    for package in PACKAGES:
+        try:
+            yield package, version(package), Verdict.GOOD
+        except PackageNotFoundError:
+            continue
+
+
+def _processor(_: Settings) -> Found:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "name", processor(), Verdict.GOOD
+    yield "cores", f"{usable} usable of {os.cpu_count()}", Verdict.GOOD
+    flags = set(_first_value("/proc/cpuinfo", "flags").split())
+    if flags:
+        fast = [name for name in INSTRUCTIONS if name in flags]
+        verdict = Verdict.GOOD if "bf16" in " ".join(fast) else Verdict.NOTE
+        slower = "" if verdict is Verdict.GOOD else "; no bfloat16, so finding text takes nearly twice as long"
+        yield "instructions", f"{', '.join(fast) or 'none that speed up models'}{slower}", verdict
+    if memory := _first_value("/proc/meminfo", "MemTotal").split():
+        yield "memory", _size(int(memory[0]) * 1024), Verdict.GOOD
+
+
+def _runtimes(settings: Settings) -> Found:
+    """Whether each runtime executes a model here; why not, where it does not."""
+    engine, graph = settings.engine, served("plate-recognition")[0]
+    shape = (1, HEIGHT, MIN_WIDTH, 3)
+    for name in ("openvino", "onnxruntime", "cuda", "tensorrt", "triton"):
+        asked = name == engine.runtime
+        if name == "tensorrt" and provided("tensorrt") and not asked:
+            yield name, "there; not tried, as building its engines takes minutes", Verdict.NOTE
+        elif name == "triton" and not asked:
+            client = "installed" if find_spec("tritonclient") else "not installed: pip install 'platoon[triton]'"
+            yield name, f"not asked for; its client is {client}", Verdict.NOTE
+        else:
+            chosen = engine.model_copy(update={"runtime": name})
+            try:
+                runtime = open_runtime(graph, chosen, Tuning(settings.cache), example=shape)
+                runtime(np.zeros(shape, np.uint8))
+                yield name, f"executes models ({runtime.name})", Verdict.GOOD
+                runtime.close()
+            except Exception as error:  # executing raises errors that share no base
+                yield name, str(error), Verdict.FAULT if asked else Verdict.NOTE
+
+
+def _models(settings: Settings) -> Found:
+    """How each model runs as it is set up."""
+    size = settings.plates.input_height, settings.plates.input_width
+    with TextEngine(settings.engine, settings.cache, Metrics(), size=size) as engine:
+        for name in NAMES:
+            try:
+                report = engine.report(name)
+            except PlatoonError as error:
+                yield name, str(error), Verdict.FAULT
+                continue
+            height, width, _ = report.item
+            fixed_ms, item_ms = (1000 * seconds for seconds in report.cost)
+            yield (
+                name,
+                f"{report.runtime}; best batch {report.best_batch}; {fixed_ms:.1f} ms an execution (τ₀) "
+                f"+ {item_ms:.1f} ms an item of {width}x{height} (α)",
+                Verdict.GOOD,
+            )
+        if settings.plates.detector is not None:
+            try:
+                detector = open_detector(engine, settings)
+                width, height = detector.input_size
+                text = f"{settings.plates.detector}: takes {width}x{height}, best batch {detector.max_batch}"
+                yield "plate detector", text, Verdict.GOOD
+                detector.close()
+            except PlatoonError as error:
+                yield "plate detector", str(error), Verdict.FAULT
+
+
+def _choices(settings: Settings) -> Found:
+    for question, choice in sorted(Tuning(settings.cache).remembered().items()):
+        yield str(choice), question, Verdict.GOOD
+
+
+def _disk(settings: Settings) -> Found:
+    for subject, folder in (("store", settings.store.path), ("cache", settings.cache)):
+        yield subject, *_space(folder, settings.store.max_bytes if subject == "store" else 0)
+    file = settings.store.path / "events.sqlite"
+    if not file.exists():
+        yield "events", f"none yet; they will be in {file}", Verdict.GOOD
+        return
+    try:
+        events = EventStore(file)
+        latest = "".join(f", the latest from {event['time']}" for event in events.search(limit=1))
+        text = f"{events.count()} plates in {file} ({_size(file.stat().st_size)}){latest}"
+        events.close()
+        yield "events", text, Verdict.GOOD
+    except PlatoonError as error:
+        yield "events", str(error), Verdict.FAULT
+
+
+def _space(folder: Path, wanted_bytes: int) -> tuple[str, Verdict]:
+    """What is free where `folder` is or will be, and whether it can be written."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}", Verdict.FAULT
+    text = f"{folder}: {_size(free)} free"
+    if free < LEAST_FREE_BYTES:
+        return f"{text}, too little to work with", Verdict.FAULT
+    if free < wanted_bytes:
+        return f"{text}, less than store.max_bytes allows crops ({_size(wanted_bytes)})", Verdict.NOTE
+    return text, Verdict.GOOD
+
+
+def _first_value(file: str, key: str) -> str:
+    """What the first line `key: value` of a file of Linux says; empty where there is none."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

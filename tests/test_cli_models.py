@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from platoon.cli import app
+from platoon.engine.model import text_detection
+from platoon.errors import InvalidSettings
+from platoon.ocr.served import NAMES
+
+
+def test_every_model_is_listed_with_its_licence_digest_and_origin() -> None:
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    assert result.exit_code == 0
+    models = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [model["name"] for model in models] == [*NAMES]
+    assert models[0]["sha256"] == text_detection().digest
+    assert {model["licence"] for model in models} == {"Apache-2.0"}
+    assert all("PaddleOCR" in model["origin"] and model["use"] for model in models)
+
+
+def test_a_detector_of_the_users_own_is_listed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(text_detection().path.read_bytes())
+    monkeypatch.setenv("PLATOON_PLATES__DETECTOR", str(file))
+    result = CliRunner().invoke(app, ["models", "list"])
+    assert result.exit_code == 0
+    assert "mine" in result.stdout
+    assert "unknown" in result.stdout
+
+
+def test_a_repository_for_triton_is_written_and_its_models_are_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "models"), "--max-batch", "6"])
+    assert result.exit_code == 0
+    assert result.stdout.split() == [str(tmp_path / "models" / name) for name in NAMES]
+    for name in NAMES:
+        assert "max_batch_size: 6" in (tmp_path / "models" / name / "config.pbtxt").read_text()
+        assert (tmp_path / "models" / name / "1" / "model.onnx").stat().st_size > 1_000_000
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "file" / "models")])
+    assert isinstance(result.exception, InvalidSettings)
+    assert str(tmp_path / "file") in str(result.exception)

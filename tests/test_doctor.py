@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from platoon import doctor
+from platoon.cli import app
+from platoon.doctor import Finding, Verdict, examine
+from platoon.ocr.served import NAMES
+from platoon.settings import Settings
+from platoon.store.events import EventStore
+
+SMALL: dict[str, Any] = {"plates__input_width": 160, "plates__input_height": 96}
+
+
+def settings(folder: Path, **flags: Any) -> Settings:
+    return Settings.load(store__path=folder / "store", cache=folder / "cache", **SMALL, **flags)
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
+    folder = tmp_path_factory.mktemp("site")
+    EventStore(folder / "store" / "events.sqlite").close()
+    return list(examine(settings(folder, engine__max_batch=2)))
+
+
+def of(findings: list[Finding], area: str, subject: str) -> Finding:
+    (found,) = [found for found in findings if (found.area, found.subject) == (area, subject)]
+    return found
+
+
+def test_a_machine_that_passes_these_tests_has_no_fault(findings: list[Finding]) -> None:
+    assert [found for found in findings if found.verdict is Verdict.FAULT] == []
+
+
+def test_every_runtime_is_usable_or_says_why_not(findings: list[Finding]) -> None:
+    for name in ("openvino", "onnxruntime"):
+        assert of(findings, "runtimes", name).text.startswith("executes models")
+    for name in ("cuda", "tensorrt", "triton"):
+        assert of(findings, "runtimes", name).verdict in (Verdict.GOOD, Verdict.NOTE)
+        assert of(findings, "runtimes", name).text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_is_measured(findings: list[Finding], name: str) -> None:
+    text = of(findings, "models", name).text
+    assert "best batch" in text
+    assert "(τ₀)" in text
+    assert "(α)" in text
+
+
+def test_what_was_measured_before_is_told(findings: list[Finding]) -> None:
+    choices = [found for found in findings if found.area == "choices"]
+    assert any("batch of PP-OCRv6_det_small" in found.text for found in choices)
+
+
+def test_space_and_events_are_told(findings: list[Finding]) -> None:
+    assert "free" in of(findings, "disk", "store").text
+    assert of(findings, "disk", "events").text.startswith("0 plates in")
+
+
+def test_a_runtime_that_was_asked_for_and_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    asked = settings(tmp_path, engine__runtime="triton", engine__triton_url="127.0.0.1:1", engine__triton_timeout_s=0.2)
+    faults = {(found.area, found.subject) for found in examine(asked) if found.verdict is Verdict.FAULT}
+    assert faults == {("runtimes", "triton"), *(("models", name) for name in NAMES)}
+
+
+def test_a_store_that_is_no_database_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "events.sqlite").write_bytes(b"something else" * 100)
+    (found,) = [found for found in doctor._disk(settings(tmp_path)) if found[0] == "events"]
+    assert found[2] is Verdict.FAULT
+    assert "events.sqlite" in found[1]
+
+
+def test_a_place_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    text, verdict = doctor._space(tmp_path / "file" / "store", 0)
+    assert verdict is Verdict.FAULT
+    assert str(tmp_path / "file" / "store") in text
+
+
+def test_less_room_than_the_crops_may_take_is_worth_a_note(tmp_path: Path) -> None:
+    text, verdict = doctor._space(tmp_path / "not" / "there", 10**18)
+    assert verdict is Verdict.NOTE
+    assert "less than store.max_bytes" in text
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(Verdict.GOOD, 0), (Verdict.NOTE, 0), (Verdict.FAULT, 1)])
+def test_the_exit_code_tells_of_faults(monkeypatch: pytest.MonkeyPatch, verdict: Verdict, code: int) -> None:
+    def examined(_: Settings) -> list[Finding]:
+        return [Finding("runtimes", "cuda", "no [driver] here", verdict)]
+
+    monkeypatch.setattr(doctor, "examine", examined)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == code
+    assert "no [driver] here" in result.stdout

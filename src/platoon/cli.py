@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from platoon.errors import InvalidSettings, PlatoonError, redact
 from platoon.settings import Settings
@@ -34,6 +36,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+models_app = typer.Typer(help="The models: list them, export them.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="A TOML file of settings.", dir_okay=False)]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")]
@@ -166,6 +171,70 @@ def read(
             progress.advance(task)
     if failed:
         _errors().print(f"{failed} of {len(paths)} could not be read", highlight=False)
+        raise typer.Exit(1)
+
+
+@models_app.command("list")
+def list_models(
+    settings_file: SettingsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per model and line.")] = False,
+) -> None:
+    """Which weights Platoon uses, whose they are and what for."""
+    from platoon.engine.model import Model
+    from platoon.ocr.served import PURPOSES, served
+
+    settings = Settings.load(settings_file)
+    rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
+    if settings.plates.detector is not None:
+        rows.append(("plate-detector", Model.from_path(settings.plates.detector), "finds plates"))
+    for name, model, purpose in rows:
+        facts = {"weights": model.name, "licence": model.licence, "origin": model.origin, "sha256": model.digest}
+        if as_json:
+            tree = {"name": name, "use": purpose, **facts, "path": str(model.path)}
+            typer.echo(json.dumps(tree, ensure_ascii=False))
+            continue
+        typer.echo(f"{name}: {purpose}")
+        for fact, value in facts.items():
+            typer.echo(f"    {fact:8} {redact(value)}")
+
+
+@models_app.command("export-triton")
+def export_triton(
+    folder: Annotated[Path, typer.Argument(help="The model repository; made where there is none.", file_okay=False)],
+    settings_file: SettingsFile = None,
+    max_batch: Annotated[int | None, typer.Option(help="The largest batch Triton may make.", min=1, max=256)] = None,
+) -> None:
+    """Write the text models as a repository for NVIDIA Triton."""
+    from platoon.engine.triton_repository import export
+    from platoon.ocr.served import NAMES, served
+
+    settings = Settings.load(settings_file, engine__max_batch=max_batch)
+    for path in export((served(name) for name in NAMES), folder, max_batch=settings.engine.max_batch):
+        typer.echo(path)
+
+
+@app.command()
+def doctor(settings_file: SettingsFile = None) -> None:
+    """What this machine has and lacks for Platoon: versions, runtimes, models measured, space. Exits 1 on a fault."""
+    from platoon.doctor import Verdict, examine
+
+    settings = Settings.load(settings_file)
+    marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]•[/]", Verdict.FAULT: "[bold red]✗[/]"}
+    table = Table("", "", "", "", box=SIMPLE_HEAD, show_header=False)
+    faults, area = 0, ""
+    with _progress() as progress:
+        task = progress.add_task("looking", total=None)
+        for finding in examine(settings):
+            progress.update(task, description=f"looked at {finding.subject}")
+            if finding.area != area and area:
+                table.add_section()
+            shown = f"[bold]{finding.area}[/]" if finding.area != area else ""
+            table.add_row(shown, marks[finding.verdict], _plain(finding.subject), _plain(finding.text))
+            area = finding.area
+            faults += finding.verdict is Verdict.FAULT
+    Console().print(table)
+    if faults:
+        _errors().print(f"{faults} fault{'s' * (faults != 1)}, marked ✗", highlight=False)
         raise typer.Exit(1)
 
 

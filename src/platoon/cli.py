@@ -94,6 +94,9 @@ def run(
     every: Annotated[int | None, typer.Option(help="Analyse every Nth frame of each camera.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the event database and the crops.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Play file sources again and again.")] = False,
+    ocr: Annotated[
+        str | None, typer.Option(help="Let the platoon serve at this URL read the plates that are found here.")
+    ] = None,
 ) -> None:
     """Read the plates of every camera in a registry."""
     from platoon.streams.registry import read_registry
@@ -105,6 +108,7 @@ def run(
         analysis__fps=fps,
         analysis__every=every,
         store__path=store,
+        remote__url=ocr,
     )
     specs = read_registry(cameras, main_port=settings.api.port)
     if once and loop:

@@ -111,6 +111,21 @@ class Metrics:
             ["model"],
             registry=registry,
         )
+        self.remote_reads = Counter(
+            "platoon_remote_reads_total", "Crops that the remote OCR server has read", registry=registry
+        )
+        self.remote_fallbacks = Counter(
+            "platoon_remote_fallbacks_total",
+            "Crops that the remote OCR server did not read, so that they were read here",
+            ["cause"],
+            registry=registry,
+        )
+        self.remote_held = Counter(
+            "platoon_remote_held_total",
+            "Crops that the remote OCR server did not read, so that they stayed unread",
+            ["cause"],
+            registry=registry,
+        )
         self.live_clients = Gauge("platoon_live_clients", "Open WebSocket connections", registry=registry)
         self.live_dropped = Counter(
             "platoon_live_overlays_dropped_total",

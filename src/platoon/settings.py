@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
@@ -80,6 +80,19 @@ class PlateSettings(_Section):
     """Detections below are ignored."""
     min_reads: int = Field(default=2, ge=1, le=100)
     """So many frames must agree before a plate is final."""
+
+
+class RemoteSettings(_Section):
+    """Another Platoon that reads the plates which are found here: only their crops travel."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    """Where `platoon serve` runs there, as `http://host:port`; none: plates are read here."""
+    api_key: SecretStr | None = None
+    """The key that it wants; best given as `PLATOON_REMOTE__API_KEY`."""
+    timeout_s: Seconds = 2.0
+    """An answer that takes longer has failed. Nothing else is analysed meanwhile."""
+    on_failure: Literal["local", "hold"] = "local"
+    """What it did not read is read here, or (`hold`) stays unread."""
 
 
 class StoreSettings(_Section):
@@ -167,13 +180,13 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
-    
     )
 
     source: SourceSettings = SourceSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     engine: EngineSettings = EngineSettings()
     plates: PlateSettings = PlateSettings()
+    remote: RemoteSettings = RemoteSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()

@@ -13,20 +13,25 @@ from platoon.ocr.engine import TextEngine
 from platoon.plates import open_detector
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import Look, PlateEvent, PlateWatch
-from platoon.plates.reader import PlateReader
+from platoon.plates.reader import PlateEngine, PlateReader
 from platoon.settings import Settings
 
 
 class Analysis:
     """The detector and the reader with the one batch that frames are written into; for one thread.
 
+    Args:
+        reads: plates, in the place of `engine`.
+
     Raises:
         ModelError: a model cannot be loaded.
     """
 
-    def __init__(self, engine: TextEngine, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: TextEngine, settings: Settings, metrics: Metrics, *, reads: PlateEngine | None = None
+    ) -> None:
         self._detector = open_detector(engine, settings)
-        self._reader = PlateReader(engine, tight=self._detector.tight)
+        self._reader = PlateReader(reads or engine, tight=self._detector.tight)
         self._stage = metrics.stage
         self.max_batch = self._detector.max_batch
         """Frames that are best taken at once."""
@@ -55,7 +60,7 @@ class Analysis:
         with self._stage.labels("read").time():
             readings = self._reader.read([(look.frame, look.quad) for _, look in looks], priority=priority)
         for _, watch in frames:
-            own = [(look, *said) for (of, look), said in zip(looks, readings, strict=True) if of is watch]
+            own = [(look, *said) for (of, look), said in zip(looks, readings, strict=True) if said and of is watch]
             events += watch.settle(own)
         return events
 

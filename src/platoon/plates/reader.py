@@ -5,14 +5,16 @@ All plates of all cameras in one batch share the recogniser with every other cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from platoon.engine.batcher import Priority
+from platoon.engine.batcher import Priority, Reply
 from platoon.media.frame import Frame, Pixels, Quad, rectify
-from platoon.ocr.engine import TextEngine
+from platoon.ocr.detection import TextBox
 from platoon.ocr.recognition import TextLine
+from platoon.ocr.remote import NotRead
 
 TEXT_HEIGHTS_PX = (48, 96)
 """Regions are rectified to a text height in this range: the recogniser wants 48, people want what was there."""
@@ -20,6 +22,16 @@ LOCATE_SIZE = (192, 96)
 """(width, height) in which text is located inside a plate."""
 LOOSE_MARGIN = 0.08
 """Grows a loose detector's quad by this share of its width, as it may cut the first or last character."""
+
+
+class PlateEngine(Protocol):
+    """What reads plates: a `TextEngine`, or a `RemoteReader` in its place."""
+
+    def find(self, pictures: Iterable[Pixels]) -> list[list[TextBox]]:
+        """See `TextEngine.find`."""
+
+    def read_plates(self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
+        """See `TextEngine.read_plates`; a reply may raise NotRead."""
 
 
 class PlateReader:
@@ -30,17 +42,17 @@ class PlateReader:
             frame, bolts and slogans, and their text is located first.
     """
 
-    def __init__(self, engine: TextEngine, *, tight: bool) -> None:
+    def __init__(self, engine: PlateEngine, *, tight: bool) -> None:
         self._engine, self._tight = engine, tight
 
     def read(
         self, regions: Sequence[tuple[Frame, Quad]], *, priority: Priority = Priority.VIDEO
-    ) -> list[tuple[Pixels, TextLine]]:
-        """The pixels that were read and what they say, for each region (quad in frame pixels)."""
+    ) -> list[tuple[Pixels, TextLine] | None]:
+        """The pixels that were read and what they say, for each region (quad in frame pixels); none: not read now."""
         crops = [cut(frame, quad if self._tight else _grown(quad)) for frame, quad in regions]
         lines = crops if self._tight else self._locate(crops)
-        futures = self._engine.read_plates(lines, priority=priority)
-        return [(crop, future.result()) for crop, future in zip(crops, futures, strict=True)]
+        replies = self._engine.read_plates(lines, priority=priority)
+        return [_read(crop, reply) for crop, reply in zip(crops, replies, strict=True)]
 
     def _locate(self, crops: Sequence[Pixels]) -> list[Pixels]:
         """The largest line of text in each crop; the crop itself where none is found."""
@@ -63,6 +75,13 @@ class PlateReader:
             quad = (largest.quad / np.float32(scale)).astype(np.float32)
             lines.append(rectify(crop, quad, text_size(quad)))
         return lines
+
+
+def _read(crop: Pixels, reply: Reply[TextLine]) -> tuple[Pixels, TextLine] | None:
+    try:
+        return crop, reply.result()
+    except NotRead:
+        return None
 
 
 def cut(frame: Frame, quad: Quad) -> Pixels:

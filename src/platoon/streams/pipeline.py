@@ -25,6 +25,7 @@ from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reader import Reader
+from platoon.ocr.remote import RemoteReader
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
@@ -113,6 +114,7 @@ class SharedSite:
             self.metrics,
             size=(settings.plates.input_height, settings.plates.input_width),
         )
+        self._remote = RemoteReader(settings.remote, self._engine, self.metrics) if settings.remote.url else None
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
     @property
@@ -157,6 +159,8 @@ class SharedSite:
         try:
             self._sink.close()
         finally:
+            if self._remote is not None:
+                self._remote.close()
             self._engine.close()
             self.events.close()
 
@@ -177,6 +181,8 @@ class SharedSite:
             reasons.append(f"analysis: stopped: {self._failure}")
         elif not self._warm.is_set():
             reasons.append("engine: loading and warming up")
+        if self._remote is not None:
+            reasons += self._remote.not_ready()
         if self._sink.error is not None:
             reasons.append(f"store: {self._sink.error}")
         return reasons
@@ -303,7 +309,7 @@ class SharedSite:
     def _run(self) -> None:
         try:
             self._engine.warm_up()
-            analysis = Analysis(self._engine, self._settings, self.metrics)
+            analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
             analysis.warm_up()
             self._warm.set()
             while not self._stopping.is_set():

@@ -190,7 +190,7 @@ def test_an_item_that_waited_past_its_deadline_fails_without_being_read(make: Ca
 def test_a_full_queue_turns_callers_away(make: Callable[..., Bench]) -> None:
     bench = make(queue_limit=2)
     waiting = [bench.batcher.submit("a"), bench.batcher.submit("b")]
-    with pytest.raises(Overloaded, match="2 items wait for model fake") as caught:
+    with pytest.raises(Overloaded, match="2 items of 0 pixels wait for model fake") as caught:
         bench.batcher.submit("c")
     assert caught.value.retry
     bench.open(waiting)
@@ -202,6 +202,50 @@ def test_cancelled_items_make_room_in_a_full_queue(make: Callable[..., Bench]) -
     gone.cancel()
     late = bench.batcher.submit("c")
     assert bench.open([kept, late, gone]) == [["a", "c"]]
+
+
+def priced(**limits: int) -> dict[str, Any]:
+    """Options for items like "a:30", of one bucket, that cost what they say."""
+    defaults = {"max_batch_cost": 1000, "queue_cost_limit": 1000}
+    return {"bucket": lambda _: 0, "cost": lambda item: int(item.partition(":")[2] or 0), **defaults, **limits}
+
+
+def test_a_batch_costs_no_more_than_it_may(make: Callable[..., Bench]) -> None:
+    bench = make(**priced(max_batch_cost=100))
+    batches = bench.open([bench.batcher.submit(item) for item in ("a:60", "b:40", "c:60", "d:50", "e:10")])
+    assert batches == [["a:60", "b:40"], ["c:60"], ["d:50", "e:10"]]
+
+
+def test_an_item_that_costs_more_than_a_batch_goes_alone(make: Callable[..., Bench]) -> None:
+    bench = make(**priced(max_batch_cost=100))
+    batches = bench.open([bench.batcher.submit(item) for item in ("a:10", "b:500", "c:10")])
+    assert batches == [["a:10"], ["b:500"], ["c:10"]]
+
+
+def test_others_ride_along_only_as_far_as_the_cost_allows(make: Callable[..., Bench]) -> None:
+    bench = make(**priced(max_batch_cost=100))
+    bulk = bench.batcher.submit("b:50", priority=Priority.BULK)
+    first = bench.batcher.submit("i:60", priority=Priority.INTERACTIVE)
+    assert bench.open([bulk, first]) == [["i:60"], ["b:50"]]
+
+
+def test_what_waits_costs_no_more_than_it_may(make: Callable[..., Bench]) -> None:
+    bench = make(**priced(queue_cost_limit=100))
+    kept, gone = bench.batcher.submit("a:60"), bench.batcher.submit("b:40")
+    with pytest.raises(Overloaded, match="2 items of 100 pixels wait"):
+        bench.batcher.submit("c:1")
+    gone.cancel()
+    late = bench.batcher.submit("d:40")
+    bench.open([kept, late])
+    assert bench.batcher.submit("e:100").result(PATIENCE_S), "what was executed costs nothing any more"
+
+
+def test_an_item_that_costs_more_than_the_queue_may_wait_alone(make: Callable[..., Bench]) -> None:
+    bench = make(**priced(queue_cost_limit=100))
+    alone = bench.batcher.submit("a:500")
+    with pytest.raises(Overloaded):
+        bench.batcher.submit("b:1")
+    assert bench.open([alone]) == [["a:500"]]
 
 
 def test_closing_finishes_what_waits(make: Callable[..., Bench]) -> None:

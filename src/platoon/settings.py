@@ -63,6 +63,8 @@ class EngineSettings(_Section):
     """Upper bound of the batch that start-up may choose."""
     queue_limit: int = Field(default=4096, ge=1)
     """Items that may wait for a model before callers are turned away."""
+    queue_pixels: int = Field(default=500_000_000, ge=1024)
+    """Pixels that these may have together; three bytes of memory each."""
 
 
 class PlateSettings(_Section):

@@ -57,6 +57,7 @@ FAIR_SHARE = 8
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[Item, Result]):
     item: Item
+    cost: int
     number: int
     """In order of submission."""
     submitted: float
@@ -73,7 +74,11 @@ class Batcher(Generic[Item, Result]):
             is halved until only the items that cause it fail, each with that error; all fail with one that says
             to try again.
         bucket: items with equal values may share a batch.
+        max_batch: how many items may share a batch.
         queue_limit: how many items may wait.
+        cost: of executing an item and of keeping it, in pixels.
+        max_batch_cost: how much the items of a batch may cost together; one that costs more goes alone.
+        queue_cost_limit: how much those that wait may cost together; one that costs more may wait alone.
         clock: seconds; deadlines are points of it.
     """
 
@@ -85,12 +90,16 @@ class Batcher(Generic[Item, Result]):
         bucket: Callable[[Item], Hashable],
         max_batch: int,
         queue_limit: int,
+        cost: Callable[[Item], int] = lambda _item: 0,
+        max_batch_cost: int = 0,
+        queue_cost_limit: int = 0,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._execute, self._bucket, self._clock = execute, bucket, clock
-        self._max_batch, self._queue_limit = max_batch, queue_limit
+        self._execute, self._bucket, self._cost, self._clock = execute, bucket, cost, clock
+        self._max_batch, self._max_batch_cost = max_batch, max_batch_cost
+        self._queue_limit, self._queue_cost_limit = queue_limit, queue_cost_limit
         self._items = metrics.batch_items.labels(name)
         self._executions = metrics.batch_executions.labels(name)
         self._batch_size = metrics.batch_size.labels(name)
@@ -98,7 +107,7 @@ class Batcher(Generic[Item, Result]):
         self._queue_depth = metrics.queue_depth.labels(name)
         self._changed = threading.Condition()
         self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {p: {} for p in Priority}
-        self._waiting = 0
+        self._waiting, self._waiting_cost = 0, 0
         self._closed = False
         self._submitted = 0
         self._batches = 0
@@ -117,18 +126,21 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Overloaded: the queue is full. Unavailable: the batcher is closed.
         """
-        bucket = self._bucket(item)
+        bucket, cost = self._bucket(item), self._cost(item)
         with self._changed:
             if self._closed:
                 raise Unavailable(f"model {self.name} is closed")
-            if self._waiting >= self._queue_limit:
+            if self._is_full(cost):
                 self._forget_cancelled()
-            if self._waiting >= self._queue_limit:
-                raise Overloaded(f"{self._waiting} items wait for model {self.name}, its limit; try again later")
+            if self._is_full(cost):
+                raise Overloaded(
+                    f"{self._waiting} items of {self._waiting_cost} pixels wait for model {self.name}, "
+                    "as many as may; try again later"
+                )
             self._submitted += 1
-            entry: _Waiting[Item, Result] = _Waiting(item, self._submitted, self._clock(), deadline)
+            entry: _Waiting[Item, Result] = _Waiting(item, cost, self._submitted, self._clock(), deadline)
             self._queues[priority].setdefault(bucket, deque()).append(entry)
-            self._waiting += 1
+            self._count(entry, 1)
             self._queue_depth.set(self._waiting)
             self._changed.notify()
         return entry.future
@@ -173,13 +185,15 @@ class Batcher(Generic[Item, Result]):
         self._led[lead] = self._batches
         bucket = min(self._queues[lead].items(), key=lambda pair: pair[1][0].number)[0]
         taken: list[_Waiting[Item, Result]] = []
+        left = self._max_batch_cost
         for priority in (lead, *(other for other in present if other is not lead)):
             queue = self._queues[priority].get(bucket)
-            while queue and len(taken) < self._max_batch:
+            while queue and len(taken) < self._max_batch and (queue[0].cost <= left or not taken):
                 taken.append(queue.popleft())
+                left -= taken[-1].cost
+                self._count(taken[-1], -1)
             if queue is not None and not queue:
                 del self._queues[priority][bucket]
-        self._waiting -= len(taken)
         return taken
 
     def _begin(self, entry: _Waiting[Item, Result], now: float) -> bool:
@@ -218,6 +232,16 @@ class Batcher(Generic[Item, Result]):
             entry.future.execution = execution
             entry.future.set_result(result)
 
+    def _is_full(self, cost: int) -> bool:
+        """Whether an item that costs so much may not wait now."""
+        too_much = self._waiting_cost + cost > self._queue_cost_limit and self._waiting > 0
+        return too_much or self._waiting >= self._queue_limit
+
+    def _count(self, entry: _Waiting[Item, Result], by: int) -> None:
+        """`entry` waits (1), or waits no longer (-1)."""
+        self._waiting += by
+        self._waiting_cost += by * entry.cost
+
     def _forget_cancelled(self) -> None:
         """Make room: items nobody waits for any more count no longer."""
         for queues in self._queues.values():
@@ -226,9 +250,9 @@ class Batcher(Generic[Item, Result]):
                 for entry in queue:
                     if entry.future.cancelled():
                         entry.future.set_running_or_notify_cancel()
+                        self._count(entry, -1)
                     else:
                         wanted.append(entry)
-                self._waiting -= len(queue) - len(wanted)
                 if wanted:
                     queues[bucket] = wanted
                 else:

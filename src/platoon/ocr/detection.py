@@ -106,8 +106,11 @@ class TextDetector:
             graph.name,
             self._maps,
             bucket=lambda picture: picture.shape,
-            max_batch=self.best_batch,
+            cost=lambda picture: picture.shape[0] * picture.shape[1],
+            max_batch=many,
+            max_batch_cost=self.best_batch * size[0] * size[1],
             queue_limit=settings.queue_limit,
+            queue_cost_limit=settings.queue_pixels,
             metrics=metrics,
         )
 

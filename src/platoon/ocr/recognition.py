@@ -113,8 +113,11 @@ class Recogniser:
             graph.name,
             self._execute,
             bucket=lambda entry: entry.line.shape[1],
+            cost=lambda entry: HEIGHT * entry.line.shape[1],
             max_batch=self.best_batch,
+            max_batch_cost=self.best_batch * HEIGHT * MIN_WIDTH,
             queue_limit=settings.queue_limit,
+            queue_cost_limit=settings.queue_pixels,
             metrics=metrics,
         )
 

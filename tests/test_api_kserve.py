@@ -478,6 +478,17 @@ def test_every_message_has_the_fields_that_other_peoples_clients_have() -> None:
     assert service_pb2.DESCRIPTOR.services_by_name[SERVICE.rpartition(".")[2]].full_name == SERVICE
 
 
+def test_the_example_of_the_documentation_reads_a_plate(
+    served: Serving, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    cv2.imwrite(str(tmp_path / "plate.jpg"), written("KA7351"))
+    example = example.replace("127.0.0.1:8001", served.grpc).replace("plate.jpg", str(tmp_path / "plate.jpg"))
+    exec(compile(example, "docs/scale.md", "exec"), {})
+    assert capsys.readouterr().out == "KA7351\n"
+
+
 def test_the_answer_of_a_plain_request_is_plain_json(served: Serving) -> None:
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 48, 32, 3], "data": [0] * 4608}
     reply = httpx.post(

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError
 from platoon.media.frame import Letterbox
+from platoon.metrics import Metrics
 from platoon.plates.onnx_detector import OnnxPlateDetector
 from platoon.settings import EngineSettings
 
@@ -201,7 +202,7 @@ class Export:
         return self.open(path, **choices)
 
     def open(self, path: Path, **choices: Any) -> OnnxPlateDetector:
-        return OnnxPlateDetector.open(path, self.settings, Tuning(self.folder), **choices)
+        return OnnxPlateDetector.open(path, self.settings, Tuning(self.folder), Metrics(), **choices)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class TritonPythonModel:
 
 def home() -> Path:
     """Where `scripts/triton-env` puts it."""
-    return Path(os.environ.get("PLATOON_TRITON_ENV", Path.home() / ".cache" / "platoon" / "triton"))
+    return Path(os.environ.get("PLATOON_TRITON_ENV", Path(__file__).parents[1] / ".venv-triton"))
 
 
 def free_port() -> int:

@@ -278,13 +278,13 @@ def report(runtime: Runtime, model: str, *, item: Shape, best: int, limit: int) 
     return ModelReport(model, runtime.name, item, best, cost)
 
 
-def execute(runtime: Runtime, *, item: Shape, sizes: Iterable[int]) -> None:
-    """Run batches of these sizes twice: the first allocates, the second shows what such a batch costs.
+def execute(runtime: Runtime, shapes: Iterable[Shape]) -> None:
+    """Run inputs of these shapes twice: the first allocates, the second shows what such an execution costs.
 
-    Two sizes at least tell the cost of an execution from the cost of an item.
+    It takes two sizes to tell the cost of an execution from the cost of an item.
     """
-    for size in sorted(sizes):
-        batch = np.zeros((size, *item), np.uint8)
+    for shape in sorted(set(shapes)):
+        batch = np.zeros(shape, np.uint8)
         for _ in range(2):
             runtime(batch)
 

@@ -97,7 +97,8 @@ class TextDetector:
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
         for n in sorted({1, self.best_batch}):
             self._runtime.prepare((n, *item))
-        execute(self._runtime, item=item, sizes={1, self.best_batch})
+        half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
+        execute(self._runtime, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
         self._report = partial(
             report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
         )

@@ -63,6 +63,7 @@ class TextEngine:
     def __init__(
         self, settings: EngineSettings, cache: Path, metrics: Metrics, *, size: tuple[int, int] = (544, 960)
     ) -> None:
+        self.metrics = metrics
         tuning = Tuning(cache)
         self._detector = _Lazy(lambda: TextDetector(settings, tuning, metrics, size=size))
         self._plates = _Lazy(lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE))
@@ -132,8 +133,10 @@ class TextEngine:
         Raises:
             PlatoonError: it cannot be executed as the settings say.
         """
-        parts = dict(zip(NAMES, (self._detector, self._plates, self._lines), strict=True))
-        return parts[model]().report()
+        detection, plates, _ = NAMES
+        if model == detection:
+            return self._detector().report()
+        return (self._plates if model == plates else self._lines)().report()
 
     def close(self) -> None:
         """Finish what waits and free the models."""

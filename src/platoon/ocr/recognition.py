@@ -105,7 +105,7 @@ class Recogniser:
         extent = Extent((1, *item), (many, *item), (many, HEIGHT, MAX_WIDTH, 3))
         self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), extent=extent, metrics=metrics)
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
-        execute(self._runtime, item=item, sizes={*range(1, self.best_batch + 1), min(2, settings.max_batch)})
+        execute(self._runtime, [(n, *item) for n in (*range(1, self.best_batch + 1), min(2, many))])
         self._report = partial(
             report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
         )

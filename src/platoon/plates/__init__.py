@@ -22,6 +22,7 @@ def open_detector(engine: TextEngine, settings: Settings) -> PlateDetector:
         plates.detector,
         settings.engine,
         Tuning(settings.cache),
+        engine.metrics,
         classes=plates.classes,
         min_score=plates.min_score,
     )

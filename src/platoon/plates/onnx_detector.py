@@ -22,6 +22,7 @@ from platoon.engine.runtime import Runtime, best_batch, open_runtime
 from platoon.engine.surgery import Array, PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError
+from platoon.metrics import Metrics
 from platoon.plates.detector import PlateBox
 from platoon.plates.heads import Candidates, DetrHead, Floats, Head, class_names, head_of, nms
 from platoon.settings import EngineSettings
@@ -82,6 +83,7 @@ class OnnxPlateDetector:
         path: Path,
         engine: EngineSettings,
         tuning: Tuning,
+        metrics: Metrics,
         *,
         classes: Sequence[str] = (),
         min_score: float = 0.5,
@@ -94,6 +96,7 @@ class OnnxPlateDetector:
             path: The ONNX file.
             engine: How it runs; `max_batch` bounds the batch of a graph that takes any.
             tuning: Where measured choices are kept.
+            metrics: Learn what executes it, and what that costs.
             classes: Names or numbers of the classes that are plates; none: the only one, or those whose name
                 says plate or licence. An end-to-end graph that names no classes is taken to know only plates.
             min_score: Boxes below are ignored, 0-1.
@@ -112,10 +115,10 @@ class OnnxPlateDetector:
             wants = _Input.of(proto.graph)
             size = wants.size(otherwise=size)
             is_detr = {"dets", "labels"} <= set(outputs)
-            graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS))
+            graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS), name="plate-detection")
             item = (size[1], size[0], 3)
             frames = wants.batch or 2  # one frame would not show that the batch is dynamic
-            runtime = open_runtime(graph, engine, tuning, example=(frames, *item))
+            runtime = open_runtime(graph, engine, tuning, example=(frames, *item), metrics=metrics)
             answer = dict(zip(outputs, runtime(np.zeros((frames, *item), np.uint8)), strict=True))
             head = head_of(answer, frames=frames, size=size, metadata=notes)
             wanted = _plate_classes(class_names(notes), head, classes)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test check bench lock system-packages clean
+.PHONY: demo test clients check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -23,6 +23,13 @@ demo: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
 
+clients: $(VENV)-clients/stamp  ## programs of others that some tests let call us; half a gigabyte
+
+$(VENV)-clients/stamp: requirements/clients.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	touch $@
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +45,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-clients build dist

@@ -396,5 +396,6 @@ def _log_to_terminal(form: Literal["text", "json"]) -> None:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged form it is sent
     for noisy in ("httpx", "httpcore", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,116 @@
+"""`platoon serve` as a process of its own, called by programs that nobody here wrote."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, page
+
+PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "page.png").write_bytes(encoded(page(*INVOICE)))
+    (folder / "paper.pdf").write_bytes(document([page(*INVOICE)]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, cache: Path) -> Iterator[str]:
+    """Where a service answers that is ready; its log goes to `serve.log`."""
+    log = folder / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "platoon", "serve", "--port", "0"],
+            cwd=folder,
+            env={**os.environ, "PLATOON_CACHE": str(cache), "PLATOON_LOG_FORMAT": "json", "COLUMNS": "200"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := re.search(r"http://[\d.]+:\d+", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        while httpx.get(f"{found[0]}/health/ready", trust_env=False).status_code != 200:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield found[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def told(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_curl_reads_a_picture_a_batch_and_a_document(address: str, folder: Path) -> None:
+    if shutil.which("curl") is None:
+        missing("curl is not installed")
+    one = json.loads(told(["curl", "-s", "-F", "image=@page.png", f"{address}/ocr"], folder))
+    assert one["mergedText"] == " ".join(INVOICE_TEXTS)
+    pictures = ["-F", "images=@page.png", "-F", "images=@paper.pdf"]
+    many = json.loads(told(["curl", "-s", *pictures, f"{address}/ocr/batch"], folder))
+    assert many[0]["lines"] == one["lines"]
+    assert "error" in many[1]
+    body = f'base64 -w0 paper.pdf | sed \'s/.*/{{"file": "&"}}/\' | curl -s --json @- {address}/ocr'
+    pages = json.loads(told(["sh", "-c", body], folder))["result"]
+    assert pages["ocrResults"][0]["prunedResult"]["rec_texts"] == INVOICE_TEXTS
+
+
+def test_paddleocrs_mcp_server_reads_pictures_and_documents_through_us(address: str, folder: Path) -> None:
+    clients = Path(os.environ.get("PLATOON_CLIENTS") or Path(__file__).parents[2] / ".venv-clients")
+    python = clients / "bin" / "python"
+    if not python.is_file():
+        missing(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
+    script = str(Path(__file__).with_name("ask_paddleocr_mcp.py"))
+    picture, paper = json.loads(told([str(python), script, address, "page.png", "paper.pdf"], folder).splitlines()[-1])
+    for answer, scale in ((picture, 1), (paper, 2)):
+        assert answer["text"].splitlines() == INVOICE_TEXTS
+        assert answer["confidence"] > 0.9
+        left, top, right, bottom = answer["text_lines"][0]["bbox"]
+        assert (left / scale, top / scale) == pytest.approx((20, 28), abs=12)
+        assert (right / scale, bottom / scale) == pytest.approx((122, 52), abs=14)
+
+
+def test_every_call_is_a_line_of_json_with_its_id(address: str, folder: Path) -> None:
+    picture = (folder / "page.png").read_bytes()
+    httpx.post(f"{address}/ocr", files={"image": picture}, headers={"X-Request-ID": "order-9"}, timeout=PATIENCE_S)
+    lines = [json.loads(line) for line in (folder / "serve.log").read_text().splitlines() if line.startswith("{")]
+    (mine,) = [line for line in lines if line.get("request") == "order-9"]
+    assert (mine["contract"], mine["status"], mine["level"]) == ("fleet", 200, "info")
+
+
+def test_a_service_that_nobody_may_call_says_so_and_does_not_start(folder: Path) -> None:
+    command = [sys.executable, "-m", "platoon", "serve", "--host", "0.0.0.0", "--port", "0"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 2
+    assert "service.keys" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where everything has to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test clients check bench lock system-packages clean
+.PHONY: demo test clients triton check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -30,6 +30,9 @@ $(VENV)-clients/stamp: requirements/clients.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
 	touch $@
 
+triton: $(VENV)/run.stamp  ## a real Triton for tests; 300 MB; needs Debian's python3
+	PIP="$(BIN)/python -m pip" scripts/triton-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +48,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton build dist

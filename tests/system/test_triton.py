@@ -28,7 +28,7 @@ MAX_BATCH = 8
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     if not (home() / "ready").exists():
-        reason = "no Triton here; scripts/triton-env installs one for tests"
+        reason = "no Triton here; make triton installs one for tests"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -1,0 +1,73 @@
+"""Strangers share batches and never notice: what is read alone is read in any company, to the last bit."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from platoon.engine.batcher import Priority
+from platoon.media.frame import Pixels
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.reading import Call, How, Reading, read
+
+MODES = (How(), How(find=False), How(upside_down=True), How(plates=True), How(plates=True, find=False))
+
+
+@cache
+def picture(text: str, scale: float, margin: int) -> Pixels:
+    """A text on a plate of its own, with a slope behind it, so that no two backgrounds are alike."""
+    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)
+    drawn = np.empty((height + baseline + 2 * margin, width + 2 * margin, 3), np.uint8)
+    drawn[:] = np.linspace(150 + margin, 245, drawn.shape[1])[None, :, None]
+    cv2.putText(drawn, text, (margin, margin + height), cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 20, 20), 2)
+    return drawn
+
+
+pictures = st.builds(
+    picture,
+    st.sampled_from(["KA 7351", "B2468XY", "No 4711", "Total 99.50", "A line that is longer than others are", "x"]),
+    st.sampled_from([0.7, 1.0, 1.4]),
+    st.sampled_from([4, 9, 20]),
+)
+calls = st.tuples(st.lists(pictures, min_size=1, max_size=3), st.sampled_from(MODES), st.sampled_from(Priority))
+
+
+def said(readings: list[Reading]) -> list[Any]:
+    """All that does not depend on the clock."""
+    return [
+        (
+            [quad.tobytes() for quad in reading.found],
+            [
+                (line.quad.tobytes(), line.turn, line.text, line.confidence, line.breaks, line.characters)
+                for line in reading.lines
+            ],
+        )
+        for reading in readings
+    ]
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mix=st.lists(calls, min_size=2, max_size=8))
+def test_whatever_travels_along_changes_no_reading(
+    text_engine: TextEngine, mix: list[tuple[list[Pixels], How, Priority]]
+) -> None:
+    def ask(one: tuple[list[Pixels], How, Priority]) -> list[Any]:
+        some, how, priority = one
+        return said(read(text_engine, some, how, Call(priority, time.monotonic() + 120)))
+
+    alone = [[*ask(([one], how, priority))] for some, how, priority in mix for one in some]
+    with ThreadPoolExecutor(len(mix)) as pool:
+        together = list(pool.map(ask, mix))
+    assert [[one] for some in together for one in some] == alone
+
+
+def test_company_was_kept(text_engine: TextEngine) -> None:
+    """The test above compares something: the same pictures at once do share batches."""
+    many = [picture("KA 7351", 1.0, 9)] * 12
+    readings = read(text_engine, many, How(plates=True), Call(Priority.BULK, time.monotonic() + 120))
+    assert max(reading.execution.items for reading in readings) > 1

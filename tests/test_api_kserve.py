@@ -24,7 +24,7 @@ from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.messages import METHODS, SERVICE, message
 from platoon.api.kserve.models import MAX_ITEMS, ServedModels
-from platoon.api.kserve.rpc import GrpcFace
+from platoon.api.kserve.rpc import GrpcFace, _host_of
 from platoon.api.serve import bind
 from platoon.engine.tuning import Choice, Tuning
 from platoon.media.frame import Pixels
@@ -432,6 +432,14 @@ def test_with_keys_set_only_their_owners_may_infer(tmp_path: Path) -> None:
                     40,
                     5,
                 )
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [("ipv4:127.0.0.1:53210", "127.0.0.1"), ("ipv6:%5B::1%5D:53210", "::1"), ("ipv6:[2001:db8::7]:80", "2001:db8::7")],
+)
+def test_the_address_of_a_caller_over_grpc_is_known(peer: str, host: str) -> None:
+    assert _host_of(peer) == host
 
 
 def test_inferences_are_counted_by_face_and_status(served: Serving, client: Any, kind: Any) -> None:

@@ -90,7 +90,11 @@ class GpuRuntime:
             raise ModelError(f"model {graph.model.name} could not be adapted and runs on the CPU only")
         asked = providers(kind, graph, extent, device=device, cache=cache)
         if kind == "tensorrt":
-            Path(asked[0][1]["trt_engine_cache_path"]).mkdir(parents=True, exist_ok=True)
+            folder = Path(asked[0][1]["trt_engine_cache_path"])
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InvalidSettings(f"cannot keep TensorRT's engines in {folder}: {error.strerror}") from error
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, where they are installed
         self._bound = BoundSession(graph, asked, memory="cuda", device=device)
         self._extent = extent if kind == "tensorrt" else None

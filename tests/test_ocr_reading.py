@@ -141,14 +141,44 @@ def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> No
         read(text_engine, [INK], How(max_lines=2), call())
 
 
+def test_lines_of_several_pictures_wait_together(text_engine: TextEngine) -> None:
+    crops = [page(("KA 7351", 8, 36), size=(150, 48))] * 24
+    readings = read(text_engine, crops, How(find=False), call())
+    assert [reading.text for reading in readings] == ["KA 7351"] * 24
+    assert max(reading.execution.items for reading in readings) > 1
+
+
+def test_what_a_refused_picture_had_waiting_is_cancelled() -> None:
+    engine = Stuck()
+    map_of = [np.zeros((224, 416), np.float32) for _ in range(2)]
+    for text_map, lines in zip(map_of, (1, 3), strict=True):
+        for line in range(lines):
+            text_map[20 + 60 * line : 40 + 60 * line, 30:200] = 1
+    engine.maps = map_of
+    with pytest.raises(InvalidInput, match="3 lines"):
+        read(engine, [INK, INK], How(max_lines=2), call())  # type: ignore[arg-type]
+    assert len(engine.replies) == 1
+    assert engine.replies[0].cancelled()
+
+
 class Stuck:
-    """An engine that never answers."""
+    """An engine that never reads."""
 
     def __init__(self) -> None:
         self.replies: list[Reply[Any]] = []
         self.asked = threading.Event()
+        self.maps: list[Any] = []
+        """What detection answers at once, if anything."""
 
     def detect(self, pictures: Any, **_: Any) -> list[Reply[Any]]:
+        if self.maps:
+            found = [Reply[Any]() for _ in self.maps]
+            for reply, text_map in zip(found, self.maps, strict=True):
+                reply.set_result(text_map)
+            return found
+        return self.read_lines(pictures)
+
+    def read_lines(self, pictures: Any, **_: Any) -> list[Reply[Any]]:
         replies = [Reply[Any]() for _ in pictures]
         self.replies += replies
         self.asked.set()

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NoReply
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ from platoon.ocr.recognition import Candidate, TextLine, width_of
 MAX_SIDE = 4000
 """No input of the detector is longer, whatever a caller asks for."""
 LINES_AHEAD = 64
-"""So many lines of one picture wait for the recogniser: enough for any batch, little to hold in memory."""
+"""So many lines of one call wait for the recogniser: enough for any batch, little to hold in memory."""
 
 Result = TypeVar("Result")
 
@@ -193,23 +193,15 @@ def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -
         `Batcher.submit`. CancelledError: the call was cancelled.
     """
     call.check()
-    started = time.monotonic()
-    readings = []
-    for picture, quads, execution in _find(engine, pictures, how, call) if how.find else _whole(pictures):
-        if len(quads) > how.max_lines:
-            raise InvalidInput(f"{len(quads)} lines of text were found in one picture, more than {how.max_lines}")
-        height, width = picture.shape[:2]
-        lines, first = _read_lines(engine, picture, quads, how, call)
-        readings.append(
-            Reading(
-                size=(width, height),
-                found=[_inside(quad, width, height) for quad in quads],
-                lines=lines,
-                seconds=time.monotonic() - started,
-                execution=execution or first or Execution(0, 0.0),
-            )
-        )
-    return readings
+    lines = _Lines(engine, how, call)
+    try:
+        for picture, quads, execution in _find(engine, pictures, how, call) if how.find else _whole(pictures):
+            if len(quads) > how.max_lines:
+                raise InvalidInput(f"{len(quads)} lines of text were found in one picture, more than {how.max_lines}")
+            lines.add(picture, quads, execution)
+        return lines.readings()
+    finally:
+        lines.forget()
 
 
 def upright(quad: Quad) -> tuple[int, int, int, int]:
@@ -243,37 +235,85 @@ def _outline(picture: Pixels) -> Quad:
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
 
 
-def _read_lines(
-    engine: TextEngine, picture: Pixels, quads: Sequence[Quad], how: How, call: Call
-) -> tuple[list[ReadLine], Execution | None]:
-    """The lines that were read surely enough, and the execution that the first of them went through."""
-    height, width = picture.shape[:2]
-    lines: list[ReadLine] = []
-    first: Execution | None = None
-    waiting: deque[tuple[Quad, Sequence[tuple[Turn, float]], Sequence[Reply[TextLine]]]] = deque()
+class _Lines:
+    """Reads the lines of some pictures: those of one wait together with those of the next."""
 
-    def take() -> None:
-        nonlocal first
-        quad, ways, replies = waiting.popleft()
-        readings = [call.result(reply) for reply in replies]
-        first = first or replies[0].execution
-        (turn, filled), said = max(zip(ways, readings, strict=True), key=lambda pair: pair[1].confidence)
-        if said.text.strip() and said.confidence >= how.min_confidence:
+    def __init__(self, engine: TextEngine, how: How, call: Call) -> None:
+        self._engine, self._how, self._call = engine, how, call
+        self._started = time.monotonic()
+        self._drafts: list[_Draft] = []
+        self._waiting: deque[_Waiting] = deque()
+
+    def add(self, picture: Pixels, quads: Sequence[Quad], execution: Execution | None) -> None:
+        """Submit the lines of another picture."""
+        height, width = picture.shape[:2]
+        draft = _Draft((width, height), quads, execution, time.monotonic() - self._started)
+        self._drafts.append(draft)
+        for quad in quads:
+            crops = _crops(picture, quad, self._how)
+            ways = [(turn, _filled(crop)) for turn, crop in crops]
+            submit = self._engine.read_plates if self._how.plates else self._engine.read_lines
+            replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
+            self._waiting.append(_Waiting(draft, quad, ways, self._call.hold(replies)))
+            if len(self._waiting) > LINES_AHEAD:
+                self._take()
+
+    def readings(self) -> list[Reading]:
+        """What the pictures say, in order."""
+        while self._waiting:
+            self._take()
+        return [
+            Reading(
+                size=draft.size,
+                found=[_inside(quad, *draft.size) for quad in draft.quads],
+                lines=draft.lines,
+                seconds=draft.seconds,
+                execution=draft.execution or Execution(0, 0.0),
+            )
+            for draft in self._drafts
+        ]
+
+    def forget(self) -> None:
+        """Cancel what nobody has taken."""
+        for waiting in self._waiting:
+            for reply in waiting.replies:
+                reply.cancel()
+
+    def _take(self) -> None:
+        """The oldest line that waits: into its picture, if it was read surely enough."""
+        waiting = self._waiting[0]
+        draft = waiting.draft
+        readings = [self._call.result(reply) for reply in waiting.replies]
+        self._waiting.popleft()
+        (turn, filled), said = max(zip(waiting.ways, readings, strict=True), key=lambda pair: pair[1].confidence)
+        if said.text.strip() and said.confidence >= self._how.min_confidence:
             breaks = _breaks([place / filled for place in said.places])
-            inside = _inside(quad, width, height)
-            lines.append(ReadLine(inside, turn, said.text, said.confidence, breaks, said.characters))
+            inside = _inside(waiting.quad, *draft.size)
+            draft.lines.append(ReadLine(inside, turn, said.text, said.confidence, breaks, said.characters))
+        draft.execution = draft.execution or waiting.replies[0].execution
+        draft.seconds = time.monotonic() - self._started
 
-    for quad in quads:
-        crops = _crops(picture, quad, how)
-        ways = [(turn, _filled(crop)) for turn, crop in crops]
-        submit = engine.read_plates if how.plates else engine.read_lines
-        submitted = submit([crop for _, crop in crops], priority=call.priority, deadline=call.deadline)
-        waiting.append((quad, ways, call.hold(submitted)))
-        if len(waiting) > LINES_AHEAD:
-            take()
-    while waiting:
-        take()
-    return lines, first
+
+@dataclass(slots=True, eq=False)
+class _Draft:
+    """A picture while it is read."""
+
+    size: tuple[int, int]
+    quads: Sequence[Quad]
+    execution: Execution | None
+    seconds: float
+    lines: list[ReadLine] = field(default_factory=list)
+
+
+class _Waiting(NamedTuple):
+    """A line that waits, in all ways in which it may have to be read: how it was turned, and how much of the
+    recogniser's input is it and no padding.
+    """
+
+    draft: _Draft
+    quad: Quad
+    ways: Sequence[tuple[Turn, float]]
+    replies: Sequence[Reply[TextLine]]
 
 
 def _crops(picture: Pixels, quad: Quad, how: How) -> list[tuple[Turn, Pixels]]:

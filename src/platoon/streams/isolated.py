@@ -73,8 +73,11 @@ class IsolatedSite:
         """Make these the cameras of the site; the processes of those that stay the same go on."""
         stop, start = changes(self._specs, cameras)
         for spec in stop:
-            self._keepers.pop(spec.id).stop()
+            self._keepers[spec.id].ask_to_stop()
+        for spec in stop:
+            self._keepers[spec.id].stop()
             if all(spec.id != other.id for other in cameras):
+                del self._keepers[spec.id]
                 self._hub.publish(spec.id, {"type": "removed", "camera": spec.id})
         for spec in start:
             self._keepers[spec.id] = _Keeper(

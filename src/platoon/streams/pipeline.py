@@ -130,6 +130,9 @@ class SharedSite:
         """Make these the cameras of the site; those that stay the same go on untouched."""
         stop, start = changes(self._specs, cameras)
         for spec in stop:
+            if (source := self._cameras[spec.id].source) is not None:
+                source.stop()  # all at once, as one that is stalled takes its time
+        for spec in stop:
             self._remove(spec.id, gone=all(spec.id != other.id for other in cameras))
         for spec in start:
             self._add(spec)
@@ -258,15 +261,15 @@ class SharedSite:
         self._announce(spec.id)
 
     def _remove(self, identity: str, *, gone: bool) -> None:
+        """End a stopped camera; one that is not `gone` stays in sight until `_add` replaces it."""
         camera = self._cameras[identity]
-        if camera.source is not None:
-            camera.source.stop()
         self._mux.remove(identity)
-        with self._turn:
-            del self._cameras[identity]
-            self._emit(camera.watch.finish())
         if camera.source is not None:
             camera.source.join(STOP_S)  # so that its last words do not follow the first of its successor
+        with self._turn:
+            self._emit(camera.watch.finish())
+            if gone:
+                del self._cameras[identity]
         if gone:
             self._hub.publish(identity, {"type": "removed", "camera": identity})
 

@@ -109,7 +109,7 @@ class Running:
     """A command that serves, between `__enter__` and `__exit__`; its log is shown with whatever fails meanwhile."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
-        self._command, self._folder, self._environment = command, folder, environment | {"COLUMNS": "500"}
+        self._command, self._folder, self._environment = command, folder, environment | {"COLUMNS": "200"}
         self._log = folder / f"log-{time.monotonic_ns()}.txt"
         self._opened = ExitStack()
 
@@ -147,7 +147,7 @@ class Running:
     @property
     def log(self) -> str:
         """What it has said so far."""
-        return self._log.read_text(errors="replace")
+        return "\n".join(line.rstrip() for line in self._log.read_text(errors="replace").splitlines())
 
     def stop(self) -> int:
         """End it as a service manager does; its exit code."""

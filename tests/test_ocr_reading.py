@@ -141,11 +141,16 @@ def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> No
         read(text_engine, [INK], How(max_lines=2), call())
 
 
-def test_lines_of_several_pictures_wait_together(text_engine: TextEngine) -> None:
-    crops = [page(("KA 7351", 8, 36), size=(150, 48))] * 24
-    readings = read(text_engine, crops, How(find=False), call())
-    assert [reading.text for reading in readings] == ["KA 7351"] * 24
-    assert max(reading.execution.items for reading in readings) > 1
+def test_lines_of_several_pictures_wait_together() -> None:
+    engine, mine = Stuck(), call()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, engine, [INK] * 24, How(find=False), mine)  # type: ignore[arg-type]
+        deadline = time.monotonic() + 30
+        while len(engine.replies) < 24:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        mine.cancel()
+        assert isinstance(reading.exception(30), CancelledError)
 
 
 def test_what_a_refused_picture_had_waiting_is_cancelled() -> None:

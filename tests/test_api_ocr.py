@@ -1,13 +1,18 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from platoon.api.serve import Faces
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.service import OcrService
+from platoon.settings import ApiSettings, ServiceSettings, Settings
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, page
+from tests.fake_site import FakeSite, camera
 from tests.serving import serving
 
 INK = page(*INVOICE)
@@ -221,3 +226,21 @@ def test_without_cameras_the_first_page_is_the_documentation(client: httpx.Clien
     assert client.get("/").text == client.get("/docs").text
     assert client.get("/api/cameras").status_code == 404
     assert client.get("/health/ready").status_code == 200
+
+
+def test_beside_the_cameras_the_same_port_reads_for_others(text_engine: TextEngine, tmp_path: Path) -> None:
+    site = FakeSite(tmp_path, camera("gate"))
+    service = OcrService(text_engine, ServiceSettings(), site.metrics)
+    try:
+        with Faces(site, Settings(api=ApiSettings(port=0)), service=service) as faces:
+            reply = httpx.post(f"{faces.address}/ocr", files={"image": PNG}, timeout=60)
+            assert reply.json()["mergedText"] == " ".join(INVOICE_TEXTS)
+            assert httpx.get(f"{faces.address}/api/cameras").json()["cameras"][0]["id"] == "gate"
+            assert (
+                'platoon_requests_total{contract="fleet",status="200"} 1.0'
+                in httpx.get(f"{faces.address}/metrics").text
+            )
+            site.missing = ["engine: warming up"]
+            assert httpx.get(f"{faces.address}/health/ready").status_code == 503
+    finally:
+        service.close()

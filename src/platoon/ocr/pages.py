@@ -109,7 +109,7 @@ def _pdf(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iter
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
-        limits = (max_pages, math.ceil(page_s * (max_pages + 1)))
+        limits = (max_pages, math.ceil(page_s))
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "platoon.ocr.pdf_process", *map(str, limits)],

@@ -20,18 +20,17 @@ from typing import Any, BinaryIO
 
 SCALE = 2
 """Pixels per point: 144 dpi, as PaddleX draws pages."""
-MEMORY_BYTES = 2 << 30
+MEMORY_BYTES = 1 << 30
 
 
 def main(arguments: list[str]) -> int:
-    """Arguments: most pages, most seconds of processor time."""
-    max_pages, seconds = map(int, arguments)
+    """Arguments: most pages, most seconds of processor time for each."""
+    max_pages, page_s = map(int, arguments)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     out = sys.stdout.buffer
     try:
-        draw(sys.stdin.buffer.read(), out, max_pages=max_pages)
+        draw(sys.stdin.buffer.read(), out, max_pages=max_pages, page_s=page_s)
     except _Refused as refusal:
         tell(out, {"error": str(refusal)})
     except BrokenPipeError:
@@ -43,10 +42,11 @@ class _Refused(Exception):
     pass
 
 
-def draw(data: bytes, out: BinaryIO, *, max_pages: int) -> None:
+def draw(data: bytes, out: BinaryIO, *, max_pages: int, page_s: int) -> None:
     """Write the pages of the PDF in `data`."""
     import pypdfium2
 
+    allow(page_s)
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
@@ -65,6 +65,7 @@ def draw(data: bytes, out: BinaryIO, *, max_pages: int) -> None:
     tell(out, {"sizes": sizes})
     document.init_forms()
     for index in range(len(document)):
+        allow(page_s)
         try:
             page = document[index]
             bitmap = page.render(scale=SCALE, rev_byteorder=True, prefer_bgrx=False)
@@ -75,6 +76,13 @@ def draw(data: bytes, out: BinaryIO, *, max_pages: int) -> None:
         out.flush()
         bitmap.close()
         page.close()
+
+
+def allow(seconds: int) -> None:
+    """End the process once it has used so much more processor time, also when nobody is left to do it."""
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    until = math.ceil(spent.ru_utime + spent.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
 
 
 def tell(out: BinaryIO, message: Any) -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NoReply
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -142,13 +142,13 @@ class Call:
         self._lock = threading.Lock()
         self._cancelled = False
         self._on_cancel: list[Callable[[], object]] = []
+        self._waiting: set[Reply[Any]] = set()
 
     def cancel(self) -> None:
         """Give up whatever still waits; nothing is submitted any more."""
         with self._lock:
             self._cancelled = True
-            waiting, self._on_cancel = self._on_cancel, []
-        for cancel in waiting:
+        for cancel in (*self._on_cancel, *[reply.cancel for reply in list(self._waiting)]):
             cancel()
 
     def check(self) -> None:
@@ -167,9 +167,12 @@ class Call:
         cancel()
 
     def hold(self, replies: Sequence[Reply[Result]]) -> Sequence[Reply[Result]]:
-        """These are waited for: cancel them with this call."""
+        """These are waited for: cancel them with this call. Those that are done are let go."""
+        self._waiting.update(replies)
         for reply in replies:
-            self.when_cancelled(reply.cancel)
+            reply.add_done_callback(self._waiting.discard)
+            if self._cancelled:
+                reply.cancel()
         return replies
 
     def result(self, reply: Reply[Result]) -> Result:

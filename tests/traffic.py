@@ -18,6 +18,9 @@ EACH_S = 1.5
 """For which a vehicle is in sight."""
 GAP_S = 0.5
 """Empty road before each."""
+GATE = ["KX52 NHA", "YB19 TFE", "GM64 WCK", "RE07 DHL", "LN23 VKP", "HT71 XSB"]
+YARD = ["AB 371 CD", "FG 284 TM", "LM 946 PR", "WX 518 VE", "ZA 723 HK", "NT 465 GJ"]
+"""British and French plates: so many that in a loop none comes back before it is forgotten."""
 
 
 def write_traffic(path: Path, plates: Sequence[str], *, country: str = "GB") -> Path:

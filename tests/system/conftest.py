@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.running import Place, Running
-from tests.traffic import SIZE, write_traffic
-
-TRAFFIC = ["KX52 NHA", "YB19 TFE", "GM64 WCK"]
+from tests.traffic import GATE, SIZE, write_traffic
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +31,7 @@ def quick(tmp_path: Path, cache: Path) -> Place:
 @pytest.fixture(scope="session")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small clip in which three vehicles pass."""
-    return write_traffic(tmp_path_factory.mktemp("traffic") / "three.mp4", TRAFFIC)
+    return write_traffic(tmp_path_factory.mktemp("traffic") / "three.mp4", GATE[:3])
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,7 @@ import pytest
 from tests.clips import write_clip
 from tests.rtsp_server import Clip, RtspServer
 from tests.running import PATIENCE_S, Place, Running, free_ports
-from tests.traffic import SIZE, write_traffic
-
-GATE = ["KX52 NHA", "YB19 TFE", "GM64 WCK", "RE07 DHL", "LN23 VKP", "HT71 XSB"]
-YARD = ["AB 371 CD", "FG 284 TM", "LM 946 PR", "WX 518 VE", "ZA 723 HK", "NT 465 GJ"]
-"""So many that none comes back before it is forgotten, and each round brings new events."""
+from tests.traffic import GATE, SIZE, YARD, write_traffic
 
 
 def plain(written: list[str]) -> set[str]:

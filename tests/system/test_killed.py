@@ -1,0 +1,68 @@
+"""`kill -9` while events are written: whatever anybody was told of is there afterwards, with its picture."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from platoon.store.events import STATES, EventStore
+from platoon.store.objects import ObjectStore
+from tests.rtsp_server import Clip, RtspServer
+from tests.running import Place
+from tests.traffic import GATE, write_traffic
+
+CAMERAS = 3
+KILLS = 2
+
+
+@pytest.fixture
+def street(quick: Place) -> Iterator[Place]:
+    """Cameras on which plates pass all the time, each another at any moment."""
+    clips = {}
+    for first in range(CAMERAS):
+        path = quick.folder / f"{first}.mp4"
+        clips[f"/cam{first}"] = Clip.load(write_traffic(path, [*GATE[first:], *GATE[:first]]))
+    with RtspServer(clips) as server:
+        quick.register(*(f"cam{n}|Camera {n}|{server.url(f'/cam{n}')}|0" for n in range(CAMERAS)))
+        yield quick
+
+
+def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
+    told: list[dict[str, Any]] = []
+    for kill in range(1, KILLS + 1):
+        told += kill_while_writing(street, told)
+        lines = street.event_file.read_text().splitlines(keepends=True)
+        told += [json.loads(line) for line in lines if line.endswith("\n")]
+        assert len({event["id"] for event in told}) >= 3 * kill
+
+        with closing(sqlite3.connect(street.store / "events.sqlite")) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        store, crops = EventStore(street.store / "events.sqlite"), ObjectStore(street.store / "crops")
+        for event in told:
+            kept = store.get(event["id"])
+            assert kept is not None
+            assert kept == event or rank(kept) > rank(event)
+            assert event["id"] in {found["id"] for found in store.search(plate=kept["text"], limit=1000)}
+            for key in (kept["crop"], event["crop"]):
+                assert cv2.imdecode(np.frombuffer(crops.get(key), np.uint8), cv2.IMREAD_COLOR) is not None
+        store.close()
+
+
+def kill_while_writing(street: Place, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run until some events are told, then kill it; the events that a WebSocket client heard."""
+    with street.start("run", street.registry, "--fps", "4", "--events", street.event_file) as running:
+        for event in before:
+            assert rank(running.get(f"/api/events/{event['id']}")) >= rank(event)
+        with running.listen() as listener:
+            running.until(lambda: len(listener.events()) >= 6, "events are written")
+            running.kill()
+    return listener.events()
+
+
+def rank(event: dict[str, Any]) -> int:
+    return STATES.index(event["state"])

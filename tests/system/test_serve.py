@@ -24,6 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("serve")
     (folder / "page.png").write_bytes(encoded(page(*INVOICE)))
     (folder / "paper.pdf").write_bytes(document([page(*INVOICE)]))
+    for name, plate in (("a.jpg", "KA 7351"), ("b.jpg", "LS 15 EBC")):
+        (folder / name).write_bytes(encoded(page((plate, 20, 50), size=(240, 80)), "JPEG"))
     return folder
 
 
@@ -64,18 +66,16 @@ def told(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_curl_reads_a_picture_a_batch_and_a_document(address: str, folder: Path) -> None:
+def test_the_calls_in_the_readme_are_answered(address: str, folder: Path) -> None:
     if shutil.which("curl") is None:
         missing("curl is not installed")
-    one = json.loads(told(["curl", "-s", "-F", "image=@page.png", f"{address}/ocr"], folder))
-    assert one["mergedText"] == " ".join(INVOICE_TEXTS)
-    pictures = ["-F", "images=@page.png", "-F", "images=@paper.pdf"]
-    many = json.loads(told(["curl", "-s", *pictures, f"{address}/ocr/batch"], folder))
-    assert many[0]["lines"] == one["lines"]
-    assert "error" in many[1]
-    body = f'base64 -w0 paper.pdf | sed \'s/.*/{{"file": "&"}}/\' | curl -s --json @- {address}/ocr'
-    pages = json.loads(told(["sh", "-c", body], folder))["result"]
-    assert pages["ocrResults"][0]["prunedResult"]["rec_texts"] == INVOICE_TEXTS
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    calls = [line for line in readme.splitlines() if "curl" in line and line.endswith(("/ocr", "/ocr/batch"))]
+    answers = [json.loads(told(["sh", "-c", call.replace("http://127.0.0.1:8080", address)], folder)) for call in calls]
+    picture, plates, paper = answers
+    assert picture["mergedText"] == " ".join(INVOICE_TEXTS)
+    assert [plate["mergedText"] for plate in plates] == ["KA7351", "LS15EBC"]
+    assert paper["result"]["ocrResults"][0]["prunedResult"]["rec_texts"] == INVOICE_TEXTS
 
 
 def test_paddleocrs_mcp_server_reads_pictures_and_documents_through_us(address: str, folder: Path) -> None:

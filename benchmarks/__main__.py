@@ -1,5 +1,7 @@
 """All benchmarks, one after the other: `python -m benchmarks`."""
 
-from benchmarks import streams
+from benchmarks import service, soak, streams
 
 streams.main()
+service.main()
+soak.main()

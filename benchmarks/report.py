@@ -1,7 +1,8 @@
-"""What the figures of `streams` say: the machine they come from, the aims and whether they were met, as tables."""
+"""What the figures of `streams` say, as tables with their aims; and the machine that all figures come from."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,12 @@ def share_of_limit(measured: Measured, limit: Measured, *, read: bool = False) -
     if read:
         alone_s += limit["read_s"] * measured["lines_read_per_frame"]
     return float(alone_s * measured["frames_per_cpu_s"])
+
+
+def write(results: Mapping[str, Any], path: Path) -> None:
+    """Keep results as JSON, with as many digits as mean something."""
+    digits = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.5g}"))
+    path.write_text(json.dumps(digits, indent=1) + "\n", encoding="utf-8")
 
 
 def show(results: Mapping[str, Any], console: Console) -> None:

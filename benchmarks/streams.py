@@ -212,8 +212,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         results = run([given.only] if given.only else SOURCES, given.cameras, given.seconds, status.update)
     report.show(results, console)
     given.results.mkdir(parents=True, exist_ok=True)
-    digits = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.5g}"))
-    (given.results / "streams.json").write_text(json.dumps(digits, indent=1) + "\n", encoding="utf-8")
+    report.write(results, given.results / "streams.json")
     (given.results / "streams.svg").write_text(chart.draw(results["measurements"]), encoding="utf-8")
 
 

@@ -1,0 +1,47 @@
+"""RapidOCR, which runs the same weights picture by picture: as it comes, and tuned as well as its options allow."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from rapidocr import EngineType, RapidOCR
+
+from platoon.media.frame import Pixels
+
+TUNED = {
+    "Det.engine_type": EngineType.OPENVINO,
+    "Cls.engine_type": EngineType.OPENVINO,
+    "Rec.engine_type": EngineType.OPENVINO,
+    "Global.use_cls": False,
+}
+SMALL = {"Det.limit_side_len": 96}
+"""For crops: scaled up until their shorter side has 96 pixels, instead of 736."""
+EXACT = {"Det.limit_side_len": 96, "Global.use_cls": False, "Global.min_side_len": 1}
+"""For comparing texts: in float32, which OpenVINO leaves where the processor has bfloat16, and lines of less than 30
+pixels not scaled up beforehand."""
+PAGE = {"Det.limit_side_len": 1280, "Det.limit_type": "max"}
+"""For pages: as large as Platoon has them."""
+
+
+class Rapid:
+    """One loaded RapidOCR. `options` are its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self._engine = RapidOCR(params={"Global.log_level": "critical", **options})
+        logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+
+    def read(self, picture: Pixels) -> list[str]:
+        """The lines of a picture."""
+        return list(self._engine(bgr(picture)).txts or ())
+
+    def read_line(self, line: Pixels) -> str:
+        """What a picture says that is one line."""
+        said = self._engine(bgr(line), use_det=False, use_cls=False, use_rec=True, text_score=0.0).txts
+        return said[0] if said else ""
+
+
+def bgr(picture: Pixels) -> Pixels:
+    """As RapidOCR wants pictures."""
+    return np.ascontiguousarray(picture[:, :, ::-1])

@@ -17,9 +17,7 @@ from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_clip, read_picture
 from platoon.settings import Settings
 
-CLIPS = frozenset(
-    {".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".h264", ".264", ".flv"}
-)
+CLIPS = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".h264", ".264", ".flv"})
 SECONDS_BETWEEN = 1.0
 """Of a clip's text, frames so far apart are read."""
 
@@ -68,9 +66,7 @@ class FileReader:
     ) -> tuple[list[dict[str, Any]], SourceError | None]:
         if not self._plates:
             return self._lines_of_clip(path, on_frame)
-        plates, broken = read_clip(
-            path, self._engine, self._settings, self._grammar, self._metrics, on_frame=on_frame
-        )
+        plates, broken = read_clip(path, self._engine, self._settings, self._grammar, self._metrics, on_frame=on_frame)
         return [plate.to_json() for plate in plates], broken
 
     def _lines_of_clip(
@@ -91,10 +87,7 @@ class FileReader:
                 due = time_s + SECONDS_BETWEEN
                 for line in reader.read([picture.to_ndarray(format="rgb24")])[0]:
                     found = {**line.to_json(), "time_s": round(time_s, 3)}
-                    if (
-                        line.text
-                        and found["confidence"] > best.get(line.text, {"confidence": 0.0})["confidence"]
-                    ):
+                    if line.text and found["confidence"] > best.get(line.text, {"confidence": 0.0})["confidence"]:
                         best[line.text] = found
         except SourceError as error:
             broken = error

@@ -43,7 +43,7 @@ def test_hostile_bodies_hurt_neither_the_service_nor_other_callers(text_engine: 
         return answers
 
     with (
-        serving(text_engine, max_pixels=1_000_000, max_body_bytes=4_000_000, max_pages=4, deadline_s=8) as client,
+        serving(text_engine, max_pixels=1_000_000, max_body_bytes=4_000_000, max_pages=4, deadline_s=30) as client,
         ThreadPoolExecutor(5) as pool,
     ):
         expected = answer_of(client, honest)

@@ -1,8 +1,10 @@
 """Events as lines of JSON in a file, for whoever reads files."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +24,7 @@ class JsonLines:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise self._error("opened", error) from error
         return self
@@ -33,13 +35,24 @@ class JsonLines:
         self._file.close()
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one object; it is on the disk when this returns."""
+        """Write one object; it is on the disk when this returns. One that does not fit leaves nothing of itself."""
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        size = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            self._file.flush()
+            while line:  # a disk that is nearly full takes a part
+                line = line[self._file.write(line) :]
+            self._sync()
+        except OSError as error:
+            with suppress(OSError):  # a pipe or a device keeps what it got
+                self._file.truncate(size)
+            raise self._error("written", error) from error
+
+    def _sync(self) -> None:
+        try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._error("written", error) from error
+            if error.errno != errno.EINVAL:  # said of pipes and terminals, which have no disk
+                raise
 
     def _error(self, verb: str, error: OSError) -> StoreError:
         return StoreError(f"the event file {self._path} cannot be {verb}: {error.strerror or error}")

@@ -282,10 +282,10 @@ def _run_live(
         faces = stack.enter_context(Faces(site, settings, service=service))
         stack.enter_context(_grpc(service, settings))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
+        site.start()
         if registry is not None:
             follower = RegistryFollower(registry, site.change, main_port=settings.api.port)
             stack.callback(follower.stop)
-        site.start()
         Console(stderr=True).print(
             f"\n  [bold]Platoon[/] watches {len(cameras)} camera{'s' * (len(cameras) != 1)}: [bold]{faces.address}[/]"
             "   (Ctrl+C ends)\n",

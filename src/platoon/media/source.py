@@ -148,8 +148,9 @@ class Source:
         self._slot.close()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the thread, at most `timeout` seconds; whether it has ended."""
-        self._thread.join(timeout)
+        """Wait for the end of the thread, at most `timeout` seconds; whether it has ended, or was never started."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

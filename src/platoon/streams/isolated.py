@@ -21,7 +21,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable, redact
+from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, StoreError, Unavailable, redact
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -65,9 +65,15 @@ class IsolatedSite:
         self._telling = threading.Lock()
         self._specs: list[CameraSpec] = []
         self._keepers: dict[str, _Keeper] = {}
+        self._started = False
+        self._failure: StoreError | None = None
+        """What kept an event from being told."""
 
     def start(self) -> None:
-        """Nothing is left to start: each process begins when its camera is added."""
+        """Start the processes of all cameras."""
+        self._started = True
+        for keeper in self._keepers.values():
+            keeper.start()
 
     def change(self, cameras: Sequence[CameraSpec]) -> None:
         """Make these the cameras of the site; the processes of those that stay the same go on."""
@@ -80,13 +86,17 @@ class IsolatedSite:
                 del self._keepers[spec.id]
                 self._hub.publish(spec.id, {"type": "removed", "camera": spec.id})
         for spec in start:
-            self._keepers[spec.id] = _Keeper(
+            keeper = self._keepers[spec.id] = _Keeper(
                 spec, self._settings, recorded=self._recorded, loop=self._loop, hear=self._hear
             )
+            if self._started:
+                keeper.start()
         self._specs = list(cameras)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether all recorded sources were read to their end. Raises what stopped one of them."""
+        """Whether all recorded sources were read to their end. Raises what stopped one of them, or the telling."""
+        if self._failure is not None:
+            raise self._failure
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for keeper in list(self._keepers.values()):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -151,7 +161,11 @@ class IsolatedSite:
     def _hear(self, camera: str, message: Message) -> None:
         if message["type"] == "event":
             with self._telling:
-                self._tell(message["event"])
+                if self._failure is None:
+                    try:
+                        self._tell(message["event"])
+                    except StoreError as error:
+                        self._failure = error
         self._hub.publish(camera, message)
 
 
@@ -183,6 +197,9 @@ class _Keeper:
         self._stopping = threading.Event()
         self._status = _status(spec, SourceState.CONNECTING if spec.enabled else SourceState.STOPPED)
         self._thread = threading.Thread(target=self._run, name=f"keeper {spec.id}", daemon=True)
+
+    def start(self) -> None:
+        """Start the process, and again whenever it dies."""
         self._thread.start()
 
     def status(self) -> CameraStatus:
@@ -190,8 +207,9 @@ class _Keeper:
         return self._status
 
     def join(self, timeout_s: float | None) -> bool:
-        """Whether it has ended for good, waiting for it so long."""
-        self._thread.join(timeout_s)
+        """Whether it has ended for good or was never started, waiting for it so long."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def ask_to_stop(self) -> None:
@@ -204,7 +222,7 @@ class _Keeper:
     def stop(self) -> None:
         """End the process and wait for it."""
         self.ask_to_stop()
-        self._thread.join()
+        self.join(None)
 
     def call(self, name: str, timeout_s: float, *arguments: Any) -> Any:
         """What the process answers to a call. Raises its PlatoonError, or Unavailable or DeadlineExceeded."""
@@ -230,7 +248,7 @@ class _Keeper:
                 return
             if time.monotonic() - started > RESTART_S[1]:
                 wait_s = RESTART_S[0]
-            reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            reason = str(self.failure or f"exit code {code}") if code >= 0 else f"signal {signal.Signals(-code).name}"
             message = f"its process ended ({reason}); starting again in {wait_s:g} s"
             _log.error("camera %s: %s", self.spec.id, message)
             self._status = _status(
@@ -249,6 +267,7 @@ class _Keeper:
 
     def _run_process(self) -> int:
         """Start the process and hear it out; its exit code."""
+        self.failure = None
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=run_camera, args=(*self._arguments, theirs), name=f"platoon {self.spec.id}", daemon=True

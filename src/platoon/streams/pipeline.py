@@ -104,6 +104,8 @@ class SharedSite:
         self._specs: list[CameraSpec] = []
         self._turn = threading.Lock()
         """Held by the analysis for one batch, and by whoever changes the set of cameras."""
+        self._started = False
+        """Before that, cameras are known but not connected to: who finds a port taken has started nothing."""
         self._stopping = threading.Event()
         self._warm = threading.Event()
         self._failure: PlatoonError | None = None
@@ -123,7 +125,11 @@ class SharedSite:
         return self._engine
 
     def start(self) -> None:
-        """Begin to analyse; models load and warm up first, on the analysis thread."""
+        """Connect to the cameras and analyse; models load and warm up first, on the analysis thread."""
+        self._started = True
+        for camera in self._cameras.values():
+            if camera.source is not None:
+                camera.source.start()
         self._thread.start()
 
     def change(self, cameras: Sequence[CameraSpec]) -> None:
@@ -256,7 +262,7 @@ class SharedSite:
             )
         with self._turn:
             self._cameras[spec.id] = Camera(spec, watch, source)
-        if source is not None:
+        if source is not None and self._started:
             source.start()
         self._announce(spec.id)
 
@@ -324,7 +330,6 @@ class SharedSite:
             analysis.close()
         except PlatoonError as error:
             self._failure = error
-            _log.error("analysis stopped: %s", error)
         except Exception as error:
             self._failure = PlatoonError(f"analysis stopped by {type(error).__name__}: {error}")
             _log.exception("analysis stopped")

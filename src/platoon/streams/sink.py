@@ -96,8 +96,8 @@ class EventSink:
             self._events.put(row)
             self._tell(row)
         except StoreError as error:
-            if self.error is None:
-                _log.error("event not stored: %s", error)
+            if self.error is None and not self._give_up:
+                _log.error("event not stored, tried again every %g s: %s", RETRY_S, error)
             self.error = error
             return False
         self.error = None

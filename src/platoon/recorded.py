@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from platoon.errors import PlatoonError
+from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -47,6 +47,8 @@ class FileReader:
         found: list[dict[str, Any]] = []
         error: PlatoonError | None = None
         try:
+            if path.is_dir():
+                raise InvalidInput(f"{path} is a folder; name the files in it, as in {path / '*.jpg'}")
             if path.suffix.lower() in CLIPS:
                 found, error = self._read_clip(path, on_frame)
             else:

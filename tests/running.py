@@ -60,7 +60,7 @@ class Place:
         fresh.write_text("\n".join(lines) + "\n")
         return fresh.replace(self.registry)
 
-    def run(self, *arguments: str | Path, prepare: Callable[[], None] | None = None) -> "Finished":
+    def run(self, *arguments: str | Path, prepare: Callable[[], object] | None = None) -> "Finished":
         """`platoon ARGUMENTS` to its end; `prepare` runs in the new process first."""
         done = subprocess.run(
             [sys.executable, "-m", "platoon", *map(str, arguments)],

@@ -11,8 +11,9 @@ import numpy as np
 
 from platoon.media.frame import Letterbox, Quad
 
-INPUT_SIZE = (192, 96)
-"""(width, height) of the detector's input for every picture of a plate, so that all of them share batches."""
+INPUT_SIZE = (128, 64)
+"""(width, height) of the detector's input for every picture of a plate, so that all of them share batches. Of 153
+plates 123 were read right, 119 at 160x64 and 192x64, 116 at 192x96."""
 SIMILAR = 0.7
 """A line at least this high, against the largest, may be another line of the plate."""
 BESIDE = 0.5

@@ -1,8 +1,8 @@
 """Does the service stay as it is: memory, answers, queues, while requests of all kinds come as fast as it takes them?
 
-Plates, lines, batches, bodies that are no pictures and callers who leave before their answer, from many clients at
-once. Memory is looked at all the while; its slope is a least-squares line over the second half, told for a million requests
-beside its standard error. Every answer is checked against the first one for the same request.
+Plates, lines, batches, bodies that are no pictures and callers who leave early, from many clients at once. Memory is
+looked at all the while; its slope is a least-squares line over the second half, told for a million requests, beside
+its standard error. Every answer is checked against the first one for the same request.
 
 python -m benchmarks.soak [--seconds 60] [--results FOLDER]
 """
@@ -166,8 +166,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     statuses = ", ".join(f"{count} with {status}" for status, count in sorted(results["statuses"].items()))
     verdict = "flat" if slope_gib <= 2 * error_gib else "NOT FLAT"
     console.print(
-        f"{results['requests']} requests in {results['seconds']:g} s ({statuses}); {results['callers_who_left']} callers "
-        "left before their answer\n"
+        f"{results['requests']} requests in {results['seconds']:g} s ({statuses}), and "
+        f"{results['callers_who_left']} callers who left early\n"
         f"lost {results['lost']}, answers that changed {results['changed_answers']}, waiting at the end "
         f"{results['queue_depth_at_the_end']:g} (aim: 0 each)\n"
         f"memory {results['rss_bytes'] / 2**20:.0f} MiB, slope {slope_gib:+.2f} ± {2 * error_gib:.2f} GiB in a million "

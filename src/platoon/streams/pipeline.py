@@ -8,6 +8,7 @@ whole, no camera waits for another, and what fails in one camera stays there.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -59,19 +60,21 @@ class Camera:
         self.last_frame: Frame | None = None
         self.last_event_at: float | None = None
         self.analysed = 0
+        self._first = math.inf
         self._recent: deque[float] = deque()
 
     def count(self, now: float) -> None:
         """One more frame was analysed, at `now` seconds of the monotonic clock."""
         self.analysed += 1
+        self._first = min(self._first, now)
         self._recent.append(now)
-        self.rate(now)
+        while now - self._recent[0] > RATE_WINDOW_S:
+            self._recent.popleft()
 
     def rate(self, now: float) -> float:
-        """Analysed frames per second over the last seconds."""
-        while self._recent and now - self._recent[0] > RATE_WINDOW_S:
-            self._recent.popleft()
-        return len(self._recent) / RATE_WINDOW_S
+        """Analysed frames per second over the last seconds, as far as there are any; from any thread."""
+        recent = sum(now - then <= RATE_WINDOW_S for then in self._recent.copy())
+        return recent / min(RATE_WINDOW_S, max(1.0, now - self._first))
 
 
 class SharedSite:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from platoon.plates.detector import PlateBox
 from platoon.plates.events import EventState, Gate, PlateWatch
 from platoon.plates.grammar import Grammar
-from tests.plate_scripts import Seen, drive, passing, together
+from tests.plate_scripts import Seen, drive, frame, passing, together
 
 
 def watch(**options) -> PlateWatch:  # type: ignore[no-untyped-def]
@@ -83,6 +84,16 @@ def test_a_burnt_in_overlay_is_no_plate_even_if_it_reads_like_one() -> None:
 def test_a_still_sign_that_fits_no_pattern_is_no_plate() -> None:
     told = drive(watch(), [(i / 10, [Seen("SHOP24H", 300, 300)]) for i in range(30)])
     assert told.events == []
+
+
+def test_the_page_is_shown_plates_and_what_may_become_one() -> None:
+    plates = watch()
+    sign = [(i / 10, [Seen("BAKERY", 300, 100)]) for i in range(20)]
+    drive(plates, together(passing("AB123CD"), sign), end=False)
+    assert [box["text"] for box in plates.overlay()] == ["AB123CD"]
+    (look, *_), _ = plates.observe(frame(2.0), [PlateBox(Seen("", 900, 600).quad, 0.9)])
+    assert look.quad[0].tolist() == [900, 600]
+    assert [(box["text"], box["state"]) for box in plates.overlay()] == [("", "seen")]
 
 
 def test_a_badge_beside_the_plate_of_its_vehicle_is_no_plate() -> None:

@@ -243,12 +243,16 @@ class PlateWatch:
         return events
 
     def overlay(self) -> list[dict[str, Any]]:
-        """The plates of the last frame as the page draws them; see `streams.site.Message`."""
+        """The plates of the last frame as the page draws them, see `streams.site.Message`; what was read and is no
+        plate is left out.
+        """
         shown = []
         for sighting in self._visible:
             result = sighting.vote.result()
             said = sighting.vehicle
-            if result is None or self._gate(sighting, result) is not None:
+            if result is not None and self._gate(sighting, result) is not None:
+                if said is None:
+                    continue
                 result = None
             shown.append(
                 {

@@ -1,11 +1,12 @@
 """What the tests of the whole share: a cache that lasts for a session, a place to run in, the measured clips."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser import Browser, chromium
 from tests.running import Place, Running
 from tests.traffic import GATE, SIZE, write_traffic
 
@@ -44,6 +45,17 @@ def video() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return data / "video"
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if chromium() is None:
+        reason = "no chromium; `make system-packages` installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,23 +16,12 @@ from platoon.api.serve import Faces
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiSettings, Settings
-from tests.browser import Browser, chromium
+from tests.browser import Browser
 from tests.fake_site import FakeSite, camera, event
 from tests.scenery import plate_picture, road
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
 PLATES = ["LS15 EBC", "JLN390", "B AK 4711", "JMH552", "KA-123-BD", "M 0815 X", "AB12 CDE", "ZH 483920"]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if chromium() is None:
-        reason = "no chromium; `make system-packages` installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with Browser(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.fixture

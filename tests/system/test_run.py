@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from platoon.media.synthetic.clips import demo_clips
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from tests.running import Place
@@ -46,16 +45,6 @@ def test_eight_cameras_in_one_run_give_eight_times_the_same(place: Place, video:
     expected = {f"highway{n}": HIGHWAY for n in range(4)} | {f"roadside{n}": ROADSIDE for n in range(4)}
     assert texts(events) == expected
     assert {event["state"] for event in events} == {"final"}
-
-
-def test_the_demo_clips_give_each_vehicle_of_the_ground_truth_once(place: Place, cache: Path) -> None:
-    clips = demo_clips(cache / "demo")
-    place.register(*(f"demo-{n}|{clip.name}|{clip.path}|0" for n, clip in enumerate(clips, 1)))
-    done = place.run("run", place.registry, "--once", "--every", "3", "--events", place.event_file)
-    assert done.code == 0, done
-    told = texts(place.told())
-    for n, clip in enumerate(clips, 1):
-        assert told[f"demo-{n}"] == sorted(plate.text for plate in clip.truth.vehicles), clip.name
 
 
 def test_an_event_is_a_line_of_json_with_the_crop_that_was_read(quick: Place, traffic: Path) -> None:

@@ -34,6 +34,10 @@ photographs of vehicles at 960x544 (plates located, plate texts right): this 151
 on RGB 151, 117; 0.5/0.5 on RGB 150, 117."""
 
 
+SMALL = (64, 128)
+"""(height, width) of small pictures, as crops of plates are. A batch holds as many as pays for these, and of larger
+pictures no more pixels than pay for those of the usual size."""
+
 LARGEST = (1280, 1280)
 """(height, width) of the largest input that engines built beforehand must take."""
 
@@ -94,11 +98,13 @@ class TextDetector:
         self._runtime = open_runtime(
             graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
         )
-        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
+        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=many)
+        most = max(self.best_batch, best_batch(self._runtime, graph, tuning, item=(*SMALL, 3), limit=many))
         for n in sorted({1, self.best_batch}):
             self._runtime.prepare((n, *item))
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
         execute(self._runtime, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
+        execute(self._runtime, [(n, *SMALL, 3) for n in range(1, most + 1)])
         self._report = partial(
             report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
         )
@@ -108,7 +114,7 @@ class TextDetector:
             self._maps,
             bucket=lambda picture: picture.shape,
             cost=lambda picture: picture.shape[0] * picture.shape[1],
-            max_batch=many,
+            max_batch=most,
             max_batch_cost=self.best_batch * size[0] * size[1],
             queue_limit=settings.queue_limit,
             queue_cost_limit=settings.queue_pixels,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,12 @@ class Windowed(Batcher[Pixels, Any]):
 
 
 def open_loop(
-    kind: type[Batcher[Pixels, Any]], runtime: Runtime, line: Pixels, *, rate: float, seconds: float
+    kind: type[Batcher[Pixels, Any]],
+    runtime: Callable[[Pixels], Sequence[Any]],
+    line: Pixels,
+    *,
+    rate: float,
+    seconds: float,
 ) -> dict[str, float]:
     """Latencies in ms when items come at random, `rate` a second, whether or not the model keeps up."""
 

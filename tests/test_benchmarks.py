@@ -1,3 +1,4 @@
+import asyncio
 import json
 import sys
 import time
@@ -9,15 +10,23 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from benchmarks import chart, report
+from benchmarks import chart, report, service
+from benchmarks.clients import Client, keep_asking, percentiles_ms, request
 from benchmarks.deployments import Done, Platoon, Usual
+from benchmarks.pictures import pages
 from benchmarks.processes import Memory, ProcessTree
 from benchmarks.reels import join
+from benchmarks.soak import slope
 from benchmarks.streams import Reading, figures
+from benchmarks.waiting import WINDOW_S, Windowed, open_loop
 
 from platoon.media.input import Input
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.remote import png
 from platoon.settings import SourceSettings
 from tests.clips import write_clip
+from tests.drawn import page
+from tests.serving import serving
 
 BUSY_CHILD = """
 import subprocess, sys, time
@@ -146,3 +155,89 @@ def test_the_chart_draws_a_bar_for_each_way_and_measure() -> None:
     bars = [rect for rect in drawing.iter("{http://www.w3.org/2000/svg}rect") if rect.get("width") != "13"]
     assert len(bars) == 6
     assert {bar.get("height") for bar in bars} == {f"{chart.FLOOR_PX - chart.TOP_PX:.1f}"}
+
+
+def test_percentiles_are_in_milliseconds() -> None:
+    assert percentiles_ms([0.001] * 98 + [0.5, 0.5]) == {"p50": pytest.approx(1.0), "p99": pytest.approx(500.0)}
+
+
+def test_a_request_is_what_the_service_understands(text_engine: TextEngine) -> None:
+    crop = page(("KA7351", 8, 36), size=(150, 48))
+    with serving(text_engine) as client:
+        port = client.base_url.port
+        assert port is not None
+
+        async def ask() -> list[tuple[int, Any]]:
+            async with Client(port) as one:
+                single = await one.ask(request("/ocr", [png(crop)], mode="plate", find="false"))
+                several = await one.ask(request("/ocr/batch", [png(crop), b"none"], mode="plate", find="false"))
+            return [(status, json.loads(body)) for status, body in (single, several)]
+
+        (status, alone), (_, (first, second)) = asyncio.run(ask())
+    assert (status, alone["mergedText"], first["mergedText"]) == (200, "KA7351", "KA7351")
+    assert "error" in second
+
+
+def test_clients_tell_what_they_got_and_how_long_it_took(text_engine: TextEngine) -> None:
+    heard: list[int] = []
+    with serving(text_engine) as client:
+        port = client.base_url.port
+        assert port is not None
+        damaged = [request("/ocr", [b"no picture"]), request("/ocr", [b"nor this"], mode="plate")]
+        answers = asyncio.run(
+            keep_asking(
+                port,
+                damaged,
+                clients=2,
+                until=time.monotonic() + 0.5,
+                judge=lambda number, status, _: heard.append(number),
+            )
+        )
+    assert answers.statuses == {422: len(answers.latencies_s)}
+    assert answers.lost == 0
+    assert set(heard) == {0, 1}
+
+
+def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
+    random = np.random.default_rng(1)
+    asked = range(0, 4000, 10)
+    wavering = [(count, 10**9 + int(random.normal(0, 10**6))) for count in asked]
+    steepness, error = slope(wavering)
+    assert abs(steepness) <= 3 * error
+    steepness, error = slope([(count, size + 5000 * count) for count, size in wavering])
+    assert steepness == pytest.approx(5000, abs=3 * error)
+
+
+def test_in_a_window_the_first_item_waits_for_all_of_it() -> None:
+    waited = open_loop(Windowed, lambda batch: (batch,), np.zeros(4, np.uint8), rate=40, seconds=0.5)
+    assert waited["p99"] >= 1e3 * WINDOW_S
+
+
+def test_pages_differ_and_are_full_of_text() -> None:
+    first, second = pages(2)
+    assert first.shape == second.shape
+    assert (first != second).any()
+    assert (first < 128).mean() > 0.02
+
+
+def served(**changed: float) -> dict[str, Any]:
+    """Results that just meet every aim, but for what is `changed`."""
+    cpu_ms = {"plates, rapidocr": 500.0, "plates, rapidocr tuned": 40.0, "plates, platoon": 10.0}
+    cpu_ms |= {"pages, rapidocr": 1800.0, "pages, rapidocr tuned": 1200.0, "pages, platoon": 1000.0}
+    p99 = {"idle": 10.0, "bulk of plates": 20.0, "bulk of pages": 20.0} | changed
+    loads = [f"{load}, {way}" for load in ("60%", "90%") for way in ("when idle", "30 ms window")]
+    return {
+        "alone": {name: {"cpu_ms": value} for name, value in cpu_ms.items()},
+        "limit": {"detection": {"cpu_ms": 2.5}, "recognition": {"cpu_ms": 6.0}},
+        "same_text": {"plates": {"lines": 100, "same": 99}},
+        "service": {"cpu_ms": 10.0},
+        "waiting_ms": {"capacity_per_s": 50.0} | {name: {"p99": 40.0} for name in loads},
+        "calls": {name: {"wall_ms": 100.0} for name in ("1 call", "30 calls in turn")},
+        "interactive_ms": {name: {"p99": value} for name, value in p99.items()},
+    }
+
+
+def test_the_services_aims_are_met_at_their_bounds_and_not_beyond() -> None:
+    assert all(aim["met"] for aim in service.aims(served()))
+    missed = [aim["aim"] for aim in service.aims(served(**{"bulk of plates": 20.1})) if not aim["met"]]
+    assert missed == ["p99 of a plate, behind bulk plates / idle"]

@@ -1,19 +1,43 @@
 """Strangers share batches and never notice: what is read alone is read in any company, to the last bit."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.engine.batcher import Priority
+from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.ocr import engine
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import Call, How, Reading, read
+from platoon.settings import EngineSettings
+
+
+class LargestBatch(Tuning):
+    """Measures nothing: the largest batch, whether or not it pays."""
+
+    def choose(self, question: str, options: object, measure: object) -> int:  # type: ignore[override]
+        return max(options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextEngine]:
+    """An engine in which as many travel together as come."""
+    settings = EngineSettings(runtime="openvino", max_batch=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "Tuning", LargestBatch)
+        with TextEngine(settings, tmp_path_factory.mktemp("engine"), Metrics(), size=(224, 416)) as crowded:
+            yield crowded
+
 
 MODES = (How(), How(find=False), How(upside_down=True), How(plates=True), How(plates=True, find=False))
 
@@ -51,14 +75,14 @@ def said(readings: list[Reading]) -> list[Any]:
     ]
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=8)
 @given(mix=st.lists(calls, min_size=2, max_size=8))
 def test_whatever_travels_along_changes_no_reading(
-    text_engine: TextEngine, mix: list[tuple[list[Pixels], How, Priority]]
+    crowded: TextEngine, mix: list[tuple[list[Pixels], How, Priority]]
 ) -> None:
     def ask(one: tuple[list[Pixels], How, Priority]) -> list[Any]:
         some, how, priority = one
-        return said(read(text_engine, some, how, Call(priority, time.monotonic() + 120)))
+        return said(read(crowded, some, how, Call(priority, time.monotonic() + 120)))
 
     alone = [[*ask(([one], how, priority))] for some, how, priority in mix for one in some]
     with ThreadPoolExecutor(len(mix)) as pool:
@@ -66,8 +90,8 @@ def test_whatever_travels_along_changes_no_reading(
     assert [[one] for some in together for one in some] == alone
 
 
-def test_company_was_kept(text_engine: TextEngine) -> None:
+def test_company_was_kept(crowded: TextEngine) -> None:
     """The test above compares something: the same pictures at once do share batches."""
     many = [picture("KA 7351", 1.0, 9)] * 12
-    readings = read(text_engine, many, How(plates=True), Call(Priority.BULK, time.monotonic() + 120))
+    readings = read(crowded, many, How(plates=True), Call(Priority.BULK, time.monotonic() + 120))
     assert max(reading.execution.items for reading in readings) > 1

@@ -19,8 +19,8 @@ TUNED = {
 SMALL = {"Det.limit_side_len": 96}
 """For crops: scaled up until their shorter side has 96 pixels, instead of 736."""
 EXACT = {"Det.limit_side_len": 96, "Global.use_cls": False, "Global.min_side_len": 1}
-"""For comparing texts: in float32, which OpenVINO leaves where the processor has bfloat16, and lines of less than 30
-pixels not scaled up beforehand."""
+"""For comparing texts: in float32, as ONNX Runtime computes, where OpenVINO takes bfloat16 if the processor has it; and
+lines of less than 30 pixels are not scaled up beforehand."""
 PAGE = {"Det.limit_side_len": 1280, "Det.limit_type": "max"}
 """For pages: as large as Platoon has them."""
 

@@ -179,6 +179,7 @@ def open_runtime(
         Unavailable: the server does not answer.
     """
     item = example[1:]
+    half = half and settings.precision == "auto"
     reach = extent or Extent((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
         "openvino": lambda: OpenVinoRuntime(graph, threads=settings.threads, half=half),

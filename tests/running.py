@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """For whatever must happen: machines may be slow."""
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Running:
     ) -> None:
         self._opened.close()
         if self.process.poll() is None:
-            self.stop()
+            self.stop() if error is None else self.kill()
         if error is not None:
             error.add_note(f"--- its log\n{self.log}")
         else:
@@ -152,7 +152,11 @@ class Running:
     def stop(self) -> int:
         """End it as a service manager does; its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it without warning."""

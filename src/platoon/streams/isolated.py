@@ -314,6 +314,8 @@ class _Keeper:
 def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool, pipe: Connection) -> None:
     """The life of a camera's process: a site of one camera whose messages go into `pipe`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and says what to do
+    asked_to_end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())  # service managers tell every process of a service
     writing = threading.Lock()
 
     def send(kind: str, number: int, value: Any) -> None:
@@ -344,7 +346,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
     site.start()
     failed = False
     try:
-        while not site.wait(0.0):
+        while not asked_to_end.is_set() and not site.wait(0.0):
             send("status", 0, (site.cameras()[0], not site.not_ready()))
             if not pipe.poll(STATUS_S):
                 continue

@@ -9,7 +9,7 @@ import pytest
 
 from tests.clips import write_clip
 from tests.rtsp_server import Clip, RtspServer
-from tests.running import Place, Running, wait_until
+from tests.running import PATIENCE_S, Place, Running, wait_until
 from tests.traffic import GATE, YARD, write_traffic
 
 CAMERAS = ("gate", "yard")
@@ -88,9 +88,11 @@ def test_a_camera_whose_process_dies_is_started_again_and_the_others_go_on(runni
 
 
 def stop_all(running: Running) -> int:
-    """As a service manager does that ends every process of a service."""
-    for process in children(running):
+    """As a service manager does that ends every process of a service, the cameras' a moment earlier."""
+    cameras = camera_processes(running)
+    for process in cameras:
         process.terminate()
+    psutil.wait_procs(cameras, PATIENCE_S)
     return running.stop()
 
 

@@ -11,6 +11,7 @@ const TYPING_PAUSE_MS = 200;
 const SUMMARY_PAUSE_MS = 2000;
 const RATES_PAUSE_MS = 3000;
 
+let statesHeard = 0;
 const statuses = new Map(); // id → status, in the registry's order
 const tiles = new Map();
 const cameraName = (id) => statuses.get(id)?.name || id;
@@ -66,7 +67,9 @@ function pickCamera(id) {
 }
 
 async function refreshCameras() {
+  const heard = statesHeard;
   const { cameras } = await getJson("/api/cameras");
+  if (heard !== statesHeard) return; // a newer state came meanwhile, and must not be overwritten by an older one
   const ids = new Set(cameras.map(({ id }) => id));
   for (const id of [...statuses.keys()]) if (!ids.has(id)) removeCamera(id);
   cameras.forEach(showCamera);
@@ -99,8 +102,14 @@ function showEvent(event) {
 }
 
 const receive = {
-  camera: ({ camera }) => showCamera(camera),
-  removed: ({ camera }) => removeCamera(camera),
+  camera: ({ camera }) => {
+    statesHeard += 1;
+    showCamera(camera);
+  },
+  removed: ({ camera }) => {
+    statesHeard += 1;
+    removeCamera(camera);
+  },
   overlay: (message) => tiles.get(message.camera)?.overlay(message),
   event: ({ event }) => showEvent(event),
 };

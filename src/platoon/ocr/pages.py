@@ -109,7 +109,8 @@ def _pdf(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iter
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
-        limits = (max_pages, math.ceil(page_s))
+        # The processor's limit stands behind the deadline, for a process that nobody waits for any more.
+        limits = (max_pages, math.ceil(page_s) + 2)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "platoon.ocr.pdf_process", *map(str, limits)],

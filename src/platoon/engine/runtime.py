@@ -230,7 +230,7 @@ def open_runtime(
 
 
 def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, limit: int) -> int:
-    """The batch, of 1, 2, 4, ... up to `limit`, from which on twice as many gain less than 5 % per item.
+    """The batch, of 1, 2, 4, ... up to `limit`, from which on twice as many gain less than 10 % per item.
 
     Args:
         runtime: executes `graph`, whose digest the choice is remembered by.
@@ -244,7 +244,7 @@ def best_batch(runtime: Runtime, graph: Graph, tuning: Tuning, *, item: Shape, l
         size = 1
         while 2 * size <= limit:
             alone, doubled = _seconds([(runtime, (size, *item)), (runtime, (2 * size, *item))])
-            if doubled / 2 > 0.95 * alone:
+            if doubled / 2 > 0.9 * alone:
                 break
             size *= 2
         return size

@@ -103,3 +103,10 @@ def test_no_process_is_left_when_the_supervisor_ends(running: Running, end: Call
     assert not end(running)
     wait_until(lambda: not any(process.is_running() for process in processes), "all processes have ended")
     assert "signal SIGTERM" not in running.log, "a camera's process ended without writing what it knew"
+
+
+def test_a_camera_whose_process_hangs_does_not_keep_the_supervisor_from_ending(running: Running) -> None:
+    processes = children(running)
+    min(camera_processes(running), key=lambda process: process.pid).suspend()
+    assert running.stop() == 0
+    wait_until(lambda: not any(process.is_running() for process in processes), "all processes have ended")

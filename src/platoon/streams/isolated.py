@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoReply
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -194,6 +195,7 @@ class _Keeper:
         self._lock = threading.Lock()
         """Held while writing to the pipe or changing it."""
         self._pipe: Connection | None = None
+        self._process: BaseProcess | None = None
         self._stopping = threading.Event()
         self._status = _status(spec, SourceState.CONNECTING if spec.enabled else SourceState.STOPPED)
         self._thread = threading.Thread(target=self._run, name=f"keeper {spec.id}", daemon=True)
@@ -220,8 +222,10 @@ class _Keeper:
                 _send(self._pipe, ("stop", 0, ()))
 
     def stop(self) -> None:
-        """End the process and wait for it."""
+        """End the process and wait for it; one that hangs is killed, what it had told is stored."""
         self.ask_to_stop()
+        if not self.join(STOP_S) and self._process is not None:
+            self._process.kill()
         self.join(None)
 
     def call(self, name: str, timeout_s: float, *arguments: Any) -> Any:
@@ -273,6 +277,7 @@ class _Keeper:
             target=run_camera, args=(*self._arguments, theirs), name=f"platoon {self.spec.id}", daemon=True
         )
         process.start()
+        self._process = process
         theirs.close()
         with self._lock:
             self._pipe = ours

@@ -186,5 +186,6 @@ def test_auto_takes_a_gpu_that_works(graph: Graph, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(runtimes, "provided", lambda _: True)
     monkeypatch.setattr(runtimes, "GpuRuntime", Gpu)
-    assert open_runtime(graph, EngineSettings(), Tuning(tmp_path), example=(1, 48, 320, 3)).name == "cuda, GPU 0"
+    settings = EngineSettings(max_batch=16)
+    assert open_runtime(graph, settings, Tuning(tmp_path), example=(1, 48, 320, 3)).name == "cuda, GPU 0"
     assert not list(tmp_path.iterdir()), "nothing had to be measured"

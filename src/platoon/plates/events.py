@@ -104,10 +104,15 @@ class Look:
 
 @dataclass(slots=True)
 class _Evidence:
+    """A reading that may be shown, without its frame: that would keep a whole decoded picture in memory."""
+
     weight: float
     text: str
     crop: Pixels
-    look: Look
+    quad: Quad
+    time: float
+    media_time: float
+    size: tuple[int, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -230,7 +235,9 @@ class PlateWatch:
             if line.text:
                 weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
                 sighting.vote.add(line, weight)
-                sighting.evidence.append(_Evidence(weight * line.weakest, line.text, crop, look))
+                frame = look.frame
+                seen = (look.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
+                sighting.evidence.append(_Evidence(weight * line.weakest, line.text, crop, *seen))
                 sighting.evidence.sort(key=lambda evidence: -evidence.weight)
                 del sighting.evidence[KEPT_EVIDENCE:]
             events += self._tell(sighting)
@@ -297,7 +304,7 @@ class PlateWatch:
             known, track = None, other
         if known is None and len(text) >= 5:
             for older in self._sightings.values():
-                if older.track is track or older in self._visible or older.vote.reads == 0:
+                if older.track is track or older in self._visible:
                     continue
                 said = older.vote.result()
                 if said is not None and edit_distance(text, fold(said.text)) <= 1:
@@ -354,19 +361,19 @@ class PlateWatch:
         elif not final and (vehicle.text == result.text or result.confidence < CREDIBLE):
             return []
         vehicle.text, vehicle.state, sighting.told = result.text, state, True
-        frame = evidence.look.frame
+        width, height = evidence.size
         return [
             PlateEvent(
                 id=vehicle.id,
                 state=state,
                 camera=self._camera,
                 plate=result,
-                time=frame.captured_at,
+                time=evidence.time,
                 told_at=self._now,
-                media_time=frame.media_time,
-                box=box_of(evidence.look.quad),
-                width=frame.width,
-                height=frame.height,
+                media_time=evidence.media_time,
+                box=box_of(evidence.quad),
+                width=width,
+                height=height,
                 crop=evidence.crop,
             )
         ]

@@ -31,9 +31,8 @@ class Track:
 
     id: int
     quad: Quad
-    first_time: float
-    """Media time, seconds, as is `last_time`."""
     last_time: float
+    """Media time at which it was last found, seconds."""
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
     """Of the centre, pixels per second."""
     seen: int = 1
@@ -139,7 +138,7 @@ class Tracker:
         return ended
 
     def _begin(self, quad: Quad, time: float) -> Track:
-        track = Track(id=self._next_id, quad=quad, first_time=time, last_time=time)
+        track = Track(id=self._next_id, quad=quad, last_time=time)
         self._next_id += 1
         self.tracks.append(track)
         return track

@@ -50,7 +50,7 @@ class PlateText:
     agreement: float
     """Their share of all readings' weight, 0..1."""
     reads: int
-    """Readings with any text."""
+    """Readings that voted, at most `KEPT_READINGS`."""
     countries: tuple[str, ...]
     looseness: float
     """Of the tightest pattern it fits; see `grammar.Reading`."""
@@ -64,12 +64,6 @@ class Vote:
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
         self._readings: list[tuple[float, tuple[Distribution, ...], str]] = []
-        self._reads = 0
-
-    @property
-    def reads(self) -> int:
-        """Readings with any text."""
-        return self._reads
 
     def add(self, line: TextLine, weight: float) -> None:
         """One more reading; `weight` > 0 grows with the size of what was read.
@@ -78,16 +72,10 @@ class Vote:
         """
         if not line.text:
             return
-        self._reads += 1
         positions = tuple(dict(candidates) for candidates in line.characters)
         self._readings.append((weight * line.weakest**2, positions, line.text))
         if len(self._readings) > KEPT_READINGS:
             self._readings.remove(min(self._readings, key=lambda reading: reading[0]))
-
-    def merge(self, other: Vote) -> None:
-        """Take over the readings of a track that turned out to be the same vehicle."""
-        self._readings = sorted(self._readings + other._readings, key=lambda r: -r[0])[:KEPT_READINGS]
-        self._reads += other._reads
 
     def result(self) -> PlateText | None:
         """The fused text; None before the first reading."""

@@ -28,7 +28,7 @@ class Seen:
         return np.array(corners, np.float32)
 
 
-def frame(media_time: float, *, width: int = 1280, height: int = 720) -> Frame:
+def frame(media_time: float, *, width: int = 1280, height: int = 720, owner: object = None) -> Frame:
     y, chroma = np.full((height, width), 90, np.uint8), np.full((height // 2, width // 2), 128, np.uint8)
     return PlanarFrame(
         y,
@@ -38,6 +38,7 @@ def frame(media_time: float, *, width: int = 1280, height: int = 720) -> Frame:
         media_time=media_time,
         captured_at=1e9 + media_time,
         meter=PixelMeter(),
+        owner=owner,
     )
 
 

@@ -1,10 +1,13 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import EventState, Gate, PlateWatch
 from platoon.plates.grammar import Grammar
-from tests.plate_scripts import Seen, drive, frame, passing, together
+from tests.plate_scripts import Seen, drive, frame, line, passing, together
 
 
 def watch(**options) -> PlateWatch:  # type: ignore[no-untyped-def]
@@ -174,3 +177,20 @@ def test_an_event_says_when_it_was_decided_and_when_its_crop_was_taken() -> None
     (final,) = [event for event in drive(watch(), passing("AB123CD")).events if event.state == "final"]
     assert final.told_at == pytest.approx(1e9 + 0.2)
     assert final.time <= final.told_at
+
+
+def test_no_frame_is_kept_in_memory_for_what_was_read_of_it() -> None:
+    class Decoded:
+        """Stands for the decoder's picture that a frame keeps alive."""
+
+    held: list[weakref.ref[Decoded]] = []
+    plates = watch()
+    for media_time, seen in passing("AB123CD", frames=8):
+        decoded = Decoded()
+        held.append(weakref.ref(decoded))
+        now = frame(media_time, owner=decoded)
+        looks, _ = plates.observe(now, [PlateBox(plate.quad, 0.9) for plate in seen])
+        plates.settle([(look, np.zeros((24, 96, 3), np.uint8), line("AB123CD")) for look in looks])
+        del decoded, now, looks
+    gc.collect()
+    assert [reference() for reference in held] == [None] * 8

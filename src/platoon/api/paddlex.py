@@ -26,7 +26,7 @@ from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Work
 from platoon.api.problems import headers_for
 from platoon.errors import InvalidInput, PlatoonError, redact
-from platoon.media.frame import Pixels, Quad
+from platoon.media.frame import Pixels, Quad, as_jpeg
 from platoon.ocr.detection import Postprocessing
 from platoon.ocr.pages import Kind
 from platoon.ocr.reading import MAX_SIDE, How, Reading, ReadLine, Turn, upright
@@ -266,9 +266,7 @@ def _corners(quad: Quad) -> list[list[int]]:
 
 
 def _jpeg(picture: Pixels) -> str:
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return base64.b64encode(data.tobytes()).decode("ascii")
+    return base64.b64encode(as_jpeg(picture, quality=_JPEG_QUALITY)).decode("ascii")
 
 
 def _given(value: T | None, default: T) -> T:

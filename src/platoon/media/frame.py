@@ -245,6 +245,12 @@ def rectify(picture: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
     return warped
 
 
+def as_jpeg(picture: Pixels, *, quality: int) -> bytes:
+    """A picture as a JPEG file; quality from 0 to 100."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
 def _planes_to_rgb(y: Pixels, u: Pixels, v: Pixels, *, full_range: bool, matrix: Matrix) -> Pixels:
     """Any size, range and matrix, by one affine transform per pixel (ITU-T H.273, equations 38 to 41)."""
     height, width = y.shape

@@ -15,12 +15,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from platoon.engine.batcher import Priority
 from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable, redact
-from platoon.media.frame import Frame, Pixels, Purpose
+from platoon.media.frame import Frame, Purpose, as_jpeg
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
@@ -48,6 +47,7 @@ FAILED_BATCHES_MOST = 20
 """So many in a row, and the fault is not in the frames."""
 STOP_S = 5.0
 """How long a source may take to end; one that hangs in its network ends by itself later."""
+PREVIEW_QUALITY = 80
 IDLE_S = 0.25
 """How soon the analysis notices that it should stop when no frame comes."""
 
@@ -229,7 +229,7 @@ class SharedSite:
         width = min(width, frame.width) & ~1
         out = np.empty((max(2, round(width * frame.height / frame.width)) & ~1, width, 3), np.uint8)
         frame.scaled_into(out, purpose=Purpose.PREVIEW)
-        return encode_jpeg(out, quality=80)
+        return as_jpeg(out, quality=PREVIEW_QUALITY)
 
     def _seen(self, camera: str) -> Frame:
         known = self._cameras.get(camera)
@@ -369,12 +369,6 @@ class SharedSite:
 
 
 _DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the registry")
-
-
-def encode_jpeg(picture: Pixels, *, quality: int) -> bytes:
-    """A picture as JPEG."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
 
 
 def _overlay(frame: Frame, watch: PlateWatch) -> Message:

@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import cv2
-
 from platoon.errors import StoreError
+from platoon.media.frame import as_jpeg
 from platoon.metrics import Metrics
 from platoon.plates.events import PlateEvent
 from platoon.store.events import EventStore
@@ -88,11 +87,8 @@ class EventSink:
         day = datetime.fromtimestamp(event.time, UTC)
         key = f"{event.camera}/{day:%Y/%m/%d}/{event.id}-{event.state}.jpg"
         try:
-            _, jpeg = cv2.imencode(
-                ".jpg", cv2.cvtColor(event.crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-            )
             row = event.to_json(crop_key=key)
-            self._crops.put(key, jpeg.tobytes())
+            self._crops.put(key, as_jpeg(event.crop, quality=JPEG_QUALITY))
             self._events.put(row)
             self._tell(row)
         except StoreError as error:

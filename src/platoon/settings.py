@@ -63,7 +63,7 @@ class EngineSettings(_Section):
     threads: int = Field(default=0, ge=0)
     """Of one model's execution; 0: one per core."""
     max_batch: int = Field(default=4, ge=1, le=256)
-    """Upper bound of the batch that start-up may choose. CPUs gain little from more and pay in memory; GPUs want 16."""
+    """Upper bound of the batch that start-up may choose. CPUs gain little from more and pay in memory."""
     queue_limit: int = Field(default=4096, ge=1)
     """Items that may wait for a model before callers are turned away."""
     queue_pixels: int = Field(default=500_000_000, ge=1024)

@@ -397,12 +397,10 @@ class PlateWatch:
         if not events and sighting.vehicle is None:
             result = sighting.vote.result()
             if result is None:
-                gate: Gate | None = Gate.UNREAD
+                self._rejected(Gate.UNREAD)
             else:
-                gate = self._gate(sighting, result) or (
-                    Gate.FEW_READS if result.agreeing < self._min_reads else Gate.UNSURE
-                )
-            self._rejected(gate or Gate.UNSURE)
+                too_few = result.agreeing < self._min_reads
+                self._rejected(self._gate(sighting, result) or (Gate.FEW_READS if too_few else Gate.UNSURE))
         return events
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clients import percentiles_ms
-from platoon.engine.batcher import Batcher, Priority
+from platoon.engine.batcher import Batcher, Execute, Priority
 from platoon.engine.runtime import Runtime
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -30,11 +30,11 @@ BULK_READERS, BULK_CROPS = 4, 16
 class Windowed(Batcher[Pixels, Any]):
     """Waits for company, `WINDOW_S` from the first item on, before each batch."""
 
-    def _run_next(self) -> bool:
+    def _run_next(self, execute: Execute[Pixels, Any], priorities: Sequence[Priority]) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
         time.sleep(WINDOW_S)
-        return super()._run_next()
+        return super()._run_next(execute, priorities)
 
 
 def open_loop(

@@ -125,6 +125,41 @@ def test_bulk_is_served_once_in_a_while_however_much_video_there_is(make: Callab
     assert batches.index(["bulk"]) < FAIR_SHARE
 
 
+def test_bulk_goes_to_the_background_and_nothing_else_does() -> None:
+    model, background = FakeModel(), [FakeModel(), FakeModel()]
+    batcher: Batcher[str, str] = Batcher(
+        "fake", model, background=background, bucket=len, max_batch=4, queue_limit=99, metrics=Metrics()
+    )
+    bulk = [batcher.submit("gate", priority=Priority.BULK)]
+    bulk += [batcher.submit(f"b{number}", priority=Priority.BULK) for number in range(9)]
+    others = [batcher.submit(item, priority=one) for item in ("x", "y") for one in Priority if one is not Priority.BULK]
+    assert not wait([*others, *bulk[1:]], PATIENCE_S).not_done, "nothing waits for a background execution but bulk"
+    assert not bulk[0].done()
+    for one in background:
+        one.gate.set()
+    batcher.close()
+    assert sorted(item for batch in model.batches for item in batch) == ["x", "x", "y", "y"]
+    assert sorted(item for one in background for batch in one.batches for item in batch) == sorted(
+        ["gate", *(f"b{number}" for number in range(9))]
+    )
+    assert bulk[0].result() == "etag"
+
+
+def test_closing_finishes_what_waits_for_the_background() -> None:
+    model, background = FakeModel(), FakeModel()
+    batcher: Batcher[str, str] = Batcher(
+        "fake", model, background=[background], bucket=len, max_batch=1, queue_limit=99, metrics=Metrics()
+    )
+    first = batcher.submit("gate", priority=Priority.BULK)
+    assert background.busy.wait(PATIENCE_S)
+    waiting = [batcher.submit(item, priority=Priority.BULK) for item in ("a", "poison", "c")]
+    background.gate.set()
+    batcher.close()
+    assert [reply.result() for reply in (first, waiting[0], waiting[2])] == ["etag", "a", "c"]
+    with pytest.raises(ValueError, match="poison"):
+        waiting[1].result()
+
+
 def test_every_priority_gets_its_share(make: Callable[..., Bench]) -> None:
     bench = make(max_batch=1)
     futures = [

@@ -73,6 +73,9 @@ class Runtime:
     def prepare(self, shape: tuple[int, ...]) -> None:
         self.now += 5.0
 
+    def background(self) -> tuple[()]:
+        return ()
+
     def close(self) -> None:
         self.closed = True
 

@@ -56,6 +56,9 @@ class FakeRuntime:
 
     def prepare(self, shape: tuple[int, ...]) -> None: ...
 
+    def background(self) -> tuple[()]:
+        return ()
+
     def close(self) -> None:
         self.closed = True
 
@@ -98,6 +101,18 @@ def test_a_prepared_shape_gives_the_same_and_others_still_run(runtime: Any) -> N
     run.prepare(pixels.shape)
     np.testing.assert_allclose(run(pixels)[0], before, atol=1e-4)
     assert run(other)[0].shape == (2, 1, 32, 64)
+
+
+@pytest.mark.parametrize("runtime", [OpenVinoRuntime, OnnxRuntime])
+@pytest.mark.parametrize(("graph", "item"), [(DETECTION, (64, 96, 3)), (PLATES, (48, 352, 3))])
+def test_the_background_gives_the_same_to_the_last_bit(runtime: Any, graph: Graph, item: tuple[int, ...]) -> None:
+    run = runtime(graph, threads=2)
+    batch = noise(3, *item)
+    executors = run.background()
+    for executor in executors:
+        for ours, theirs in zip(executor(batch), run(batch), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        executor.close()
 
 
 def test_both_runtimes_agree() -> None:

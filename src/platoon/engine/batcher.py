@@ -1,8 +1,9 @@
-"""One thread owns a model and feeds it whatever waits.
+"""Feeds a model whatever waits.
 
 A batch starts the moment the model is idle, with what has come by then: there is no waiting window, as it
 would only add latency. Items share a batch only within a bucket (pictures of one size), so no neighbour
-changes a result. The same batcher serves cameras, HTTP callers and documents.
+changes a result. The same batcher serves cameras, HTTP callers and documents. Where a model can be executed in the
+background too, bulk goes there, and no plate waits behind a page.
 """
 
 from __future__ import annotations
@@ -65,14 +66,19 @@ class _Waiting(Generic[Item, Result]):
     future: Reply[Result] = field(default_factory=Reply)
 
 
+Execute = Callable[[Sequence[Item]], Sequence[Result]]
+"""Takes items of one bucket and gives a result for each, in order."""
+
+
 class Batcher(Generic[Item, Result]):
-    """Items in from any thread, futures out; one thread calls `execute`.
+    """Items in from any thread, futures out; one thread calls `execute`, and one each of `background`.
 
     Args:
         name: the model's, for metrics, messages and the thread.
-        execute: takes items of one bucket and returns a result for each, in order. Where it raises, the batch
-            is halved until only the items that cause it fail, each with that error; all fail with one that says
-            to try again.
+        execute: the model. Where it raises, the batch is halved until only the items that cause it fail, each with
+            that error; all fail with one that says to try again.
+        background: the same model, in ways that leave the processor to others: they take all bulk, and nothing else.
+            Without any `execute` takes it too.
         bucket: items with equal values may share a batch.
         max_batch: how many items may share a batch.
         queue_limit: how many items may wait.
@@ -85,8 +91,9 @@ class Batcher(Generic[Item, Result]):
     def __init__(
         self,
         name: str,
-        execute: Callable[[Sequence[Item]], Sequence[Result]],
+        execute: Execute[Item, Result],
         *,
+        background: Sequence[Execute[Item, Result]] = (),
         bucket: Callable[[Item], Hashable],
         max_batch: int,
         queue_limit: int,
@@ -97,7 +104,7 @@ class Batcher(Generic[Item, Result]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._execute, self._bucket, self._cost, self._clock = execute, bucket, cost, clock
+        self._bucket, self._cost, self._clock = bucket, cost, clock
         self._max_batch, self._max_batch_cost = max_batch, max_batch_cost
         self._queue_limit, self._queue_cost_limit = queue_limit, queue_cost_limit
         self._items = metrics.batch_items.labels(name)
@@ -112,8 +119,15 @@ class Batcher(Generic[Item, Result]):
         self._submitted = 0
         self._batches = 0
         self._led = dict.fromkeys(Priority, 0)
-        self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
-        self._thread.start()
+        first = [priority for priority in Priority if priority is not Priority.BULK or not background]
+        lanes = [(f"model {name}", execute, first)]
+        lanes += [(f"model {name}, background", one, [Priority.BULK]) for one in background]
+        self._threads = [
+            threading.Thread(target=self._run, args=(execute, priorities), name=name, daemon=True)
+            for name, execute, priorities in lanes
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self, item: Item, *, priority: Priority = Priority.VIDEO, deadline: float | None = None
@@ -142,43 +156,44 @@ class Batcher(Generic[Item, Result]):
             self._queues[priority].setdefault(bucket, deque()).append(entry)
             self._count(entry, 1)
             self._queue_depth.set(self._waiting)
-            self._changed.notify()
+            self._changed.notify_all()
         return entry.future
 
     def close(self, *, drain: bool = True) -> None:
-        """Take no more items, finish what waits (or, without `drain`, cancel it), and end the thread."""
+        """Take no more items, finish what waits (or, without `drain`, cancel it), and end the threads."""
         with self._changed:
             self._closed = True
             if not drain:
                 for queue in self._all_queues():
                     for entry in queue:
                         entry.future.cancel()
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _run(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> None:
         # The batch lives in the call alone: a thread that waits holds no items.
-        while self._run_next():
+        while self._run_next(execute, priorities):
             pass
 
-    def _run_next(self) -> bool:
-        """Wait for items and execute a batch of them; false when closed and empty."""
+    def _run_next(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> bool:
+        """Wait for items of these priorities and execute a batch of them; false when closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
+            self._changed.wait_for(lambda: self._closed or any(self._queues[priority] for priority in priorities))
+            if not any(self._queues[priority] for priority in priorities):
                 return False
-            taken = self._take()
+            taken = self._take(priorities)
             self._queue_depth.set(self._waiting)
         now = self._clock()
         batch = [entry for entry in taken if self._begin(entry, now)]
         if batch:
-            self._run_batch(batch)
+            self._run_batch(execute, batch)
         return True
 
-    def _take(self) -> list[_Waiting[Item, Result]]:
+    def _take(self, priorities: Sequence[Priority]) -> list[_Waiting[Item, Result]]:
         """The next batch: the oldest item of the leading priority, and what waits in its bucket."""
         self._batches += 1
-        present = [priority for priority in Priority if self._queues[priority]]
+        present = [priority for priority in priorities if self._queues[priority]]
         lead = present[0]
         if self._batches % FAIR_SHARE == 0:
             lead = min(present, key=self._led.__getitem__)
@@ -209,13 +224,13 @@ class Batcher(Generic[Item, Result]):
             return False
         return True
 
-    def _run_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+    def _run_batch(self, execute: Execute[Item, Result], batch: Sequence[_Waiting[Item, Result]]) -> None:
         self._items.inc(len(batch))
         self._executions.inc()
         self._batch_size.observe(len(batch))
         started = self._clock()
         try:
-            results = self._execute([entry.item for entry in batch])
+            results = execute([entry.item for entry in batch])
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
             # An error that says "try again" is about the model, or the server that runs it, not about an item.
@@ -224,8 +239,8 @@ class Batcher(Generic[Item, Result]):
                     entry.future.set_exception(error)
                 return
             middle = len(batch) // 2
-            self._run_batch(batch[:middle])
-            self._run_batch(batch[middle:])
+            self._run_batch(execute, batch[:middle])
+            self._run_batch(execute, batch[middle:])
             return
         execution = Execution(len(batch), self._clock() - started)
         for entry, result in pairs:

@@ -113,6 +113,10 @@ class GpuRuntime:
         """See `Runtime`: memory is taken and kernels are chosen."""
         self._bound(np.zeros(shape, np.uint8))
 
+    def background(self) -> tuple[()]:
+        """None: executions on one GPU share all of it."""
+        return ()
+
     def close(self) -> None:
         """See `Runtime`."""
         self._bound.close()

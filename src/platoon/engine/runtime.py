@@ -1,6 +1,6 @@
 """What executes a graph: OpenVINO or ONNX Runtime on the CPU, a GPU, or a server, behind one face.
 
-A runtime is called by one thread at a time, the owner thread of its batcher. `open_runtime` and `best_batch`
+A runtime is called by one thread at a time, a thread of its batcher. `open_runtime` and `best_batch`
 choose by measuring on this machine. Nothing here knows what a graph is for. `gpu` and `triton` hold the runtimes
 beyond the CPU.
 """
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
+from platoon.engine.background import BackgroundRuntime
 from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.gpu import Extent, GpuRuntime, provided
 from platoon.engine.surgery import Graph
@@ -34,21 +36,30 @@ logger = logging.getLogger(__name__)
 Shape = tuple[int, ...]
 
 
-class Runtime(Protocol):
-    """A loaded graph. Not thread-safe."""
+class Executor(Protocol):
+    """Executes a loaded graph. Not thread-safe."""
+
+    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """The outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
+
+    def close(self) -> None:
+        """Free what it holds; calling it afterwards is an error."""
+
+
+class Runtime(Executor, Protocol):
+    """A loaded graph."""
 
     @property
     def name(self) -> str:
         """What executes it, for logs and reports."""
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
-
     def prepare(self, shape: Shape) -> None:
         """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""
 
-    def close(self) -> None:
-        """Free what it holds; calling it afterwards is an error."""
+    def background(self) -> Sequence[Executor]:
+        """The same graph for work that nobody waits for: as many executors as may work at once, each for a thread of
+        its own and `close` by the caller; none where such work goes through this runtime too.
+        """
 
 
 class OpenVinoRuntime:
@@ -64,7 +75,7 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, graph: Graph, *, threads: int = 0, half: bool = False) -> None:
-        self._graph = graph
+        self._graph, self._half = graph, half
         self._core = openvino.Core()
         half = half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         threads = threads or _cores()
@@ -100,6 +111,11 @@ class OpenVinoRuntime:
         bare = self._graph.prepare(np.zeros(shape, np.uint8)).shape
         if bare not in self._by_shape:
             self._by_shape[bare] = self._compile(bare)
+
+    def background(self) -> Sequence[Executor]:
+        """See `Runtime`. An execution on one thread costs 5 % less processor time than one on two."""
+        single = partial(OpenVinoRuntime, self._graph, threads=1, half=self._half)
+        return [BackgroundRuntime(single) for _ in range(_cores())]
 
     def close(self) -> None:
         """See `Runtime`."""
@@ -143,6 +159,10 @@ class OnnxRuntime:
     def prepare(self, shape: Shape) -> None:
         """See `Runtime`. One execution lets it allocate what such inputs need."""
         self(np.zeros(shape, np.uint8))
+
+    def background(self) -> Sequence[Executor]:
+        """See `Runtime`."""
+        return [BackgroundRuntime(partial(OnnxRuntime, self._graph, threads=1)) for _ in range(_cores())]
 
     def close(self) -> None:
         """See `Runtime`."""

@@ -107,6 +107,10 @@ class TritonRuntime:
         """See `Runtime`: one execution lets the server get ready."""
         self(np.zeros(shape, np.uint8))
 
+    def background(self) -> tuple[()]:
+        """None: the server decides what it executes beside what."""
+        return ()
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

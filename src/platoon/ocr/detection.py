@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from platoon.engine.batcher import Batcher, Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.model import text_detection
-from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels, Quad
@@ -98,9 +98,10 @@ class TextDetector:
         self._runtime = open_runtime(
             graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
         )
+        self._background = self._runtime.background()
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=many)
         most = max(self.best_batch, best_batch(self._runtime, graph, tuning, item=(*SMALL, 3), limit=many))
-        for n in sorted({1, self.best_batch}):
+        for n in range(1, self.best_batch + 1):  # what is compiled for a shape differs in the last bits
             self._runtime.prepare((n, *item))
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
         execute(self._runtime, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
@@ -111,7 +112,8 @@ class TextDetector:
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
             graph.name,
-            self._maps,
+            partial(_maps, self._runtime),
+            background=[partial(_maps, executor) for executor in self._background],
             bucket=lambda picture: picture.shape,
             cost=lambda picture: picture.shape[0] * picture.shape[1],
             max_batch=most,
@@ -176,11 +178,13 @@ class TextDetector:
     def close(self) -> None:
         """Finish what waits and free the model."""
         self._batcher.close()
-        self._runtime.close()
+        for executor in (self._runtime, *self._background):
+            executor.close()
 
-    def _maps(self, pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
-        batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
-        return list(self._runtime(batch)[0][:, 0])
+
+def _maps(executor: Executor, pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+    batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+    return list(executor(batch)[0][:, 0])
 
 
 def _check(picture: Pixels) -> None:

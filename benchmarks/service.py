@@ -39,8 +39,9 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.lines import cut
 from platoon.ocr.plate import INPUT_SIZE
-from platoon.ocr.reader import Reader, cut
+from platoon.ocr.reader import Reader
 from platoon.ocr.reading import Call, How, read
 from platoon.ocr.recognition import PLATE, fit_line, recognition_graph
 from platoon.ocr.remote import png

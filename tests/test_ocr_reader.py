@@ -1,50 +1,51 @@
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from platoon.errors import InvalidInput
-from platoon.metrics import Metrics
+import platoon.ocr.reader as module
+from platoon.errors import InvalidInput, TooLarge
+from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import AT_A_TIME, Line, Reader, in_reading_order, ways_to_read
-from platoon.settings import EngineSettings
+from platoon.ocr.reader import AT_A_TIME, Picture, Reader
+from platoon.ocr.reading import How, Reading
+from tests.drawn import INVOICE, INVOICE_TEXTS, encoded, page
+from tests.stuck import Stuck
+
+INK = page(*INVOICE)
+PATIENCE_S = 30
+UPRIGHT_BY_TURNING_RIGHT = 6
+"""An orientation of EXIF's: the picture is stored a quarter turned to the left."""
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    settings = EngineSettings(runtime="openvino", max_batch=1)
-    with TextEngine(settings, tmp_path_factory.mktemp("cache"), Metrics(), size=(224, 416)) as engine:
-        yield Reader(engine)
+@pytest.fixture
+def reader(text_engine: TextEngine) -> Reader:
+    return Reader(text_engine)
 
 
-def page(*lines: tuple[str, int, int], size: tuple[int, int] = (400, 200)) -> NDArray[np.uint8]:
-    """A white picture of (width, height) with (text, x, y) lines of black text."""
-    drawn = np.full((size[1], size[0], 3), 245, np.uint8)
-    for text, x, y in lines:
-        cv2.putText(drawn, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1, (10, 10, 10), 2)
-    return drawn
+def texts(readings: list[Reading]) -> list[list[str]]:
+    return [[line.text for line in reading.lines] for reading in readings]
 
 
-def box(x: float, y: float, width: float = 50, height: float = 20) -> NDArray[np.float32]:
-    return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32)
-
-
-def texts(lines: list[Line]) -> list[str]:
-    return [line.text for line in lines]
+def stuck() -> tuple[Stuck, Reader]:
+    engine = Stuck()
+    return engine, Reader(engine)  # type: ignore[arg-type]
 
 
 def test_all_lines_are_read_from_top_to_bottom_and_left_to_right(reader: Reader) -> None:
-    picture = page(("Invoice", 20, 50), ("No 4711", 230, 52), ("Total 99.50", 20, 150))
-    assert texts(reader.read([picture])[0]) == ["Invoice", "No 4711", "Total 99.50"]
+    (reading,) = reader.read([INK])
+    assert [line.text for line in reading.lines] == INVOICE_TEXTS
+    assert reading.text == "\n".join(INVOICE_TEXTS)
 
 
 def test_a_box_lies_around_its_text(reader: Reader) -> None:
-    ((line,),) = reader.read([page(("Hello", 100, 120))])
+    ((line,),) = (reading.lines for reading in reader.read([page(("Hello", 100, 120))]))
     (width, height), _ = cv2.getTextSize("Hello", cv2.FONT_HERSHEY_SIMPLEX, 1, 2)
     assert line.box == pytest.approx((100, 120 - height, 100 + width, 120), abs=14)
     assert line.confidence > 0.9
@@ -53,96 +54,188 @@ def test_a_box_lies_around_its_text(reader: Reader) -> None:
 def test_large_pictures_are_read_at_full_size(reader: Reader) -> None:
     picture = np.full((1500, 2600, 3), 245, np.uint8)
     cv2.putText(picture, "Far corner", (1900, 1400), cv2.FONT_HERSHEY_SIMPLEX, 3, (10, 10, 10), 5)
-    ((line,),) = reader.read([picture])
+    (line,) = reader.read([picture])[0].lines
     assert line.text == "Far corner"
     assert line.box[0] == pytest.approx(1900, abs=30)
     assert line.box[3] == pytest.approx(1400, abs=40)
 
 
-@pytest.mark.parametrize("turns", [1, 3], ids=["upwards", "downwards"])
-def test_text_that_runs_along_a_side_is_read(reader: Reader, turns: int) -> None:
-    picture = np.rot90(page(("Sideways 12", 100, 110)), turns).copy()
-    assert texts(reader.read([picture])[0]) == ["Sideways 12"]
-
-
 def test_slanted_text_is_read(reader: Reader) -> None:
-    upright = page(("Slanted 12", 100, 110))
     turn = cv2.getRotationMatrix2D((200, 100), 12, 1)
-    turned = cv2.warpAffine(upright, turn, (400, 200), borderValue=(245, 245, 245))
-    assert texts(reader.read([turned])[0]) == ["Slanted 12"]
+    turned = cv2.warpAffine(page(("Slanted 12", 100, 110)), turn, (400, 200), borderValue=(245, 245, 245))
+    assert texts(reader.read([turned])) == [["Slanted 12"]]
 
 
-def test_a_blank_picture_has_no_lines(reader: Reader) -> None:
-    assert reader.read([page()]) == [[]]
+def test_a_blank_picture_has_no_lines_and_no_picture_no_reading(reader: Reader) -> None:
+    assert texts(reader.read([page()])) == [[]]
+    assert reader.read([]) == []
 
 
-def test_pictures_come_as_arrays_paths_and_bytes(reader: Reader, tmp_path: Path) -> None:
+def test_pictures_of_all_kinds_are_read_in_one_list(reader: Reader, tmp_path: Path) -> None:
     picture = page(("Same", 100, 110))
     file = tmp_path / "page.png"
     Image.fromarray(picture).save(file)
-    results = reader.read([picture, file, str(file), file.read_bytes()])
-    assert [texts(lines) for lines in results] == [["Same"]] * 4
+    grey, view = Image.fromarray(picture).convert("L"), picture[:, :, ::-1]
+    kinds: list[Picture] = [picture, grey, file, str(file), file.read_bytes(), view]
+    assert texts(reader.read(kinds)) == [["Same"]] * len(kinds)
+
+
+def test_pictures_are_turned_upright_as_their_exif_data_say(reader: Reader, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = UPRIGHT_BY_TURNING_RIGHT
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(encoded(np.rot90(page(("Upright", 100, 110))), "JPEG", quality=95, exif=exif))
+    with Image.open(file) as opened:
+        readings = reader.read([file, file.read_bytes(), opened])
+    assert texts(readings) == [["Upright"]] * 3
+    assert {reading.size for reading in readings} == {(400, 200)}
+
+
+def test_a_line_alone_is_read_without_looking_for_it(reader: Reader) -> None:
+    (reading,) = reader.read([page(("KA 7351", 8, 36), size=(150, 48))], mode="rec-only")
+    assert (reading.text, reading.lines[0].box) == ("KA 7351", (0, 0, 150, 48))
+
+
+def test_of_a_plate_only_its_own_line_is_read_in_its_alphabet(reader: Reader) -> None:
+    plate = np.full((160, 320, 3), 225, np.uint8)
+    cv2.putText(plate, "California", (100, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (20, 20, 20), 1)
+    cv2.putText(plate, "KA7351", (50, 100), cv2.FONT_HERSHEY_SIMPLEX, 2.0, (20, 20, 20), 4)
+    assert texts(reader.read([plate], mode="plate")) == [["KA7351"]]
+
+
+def test_one_call_may_wish_for_more_than_a_mode_says(reader: Reader) -> None:
+    over = np.rot90(page(("Turned over", 40, 110)), 2)
+    assert texts(reader.read([over], How(upside_down=True))) == [["Turned over"]]
+    assert texts(reader.read([over])) != [["Turned over"]]
+    assert texts(reader.read([INK], How(min_confidence=1.01))) == [[]]
+
+
+def test_a_mode_that_is_none_is_refused(reader: Reader) -> None:
+    with pytest.raises(InvalidInput, match=r"mode: 'plates' is none of det-rec, rec-only, plate"):
+        reader.read([INK], mode="plates")
 
 
 def test_many_pictures_of_several_sizes_keep_their_order(reader: Reader) -> None:
-    pictures = [page((f"Page {n}", 40, 80), size=(400 if n % 3 else 320, 200)) for n in range(2 * AT_A_TIME + 3)]
-    assert [texts(lines) for lines in reader.read(pictures)] == [[f"Page {n}"] for n in range(len(pictures))]
+    lines = [page((f"KA {n}X", 8, 36), size=(130 + 8 * (n % 3), 48)) for n in range(AT_A_TIME + 3)]
+    assert texts(reader.read(lines, "rec-only")) == [[f"KA {n}X"] for n in range(len(lines))]
 
 
-def test_only_a_few_pictures_are_taken_at_a_time(reader: Reader) -> None:
+@pytest.mark.parametrize(("size", "most"), [((32, 32), AT_A_TIME), ((3000, 6000), 2)], ids=["small", "large"])
+def test_only_a_few_pictures_are_taken_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], most: int
+) -> None:
     taken: list[int] = []
+    read: list[int] = []
 
-    def endless() -> Iterator[NDArray[np.uint8]]:
-        while True:
-            if len(taken) > AT_A_TIME:
-                raise RuntimeError("enough")
-            taken.append(1)
-            yield page()
+    def pictures() -> Iterator[Pixels]:
+        for number in range(most + 1):
+            taken.append(number)
+            yield np.zeros((*size, 3), np.uint8)
 
-    with pytest.raises(RuntimeError, match="enough"):
-        reader.read(endless())
-    assert len(taken) == AT_A_TIME + 1
+    def instead(_engine: object, some: list[Pixels], *_: object) -> list[Pixels]:
+        read.append(len(taken))
+        return some
+
+    monkeypatch.setattr(module, "read", instead)
+    _, reader = stuck()
+    assert len(reader.read(pictures())) == most + 1
+    assert read == [most, most + 1]
 
 
-def test_a_picture_that_is_none_is_named(reader: Reader, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        (b"nothing", r"pictures\[1\] is none of JPEG"),
+        (np.zeros((20, 30), np.uint8), r"pictures\[1\] must be RGB .* got uint8 \(20, 30\)"),
+        (np.zeros((20, 30, 3), np.float32), r"pictures\[1\] must be RGB .* got float32"),
+        (np.zeros((0, 30, 3), np.uint8), r"pictures\[1\] must be RGB"),
+        (Image.open(io.BytesIO(encoded(INK)[:-900])), r"pictures\[1\] (cannot be read|is damaged)"),
+        (None, r"pictures\[1\] is of type NoneType"),
+    ],
+    ids=["bytes", "grey", "floats", "empty", "truncated", "none"],
+)
+def test_a_picture_that_is_none_is_named_by_its_place(reader: Reader, bad: Any, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        reader.read([INK, bad, INK])
+
+
+def test_a_file_that_is_no_picture_is_named_by_its_path(reader: Reader, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"nothing")
     with pytest.raises(InvalidInput, match=r"bad\.jpg"):
-        reader.read([page(), bad])
+        reader.read([INK, bad])
 
 
-def test_uncertain_lines_are_left_out(reader: Reader) -> None:
-    strict = Reader(reader._engine, min_confidence=1.01)
-    assert strict.read([page(("Hello", 100, 120))]) == [[]]
+def test_a_picture_longer_than_can_be_cut_is_refused(reader: Reader) -> None:
+    with pytest.raises(TooLarge, match=r"pictures\[0\] is 40000x1"):
+        reader.read([np.zeros((1, 40_000, 3), np.uint8)])
 
 
-def test_a_line_as_json_has_text_confidence_and_box() -> None:
-    line = Line("Hi", 0.987654, box(10.4, 20.6))
-    assert line.to_json() == {"text": "Hi", "confidence": 0.9877, "box": [10, 20, 61, 41]}
+def test_one_picture_in_the_place_of_a_list_is_refused(reader: Reader) -> None:
+    with pytest.raises(InvalidInput, match=r"read\(\[picture\]\)"):
+        reader.read("page.png")
 
 
-def test_rows_are_read_before_columns() -> None:
-    quads = [box(200, 102), box(10, 100), box(10, 10), box(100, 96)]
-    ordered = in_reading_order(quads)
-    assert [tuple(quad[0]) for quad in ordered] == [(10, 10), (10, 100), (100, 96), (200, 102)]
+def test_an_answer_is_waited_for_as_long_as_the_caller_says() -> None:
+    engine, reader = stuck()
+    with pytest.raises(TimeoutError):
+        reader.read([INK], timeout_s=0.05)
+    assert all(reply.cancelled() for reply in engine.replies)
 
 
-def test_a_tall_crop_is_turned_to_either_side() -> None:
-    picture = np.zeros((100, 100, 3), np.uint8)
-    picture[:50] = 200
-    left, right = ways_to_read(picture, box(40, 10, width=20, height=80))
-    assert left.shape == right.shape == (20, 80, 3)
-    assert left[:, :30].min() > 150 > left[:, 50:].max()
-    assert right[:, :30].max() < 150 < right[:, 50:].min()
+def test_tasks_read_what_a_thread_reads(reader: Reader) -> None:
+    async def together() -> list[list[Reading]]:
+        return await asyncio.gather(*(reader.aread([INK], mode) for mode in ("det-rec", "rec-only", "det-rec")))
+
+    found, whole, again = asyncio.run(together())
+    assert texts(found) == texts(again) == texts(reader.read([INK])) == [INVOICE_TEXTS]
+    assert texts(whole) == texts(reader.read([INK], "rec-only"))
 
 
-def test_a_crop_that_is_not_tall_is_read_as_it_is() -> None:
-    picture = np.random.default_rng(2).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    (crop,) = ways_to_read(picture, box(10, 10, width=50, height=20))
-    np.testing.assert_array_equal(crop, picture[10:30, 10:60])
+def test_what_a_cancelled_task_had_waiting_leaves_the_queue() -> None:
+    engine, reader = stuck()
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(reader.aread([INK, INK], timeout_s=2 * PATIENCE_S))
+        assert await asyncio.to_thread(engine.asked.wait, PATIENCE_S)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert all(reply.cancelled() for reply in engine.replies)
+
+    asyncio.run(cancelled())
+    assert len(engine.replies) == 2
 
 
-def test_a_picture_in_memory_is_read_without_a_file(reader: Reader) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(page(("Memory", 100, 110))).save(buffer, "JPEG", quality=90)
-    assert texts(reader.read([buffer.getvalue()])[0]) == ["Memory"]
+def test_a_bad_picture_fails_the_task_that_sent_it(reader: Reader) -> None:
+    with pytest.raises(InvalidInput, match=r"pictures\[0\]"):
+        asyncio.run(reader.aread([b"nothing"]))
+
+
+class Closing:
+    """An engine that notes that it was closed."""
+
+    def __init__(self, *_: object) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
+def test_a_reader_closes_the_engine_that_it_made_and_no_other(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    made: list[Closing] = []
+
+    def make(*_: object) -> Closing:
+        made.append(Closing())
+        return made[-1]
+
+    async def in_a_task(reader: Reader) -> None:
+        async with reader as entered:
+            assert entered is reader
+
+    monkeypatch.setattr(module, "TextEngine", make)
+    with Reader(make() if shared else None):  # type: ignore[arg-type]
+        pass
+    asyncio.run(in_a_task(Reader(make() if shared else None)))  # type: ignore[arg-type]
+    assert [engine.closed for engine in made] == [not shared] * 2

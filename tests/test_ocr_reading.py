@@ -1,4 +1,3 @@
-import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
@@ -11,9 +10,10 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.ocr.detection import Postprocessing
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import Reader
-from platoon.ocr.reading import MAX_SIDE, Call, How, ReadLine, Turn, place_for, read, upright
+from platoon.ocr.lines import Turn, upright
+from platoon.ocr.reading import MAX_SIDE, MODES, Call, How, ReadLine, find, how_of, place_for, read
 from tests.drawn import INVOICE, INVOICE_TEXTS, page
+from tests.stuck import Stuck
 
 INK = page(*INVOICE)
 
@@ -27,12 +27,8 @@ def texts(engine: TextEngine, picture: Any, **how: Any) -> list[str]:
     return [line.text for line in reading.lines]
 
 
-def test_it_reads_what_the_reader_reads(text_engine: TextEngine) -> None:
+def test_all_lines_are_read_from_top_to_bottom_and_left_to_right(text_engine: TextEngine) -> None:
     (reading,) = read(text_engine, [INK], How(), call())
-    (lines,) = Reader(text_engine).read([INK])
-    assert [(line.text, line.confidence, line.box) for line in reading.lines] == [
-        (line.text, line.confidence, line.box) for line in lines
-    ]
     assert reading.text == "\n".join(INVOICE_TEXTS)
     assert (reading.size, len(reading.found)) == ((400, 200), 3)
 
@@ -131,9 +127,22 @@ def test_parts_of_a_line_lie_where_its_characters_are(text_engine: TextEngine) -
     assert upright(line.part(0, 7))[2] <= line.box[2]
 
 
-def test_a_box_is_never_empty() -> None:
-    line = ReadLine(np.full((4, 2), 7, np.float32), Turn.NONE, "x", 0.9, (0.0, 1.0), ())
-    assert line.box == (7, 7, 8, 8)
+def test_lines_are_found_without_being_read(text_engine: TextEngine) -> None:
+    (found,) = find(text_engine, [INK], How(), call())
+    (reading,) = read(text_engine, [INK], How(), call())
+    np.testing.assert_array_equal(found.quads, reading.found)
+
+
+def test_a_line_as_json_has_text_confidence_and_box() -> None:
+    quad = np.array([[10.4, 20.6], [60.4, 20.6], [60.4, 40.6], [10.4, 40.6]], np.float32)
+    line = ReadLine(quad, Turn.NONE, "Hi", 0.987654, (0.0, 0.5, 1.0), ())
+    assert line.to_json() == {"text": "Hi", "confidence": 0.9877, "box": [10, 20, 61, 41]}
+
+
+def test_a_mode_that_is_none_is_named() -> None:
+    assert how_of("plate") is MODES["plate"]
+    with pytest.raises(InvalidInput, match=r"mode: 'plates' is none of det-rec, rec-only, plate"):
+        how_of("plates")
 
 
 def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> None:
@@ -166,30 +175,6 @@ def test_what_a_refused_picture_had_waiting_is_cancelled() -> None:
     assert engine.replies[0].cancelled()
 
 
-class Stuck:
-    """An engine that never reads."""
-
-    def __init__(self) -> None:
-        self.replies: list[Reply[Any]] = []
-        self.asked = threading.Event()
-        self.maps: list[Any] = []
-        """What detection answers at once, if anything."""
-
-    def detect(self, pictures: Any, **_: Any) -> list[Reply[Any]]:
-        if self.maps:
-            found = [Reply[Any]() for _ in self.maps]
-            for reply, text_map in zip(found, self.maps, strict=True):
-                reply.set_result(text_map)
-            return found
-        return self.read_lines(pictures)
-
-    def read_lines(self, pictures: Any, **_: Any) -> list[Reply[Any]]:
-        replies = [Reply[Any]() for _ in pictures]
-        self.replies += replies
-        self.asked.set()
-        return replies
-
-
 def test_a_cancelled_call_gives_up_what_waits() -> None:
     engine, mine = Stuck(), call()
     with ThreadPoolExecutor(1) as pool:
@@ -201,6 +186,13 @@ def test_a_cancelled_call_gives_up_what_waits() -> None:
     with pytest.raises(CancelledError):
         read(engine, [INK], How(), mine)  # type: ignore[arg-type]
     assert len(engine.replies) == 2, "nothing is submitted any more"
+
+
+def test_what_still_waits_at_the_end_of_a_call_is_given_up() -> None:
+    engine = Stuck()
+    with call() as mine:
+        replies = mine.hold(engine.read_lines([INK]))
+    assert replies[0].cancelled()
 
 
 def test_an_answer_is_waited_for_no_longer_than_the_deadline() -> None:

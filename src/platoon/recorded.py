@@ -7,12 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from platoon.engine.batcher import Priority
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
+from platoon.ocr.reading import Call
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_clip, read_picture
 from platoon.settings import Settings
@@ -30,6 +32,7 @@ class FileReader:
         self._metrics = Metrics()
         self._grammar = Grammar()
         self._engine = TextEngine(settings.engine, settings.cache, self._metrics)
+        self._reader = Reader(self._engine)
 
     def __enter__(self) -> Self:
         return self
@@ -58,10 +61,11 @@ class FileReader:
         return {"path": str(path), name: found, "error": None if error is None else str(error)}
 
     def _read_picture(self, path: Path) -> list[dict[str, Any]]:
-        picture = load_picture(path)
-        if self._plates:
-            return [plate.to_json() for plate in read_picture(self._engine, picture, self._grammar)]
-        return [line.to_json() for line in Reader(self._engine).read([picture])[0]]
+        if not self._plates:
+            return [line.to_json() for line in self._reader.read([path])[0].lines]
+        with Call(Priority.BULK) as call:
+            plates = read_picture(self._engine, load_picture(path), self._grammar, call)
+        return [plate.to_json() for plate in plates]
 
     def _read_clip(
         self, path: Path, on_frame: Callable[[int, int | None], None]
@@ -78,7 +82,6 @@ class FileReader:
         best: dict[str, dict[str, Any]] = {}
         broken = None
         source = Input(str(path), self._settings.source)
-        reader = Reader(self._engine)
         due = 0.0
         try:
             for number, (picture, stamp) in enumerate(source.pictures(), 1):
@@ -87,7 +90,7 @@ class FileReader:
                 if time_s < due:
                     continue
                 due = time_s + SECONDS_BETWEEN
-                for line in reader.read([picture.to_ndarray(format="rgb24")])[0]:
+                for line in self._reader.read([picture.to_ndarray(format="rgb24")])[0].lines:
                     found = {**line.to_json(), "time_s": round(time_s, 3)}
                     if line.text and found["confidence"] > best.get(line.text, {"confidence": 0.0})["confidence"]:
                         best[line.text] = found

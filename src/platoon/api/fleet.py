@@ -17,15 +17,10 @@ from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
 from platoon.api.problems import headers_for
 from platoon.errors import InvalidInput, PlatoonError
-from platoon.ocr.reading import How, Reading
+from platoon.ocr.reading import How, Reading, how_of
 from platoon.ocr.service import OcrService
 
 ENGINE: Final = "modular-det-rec-batch"
-MODES: Final = {
-    "det-rec": How(),
-    "rec-only": How(find=False),
-    "plate": How(plates=True, min_confidence=0.0),  # what a reading is worth is for a vote over several to say
-}
 FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -85,10 +80,7 @@ def how_asked(incoming: Incoming, fields: Fields) -> How:
         InvalidInput: names the field.
     """
     query = incoming.request.query_params
-    mode = fields.text("mode") or query.get("mode") or "det-rec"
-    if mode not in MODES:
-        raise InvalidInput(f"mode: {mode[:40]!r} is none of {', '.join(MODES)}")
-    how = MODES[mode]
+    how = how_of(fields.text("mode") or query.get("mode") or "det-rec")
     if not how.plates:  # plates of all countries are read in A-Z and 0-9
         check_language("lang", fields.text("lang") or query.get("lang", ""))
     if find := fields.text("find") or query.get("find"):

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
-from platoon.api.fleet import MODES, Fleet, FleetBatch, refusal
+from platoon.api.fleet import Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
 from platoon.errors import InvalidInput, PlatoonError
+from platoon.ocr.reading import MODES
 from platoon.ocr.service import OcrService
 
 

@@ -28,8 +28,9 @@ from platoon.api.problems import headers_for
 from platoon.errors import InvalidInput, PlatoonError, redact
 from platoon.media.frame import Pixels, Quad, as_jpeg
 from platoon.ocr.detection import Postprocessing
+from platoon.ocr.lines import Turn, upright
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import MAX_SIDE, How, Reading, ReadLine, Turn, upright
+from platoon.ocr.reading import MAX_SIDE, How, Reading, ReadLine
 from platoon.ocr.service import OcrService
 
 T = TypeVar("T")

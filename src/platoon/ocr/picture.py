@@ -27,15 +27,18 @@ MAX_SCANS = 100
 write about ten."""
 
 
-def load_picture(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+def load_picture(source: Path | str | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Pixels:
     """The picture in a file or in the bytes of one, upright as its EXIF data say; of several the first.
+
+    Args:
+        name: what errors call it; none: they say its path or its length.
 
     Raises:
         NotFound: there is no such file.
         TooLarge: it declares more than `max_pixels`, or a side longer than `MAX_SIDE`.
         InvalidInput: it is none of `FORMATS`, damaged or truncated.
     """
-    with _opened(source, max_pixels) as picture:
+    with _opened(source, name, max_pixels) as picture:
         return as_pixels(picture)
 
 
@@ -44,7 +47,7 @@ def picture_size(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
 
     Raises as `load_picture`, though what is damaged further on goes unnoticed.
     """
-    with _opened(source, max_pixels) as picture:
+    with _opened(source, "", max_pixels) as picture:
         return picture.width, picture.height
 
 
@@ -82,8 +85,8 @@ def reading(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes, max_pixels: int) -> Iterator[Image.Image]:
-    name = f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}"
+def _opened(source: Path | str | bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    name = name or (f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}")
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with reading(name), Image.open(file, formats=FORMATS) as picture:
         check_size(name, picture.width, picture.height, max_pixels)

@@ -5,11 +5,11 @@ States, slogans and dealers stand on plates in smaller letters; they are no part
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from platoon.media.frame import Letterbox, Quad
+from platoon.ocr.lines import size_of
 
 INPUT_SIZE = (128, 64)
 """(width, height) of the detector's input for every picture of a plate, so that all of them share batches. Of 153
@@ -30,23 +30,16 @@ def plate_lines(quads: Sequence[Quad]) -> list[Quad]:
     """Of all lines found, those that make the plate, from top to bottom; none of none."""
     if not quads:
         return []
-    largest = max(quads, key=lambda quad: _height(quad) * _width(quad))
+    largest = max(quads, key=lambda quad: math.prod(size_of(quad)))
     lines = [quad for quad in quads if quad is largest or _is_stacked(quad, largest)]
     return sorted(lines, key=lambda quad: float(quad[:, 1].mean()))
 
 
 def _is_stacked(quad: Quad, largest: Quad) -> bool:
-    lower, higher = sorted((_height(quad), _height(largest)))
+    (width, height), (largest_width, largest_height) = size_of(quad), size_of(largest)
+    lower, higher = sorted((height, largest_height))
     if lower < SIMILAR * higher:
         return False
     left, right = max(quad[:, 0].min(), largest[:, 0].min()), min(quad[:, 0].max(), largest[:, 0].max())
     apart = abs(float(quad[:, 1].mean() - largest[:, 1].mean()))
-    return bool(right - left >= BESIDE * min(_width(quad), _width(largest)) and apart >= lower / 2)
-
-
-def _height(quad: Quad) -> float:
-    return float(np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
-
-
-def _width(quad: Quad) -> float:
-    return float(np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
+    return bool(right - left >= BESIDE * min(width, largest_width) and apart >= lower / 2)

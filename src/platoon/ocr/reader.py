@@ -1,104 +1,98 @@
-"""Pictures in, lines of text out: find, cut, read.
+"""Reading pictures from Python: what `reading` does for one call, for any number of pictures of any kind.
 
-Pictures are taken a few at a time, so any number of them needs the memory of a few. What several readers ask
-for at the same time travels in common batches; the models are the engine's.
+Pictures are taken a few at a time, so any number of them needs the memory of a few. What several readers ask for at
+the same time travels in common batches; the models are the engine's.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from platoon.engine.batcher import Priority
-from platoon.media.frame import Letterbox, Pixels, Quad, rectify
+from platoon.errors import InvalidInput
+from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.detection import STRIDE
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.picture import load_picture
+from platoon.ocr.picture import MAX_PIXELS, as_pixels, check_size, load_picture, reading
+from platoon.ocr.reading import Call, How, Reading, how_of, read
 from platoon.settings import Settings
 
-AT_A_TIME = 8
-"""Pictures held in memory."""
-MAX_SIDE = 1280
-"""Of a picture in which text is looked for, in pixels."""
-TALL = 1.5
-"""A crop higher than this times its width holds text that runs up or down. PaddleOCR turns it as if down; here
-both are read, and the surer one counts."""
+AT_A_TIME = 64
+"""Pictures held in memory at most, enough crops for any batch."""
+PIXELS_AT_A_TIME = 32_000_000
+"""With so many pixels, three bytes each, no further picture joins those that are held."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """A line of text in a picture."""
-
-    text: str
-    confidence: float
-    """0 to 1."""
-    quad: Quad
-    """In pixels of the picture."""
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """x1, y1, x2, y2: the upright rectangle around `quad`."""
-        x1, y1 = np.floor(self.quad.min(axis=0)).astype(int).tolist()
-        x2, y2 = np.ceil(self.quad.max(axis=0)).astype(int).tolist()
-        return x1, y1, x2, y2
-
-    def to_json(self) -> dict[str, Any]:
-        """`{text, confidence, box: [x1, y1, x2, y2]}`."""
-        return {"text": self.text, "confidence": round(self.confidence, 4), "box": list(self.box)}
+Picture = Pixels | Image.Image | Path | str | bytes
+"""An RGB array (height, width, 3) of uint8, a picture of Pillow's, the path of a file, or the bytes of one."""
 
 
 class Reader:
-    """Reads all text in pictures: `Reader().read(["page.png"])`.
+    """Reads the text of pictures: `Reader().read(["page.png"])[0].text`. Safe from any thread and event loop.
+
+    A reader that loads models of its own is closed when done with, or used as a context manager, `with` or
+    `async with`.
 
     Args:
-        engine: shared models; none: the reader loads its own, as the environment sets them, and `close` frees them.
-        max_side: pictures are scaled down so that their longer side has at most so many pixels before text is
-            looked for; lines are read at full size.
-        min_confidence: lines read with less are left out.
+        engine: shared models, which stay their owner's; none: the reader loads its own when first needed, as the
+            environment sets them.
     """
 
-    def __init__(
-        self, engine: TextEngine | None = None, *, max_side: int = MAX_SIDE, min_confidence: float = 0.5
-    ) -> None:
+    def __init__(self, engine: TextEngine | None = None) -> None:
         self._owns_engine = engine is None
         if engine is None:
             settings = Settings()
             engine = TextEngine(settings.engine, settings.cache, Metrics())
-        self._engine, self._max_side, self._min_confidence = engine, max_side, min_confidence
+        self._engine = engine
 
     def read(
         self,
-        pictures: Iterable[Pixels | Path | str | bytes],
+        pictures: Iterable[Picture],
+        mode: str | How = "det-rec",
         *,
         priority: Priority = Priority.BULK,
-        deadline: float | None = None,
-    ) -> list[list[Line]]:
-        """The lines of each picture, top to bottom.
+        timeout_s: float = math.inf,
+    ) -> list[Reading]:
+        """What each picture says, in order; files and Pillow's pictures are turned upright as their EXIF data say.
 
         Args:
-            pictures: RGB arrays (H, W, 3) uint8, paths, or the bytes of files.
-            deadline: a point of `time.monotonic()`.
+            mode: `det-rec` finds and reads all lines, `rec-only` reads each picture as one line, `plate` reads the
+                lines of a licence plate's picture in A-Z and 0-9. A `reading.How` says more than these.
+            priority: against others who share the engine.
+            timeout_s: for all pictures together.
 
         Raises:
-            InvalidInput: the first picture that cannot be read, named; see `load_picture`.
-            Overloaded, DeadlineExceeded: as the engine is busy.
+            InvalidInput: the mode is unknown, or there is a picture that cannot be loaded: the first is named by its
+                path or its place. NotFound: there is no such file. And what `reading.read` raises.
         """
-        remaining = iter(pictures)
-        lines: list[list[Line]] = []
-        while some := list(itertools.islice(remaining, AT_A_TIME)):
-            loaded = [picture if isinstance(picture, np.ndarray) else load_picture(picture) for picture in some]
-            lines += self._read_some(loaded, priority, deadline)
-        return lines
+        with Call(priority, time.monotonic() + timeout_s) as call:
+            return self._read(pictures, mode, call)
+
+    async def aread(
+        self,
+        pictures: Iterable[Picture],
+        mode: str | How = "det-rec",
+        *,
+        priority: Priority = Priority.BULK,
+        timeout_s: float = math.inf,
+    ) -> list[Reading]:
+        """As `read`, in a thread of the event loop's executor, where `pictures` is iterated too.
+
+        Cancelling it gives up whatever still waits in the engine.
+        """
+        with Call(priority, time.monotonic() + timeout_s) as call:
+            return await asyncio.to_thread(self._read, pictures, mode, call)
 
     def close(self) -> None:
-        """Free the models, if they are its own."""
+        """Finish what waits and free the models, if they are its own."""
         if self._owns_engine:
             self._engine.close()
 
@@ -108,79 +102,47 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_some(
-        self, pictures: Sequence[Pixels], priority: Priority, deadline: float | None
-    ) -> Iterator[list[Line]]:
-        found = find_lines(self._engine, pictures, max_side=self._max_side, priority=priority, deadline=deadline)
-        waiting = [
-            [
-                (quad, self._engine.read_lines(ways_to_read(picture, quad), priority=priority, deadline=deadline))
-                for quad in in_reading_order(quads)
-            ]
-            for picture, quads in zip(pictures, found, strict=True)
-        ]
-        for lines in waiting:
-            best = [
-                (quad, max((future.result() for future in ways), key=lambda line: line.confidence))
-                for quad, ways in lines
-            ]
-            yield [
-                Line(line.text, line.confidence, quad)
-                for quad, line in best
-                if line.text.strip() and line.confidence >= self._min_confidence
-            ]
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _read(self, pictures: Iterable[Picture], mode: str | How, call: Call) -> list[Reading]:
+        how = how_of(mode) if isinstance(mode, str) else mode
+        if isinstance(pictures, str | bytes):
+            raise InvalidInput("pictures: a list is wanted; one picture is read by read([picture])")
+        numbered = enumerate(pictures)
+        readings: list[Reading] = []
+        while some := self._read_some(numbered, how, call):
+            readings += some
+        return readings
+
+    def _read_some(self, numbered: Iterator[tuple[int, Picture]], how: How, call: Call) -> list[Reading]:
+        """What the next few pictures say; nothing at the end."""
+        some: list[Pixels] = []
+        held = 0
+        for number, picture in islice(numbered, AT_A_TIME):
+            call.check()
+            some.append(_pixels_of(picture, f"pictures[{number}]"))
+            held += some[-1].shape[0] * some[-1].shape[1]
+            if held >= PIXELS_AT_A_TIME:
+                break
+        return read(self._engine, some, how, call) if some else []
 
 
-def find_lines(
-    engine: TextEngine,
-    pictures: Sequence[Pixels],
-    *,
-    max_side: int = MAX_SIDE,
-    priority: Priority = Priority.BULK,
-    deadline: float | None = None,
-) -> list[list[Quad]]:
-    """Where lines of text are in pictures of any size, in their own pixels; see `Reader` for the arguments."""
-    places = [Letterbox.fit((picture.shape[1], picture.shape[0]), (max_side, max_side)) for picture in pictures]
-    inputs = [_input(picture, place) for picture, place in zip(pictures, places, strict=True)]
-    found = engine.find(inputs, priority=priority, deadline=deadline)
-    return [[place.to_frame(box.quad) for box in boxes] for place, boxes in zip(places, found, strict=True)]
-
-
-def ways_to_read(picture: Pixels, quad: Quad) -> list[Pixels]:
-    """The line inside `quad`; where it is tall, turned to either side."""
-    crop = cut(picture, quad)
-    if crop.shape[0] < TALL * crop.shape[1]:
-        return [crop]
-    return [np.ascontiguousarray(np.rot90(crop, turns)) for turns in (1, -1)]
-
-
-def cut(picture: Pixels, quad: Quad) -> Pixels:
-    """What is inside `quad`, rectified at its own size."""
-    width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
-    height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
-    return rectify(picture, quad, (max(1, round(float(width))), max(1, round(float(height)))))
-
-
-def in_reading_order(quads: Sequence[Quad]) -> list[Quad]:
-    """Rows from top to bottom, each from left to right; a line joins the row it stands beside."""
-    rows: list[list[Quad]] = []
-    for quad in sorted(quads, key=lambda quad: float(quad[:, 1].mean())):
-        middle = float(quad[:, 1].mean())
-        if rows and rows[-1][0][:, 1].min() <= middle <= rows[-1][0][:, 1].max():
-            rows[-1].append(quad)
-        else:
-            rows.append([quad])
-    return [quad for row in rows for quad in sorted(row, key=lambda quad: float(quad[:, 0].min()))]
-
-
-def _input(picture: Pixels, place: Letterbox) -> Pixels:
-    """The picture scaled to its place, in black up to the detector's stride."""
-    padded = np.zeros((_up(place.height), _up(place.width), 3), np.uint8)
-    padded[: place.height, : place.width] = cv2.resize(
-        picture, (place.width, place.height), interpolation=cv2.INTER_AREA
-    )
-    return padded
-
-
-def _up(length: int) -> int:
-    return -(-length // STRIDE) * STRIDE
+def _pixels_of(picture: Picture, name: str) -> Pixels:
+    if isinstance(picture, str | Path):
+        return load_picture(picture)
+    if isinstance(picture, bytes):
+        return load_picture(picture, name=name)
+    if isinstance(picture, Image.Image):
+        with reading(name):
+            check_size(name, picture.width, picture.height, MAX_PIXELS)
+            return as_pixels(picture)
+    if not isinstance(picture, np.ndarray):
+        raise InvalidInput(f"{name} is of type {type(picture).__name__}, which is no picture")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise InvalidInput(f"{name} must be RGB uint8 (height, width, 3), got {picture.dtype} {picture.shape}")
+    check_size(name, picture.shape[1], picture.shape[0], MAX_PIXELS)
+    return np.ascontiguousarray(picture)  # OpenCV would copy a view that is none again for every line

@@ -9,6 +9,7 @@ share batches, as the engine forms them.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections import deque
@@ -16,8 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NoReply
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -27,8 +27,8 @@ from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.lines import Turn, cut, in_reading_order, inside, outline, upright, ways_to_read
 from platoon.ocr.plate import INPUT_SIZE, place_of, plate_lines
-from platoon.ocr.reader import cut, in_reading_order, ways_to_read
 from platoon.ocr.recognition import Candidate, TextLine, width_of
 
 MAX_SIDE = 4000
@@ -37,15 +37,6 @@ LINES_AHEAD = 64
 """So many lines of one call wait for the recogniser: enough for any batch, little to hold in memory."""
 
 Result = TypeVar("Result")
-
-
-class Turn(IntEnum):
-    """Which way a line runs, as the angle by which its picture was turned clockwise to be read."""
-
-    NONE = 0
-    UPWARDS = 90
-    UPSIDE_DOWN = 180
-    DOWNWARDS = 270
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +59,25 @@ class How:
     """Read each line as it is and turned by 180 degrees; the surer reading counts."""
     max_lines: int = 2000
     """A picture in which more are found is refused."""
+
+
+MODES: Final = {
+    "det-rec": How(),
+    "rec-only": How(find=False),
+    "plate": How(plates=True, min_confidence=0.0),  # what a reading is worth is for a vote over several to say
+}
+"""What callers want who say no more than what their pictures are: pages and scenes, lines, or licence plates."""
+
+
+def how_of(mode: str) -> How:
+    """What the name of a mode stands for.
+
+    Raises:
+        InvalidInput: it is none of `MODES`.
+    """
+    if mode not in MODES:
+        raise InvalidInput(f"mode: {mode[:40]!r} is none of {', '.join(MODES)}")
+    return MODES[mode]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +118,10 @@ class ReadLine:
         )
         return np.array(corners, np.float32)
 
+    def to_json(self) -> dict[str, Any]:
+        """`{text, confidence, box: [x1, y1, x2, y2]}`."""
+        return {"text": self.text, "confidence": round(self.confidence, 4), "box": list(self.box)}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
@@ -131,18 +145,29 @@ class Reading:
 
 
 class Call:
-    """The work of one caller in the engine. Safe from any thread.
+    """The work of one caller in the engine; as a context manager it ends with what still waits. Safe from any thread.
 
     Args:
         deadline: a point of `time.monotonic()`.
     """
 
-    def __init__(self, priority: Priority, deadline: float) -> None:
+    def __init__(self, priority: Priority, deadline: float = math.inf) -> None:
         self.priority, self.deadline = priority, deadline
         self._lock = threading.Lock()
         self._cancelled = False
         self._on_cancel: list[Callable[[], object]] = []
         self._waiting: set[Reply[Any]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    @property
+    def left_s(self) -> float:
+        """Time until the deadline, as long as a thread can wait at most."""
+        return min(max(0.0, self.deadline - time.monotonic()), threading.TIMEOUT_MAX)
 
     def cancel(self) -> None:
         """Give up whatever still waits; nothing is submitted any more."""
@@ -178,7 +203,7 @@ class Call:
     def result(self, reply: Reply[Result]) -> Result:
         """The result, waiting for it until the deadline."""
         try:
-            return reply.result(max(0.0, self.deadline - time.monotonic()))
+            return reply.result(self.left_s)
         except NoReply as error:
             if isinstance(error, DeadlineExceeded):
                 raise
@@ -198,44 +223,40 @@ def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -
     call.check()
     lines = _Lines(engine, how, call)
     try:
-        for picture, quads, execution in _find(engine, pictures, how, call) if how.find else _whole(pictures):
-            if len(quads) > how.max_lines:
-                raise InvalidInput(f"{len(quads)} lines of text were found in one picture, more than {how.max_lines}")
-            lines.add(picture, quads, execution)
+        for found in find(engine, pictures, how, call):
+            if len(found.quads) > how.max_lines:
+                raise InvalidInput(
+                    f"{len(found.quads)} lines of text were found in one picture, more than {how.max_lines}"
+                )
+            lines.add(found)
         return lines.readings()
     finally:
         lines.forget()
 
 
-def upright(quad: Quad) -> tuple[int, int, int, int]:
-    """x1, y1, x2, y2: the upright rectangle of whole pixels around `quad`, never empty."""
-    x1, y1 = np.floor(quad.min(axis=0)).astype(int).tolist()
-    x2, y2 = np.ceil(quad.max(axis=0)).astype(int).tolist()
-    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
+class Found(NamedTuple):
+    """A picture and where its lines are."""
+
+    picture: Pixels
+    quads: Sequence[Quad]
+    """In the order in which they are read. They may reach out of the picture."""
+    execution: Execution | None
+    """The run of the detector."""
 
 
-_Found = tuple[Pixels, list[Quad], Execution | None]
-
-
-def _find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> Iterator[_Found]:
+def find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> Iterator[Found]:
+    """Where the lines of each picture are; `read` without reading, which blocks and raises as that does."""
+    if not how.find:
+        yield from (Found(picture, [outline(picture)], None) for picture in pictures)
+        return
     places = [place_for(picture.shape[1], picture.shape[0], how) for picture in pictures]
     size = INPUT_SIZE if how.plates else None
     inputs = [_input(picture, place, size) for picture, place in zip(pictures, places, strict=True)]
     replies = call.hold(engine.detect(inputs, priority=call.priority, deadline=call.deadline))
     for picture, place, reply in zip(pictures, places, replies, strict=True):
         quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), how.boxes)]
-        lines = (plate_lines(quads) or [_outline(picture)]) if how.plates else in_reading_order(quads)
-        yield picture, lines, reply.execution
-
-
-def _whole(pictures: Sequence[Pixels]) -> Iterator[_Found]:
-    for picture in pictures:
-        yield picture, [_outline(picture)], None
-
-
-def _outline(picture: Pixels) -> Quad:
-    height, width = picture.shape[:2]
-    return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        lines = (plate_lines(quads) or [outline(picture)]) if how.plates else in_reading_order(quads)
+        yield Found(picture, lines, reply.execution)
 
 
 class _Lines:
@@ -247,13 +268,13 @@ class _Lines:
         self._drafts: list[_Draft] = []
         self._waiting: deque[_Waiting] = deque()
 
-    def add(self, picture: Pixels, quads: Sequence[Quad], execution: Execution | None) -> None:
+    def add(self, found: Found) -> None:
         """Submit the lines of another picture."""
-        height, width = picture.shape[:2]
-        draft = _Draft((width, height), quads, execution, time.monotonic() - self._started)
+        height, width = found.picture.shape[:2]
+        draft = _Draft((width, height), found.quads, found.execution, time.monotonic() - self._started)
         self._drafts.append(draft)
-        for quad in quads:
-            crops = _crops(picture, quad, self._how)
+        for quad in found.quads:
+            crops = self._ways(found.picture, quad)
             ways = [(turn, _filled(crop)) for turn, crop in crops]
             submit = self._engine.read_plates if self._how.plates else self._engine.read_lines
             replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
@@ -268,7 +289,7 @@ class _Lines:
         return [
             Reading(
                 size=draft.size,
-                found=[_inside(quad, *draft.size) for quad in draft.quads],
+                found=[inside(quad, draft.size) for quad in draft.quads],
                 lines=draft.lines,
                 seconds=draft.seconds,
                 execution=draft.execution or Execution(0, 0.0),
@@ -282,6 +303,11 @@ class _Lines:
             for reply in waiting.replies:
                 reply.cancel()
 
+    def _ways(self, picture: Pixels, quad: Quad) -> list[tuple[Turn, Pixels]]:
+        if self._how.plates:  # lines of plates run from left to right, however tall they are
+            return [(Turn.NONE, cut(picture, quad))]
+        return ways_to_read(picture, quad, upside_down=self._how.upside_down)
+
     def _take(self) -> None:
         """The oldest line that waits: into its picture, if it was read surely enough."""
         waiting = self._waiting[0]
@@ -291,8 +317,8 @@ class _Lines:
         (turn, filled), said = max(zip(waiting.ways, readings, strict=True), key=lambda pair: pair[1].confidence)
         if said.text.strip() and said.confidence >= self._how.min_confidence:
             breaks = _breaks([place / filled for place in said.places])
-            inside = _inside(waiting.quad, *draft.size)
-            draft.lines.append(ReadLine(inside, turn, said.text, said.confidence, breaks, said.characters))
+            quad = inside(waiting.quad, draft.size)
+            draft.lines.append(ReadLine(quad, turn, said.text, said.confidence, breaks, said.characters))
         draft.execution = draft.execution or waiting.replies[0].execution
         draft.seconds = time.monotonic() - self._started
 
@@ -317,19 +343,6 @@ class _Waiting(NamedTuple):
     quad: Quad
     ways: Sequence[tuple[Turn, float]]
     replies: Sequence[Reply[TextLine]]
-
-
-def _crops(picture: Pixels, quad: Quad, how: How) -> list[tuple[Turn, Pixels]]:
-    """The line in all ways in which it may have to be read."""
-    if how.plates:
-        return [(Turn.NONE, cut(picture, quad))]
-    crops = ways_to_read(picture, quad)
-    if len(crops) == 2:  # a tall line, turned to either side
-        return list(zip((Turn.DOWNWARDS, Turn.UPWARDS), crops, strict=True))
-    (crop,) = crops
-    if how.upside_down:
-        return [(Turn.NONE, crop), (Turn.UPSIDE_DOWN, np.ascontiguousarray(crop[::-1, ::-1]))]
-    return [(Turn.NONE, crop)]
 
 
 def _filled(crop: Pixels) -> float:
@@ -370,7 +383,3 @@ def _input(picture: Pixels, place: Letterbox, size: tuple[int, int] | None) -> P
 
 def _up(length: int) -> int:
     return -(-length // STRIDE) * STRIDE
-
-
-def _inside(quad: Quad, width: int, height: int) -> Quad:
-    return np.clip(quad, 0, np.array([width, height], np.float32))

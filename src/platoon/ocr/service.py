@@ -259,7 +259,7 @@ class PixelBudget:
             try:
                 while self._queue[0] is not place or self._free < pixels:
                     call.check()
-                    self._changed.wait(max(0.0, call.deadline - time.monotonic()))
+                    self._changed.wait(call.left_s)
                 self._free -= pixels
             finally:
                 self._queue.remove(place)

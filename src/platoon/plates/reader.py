@@ -13,6 +13,7 @@ import numpy as np
 from platoon.engine.batcher import Priority, Reply
 from platoon.media.frame import Frame, Pixels, Quad, rectify
 from platoon.ocr.detection import TextBox
+from platoon.ocr.lines import outline, size_of
 from platoon.ocr.recognition import TextLine
 from platoon.ocr.remote import NotRead
 
@@ -91,17 +92,14 @@ def cut(frame: Frame, quad: Quad) -> Pixels:
 
 def rectify_to(picture: Pixels, size: tuple[int, int]) -> Pixels:
     """The whole picture at another (width, height)."""
-    height, width = picture.shape[:2]
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    return rectify(picture, corners, size)
+    return rectify(picture, outline(picture), size)
 
 
 def text_size(quad: Quad) -> tuple[int, int]:
     """(width, height) to rectify a line of text to."""
-    width = (np.hypot(*(quad[1] - quad[0])) + np.hypot(*(quad[2] - quad[3]))) / 2
-    height = (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1]))) / 2
-    tall = min(max(float(height), TEXT_HEIGHTS_PX[0]), TEXT_HEIGHTS_PX[1])
-    return max(8, round(float(width) * tall / max(float(height), 1.0))), round(tall)
+    width, height = size_of(quad)
+    tall = min(max(height, TEXT_HEIGHTS_PX[0]), TEXT_HEIGHTS_PX[1])
+    return max(8, round(width * tall / max(height, 1.0))), round(tall)
 
 
 def _area(quad: Quad) -> float:

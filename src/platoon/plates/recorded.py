@@ -22,7 +22,7 @@ from platoon.media.input import Input, SourceError
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import find_lines
+from platoon.ocr.reading import Call, How, find
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
@@ -55,13 +55,13 @@ class FoundPlate:
         }
 
 
-def read_picture(
-    engine: TextEngine, picture: Pixels, grammar: Grammar, *, priority: Priority = Priority.BULK
-) -> list[FoundPlate]:
-    """The plates in a picture (height, width, 3), best first."""
-    quads = [quad for quad in find_lines(engine, [picture], priority=priority)[0] if plate_like(quad)]
+def read_picture(engine: TextEngine, picture: Pixels, grammar: Grammar, call: Call) -> list[FoundPlate]:
+    """The plates in a picture (height, width, 3), best first; raises as `reading.read`."""
+    (found,) = find(engine, [picture], How(), call)
+    quads = [quad for quad in found.quads if plate_like(quad)]
     crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
-    lines = [future.result() for future in engine.read_plates(crops, priority=priority)]
+    replies = call.hold(engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
+    lines = [call.result(reply) for reply in replies]
     ranked = []
     for quad, line in zip(quads, lines, strict=True):
         plate = read_once(line, grammar)

@@ -24,7 +24,7 @@ from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import Reader
+from platoon.ocr.reading import Call, How, read
 from platoon.ocr.remote import RemoteReader
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
@@ -209,18 +209,19 @@ class SharedSite:
         if not self._warm.is_set():
             raise Unavailable("the engine is still warming up; try again in a moment")
         picture = frame.picture()
-        deadline = time.monotonic() + timeout_s
-        lines = Reader(self._engine).read([picture], priority=Priority.INTERACTIVE)[0]
-        plates = read_picture(self._engine, picture, self._grammar, priority=Priority.INTERACTIVE)
-        if time.monotonic() > deadline:
-            raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s")
+        try:
+            with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
+                (reading,) = read(self._engine, [picture], How(), call)
+                plates = read_picture(self._engine, picture, self._grammar, call)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s") from error
         return {
             "camera": camera,
             "time": frame.captured_at,
             "width": frame.width,
             "height": frame.height,
             "plates": [plate.to_json() for plate in plates],
-            "lines": [line.to_json() for line in lines],
+            "lines": [line.to_json() for line in reading.lines],
         }
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:

@@ -359,6 +359,7 @@ def test_a_request_that_waited_past_its_own_timeout_is_given_up(served: Serving,
         (b'{"inputs": [{}], "parameters": 3}', {}, 400, "'parameters' is 3"),
         (b"{}", {"Inference-Header-Content-Length": "99"}, 400, "the body has 2 bytes"),
         (b"{}", {"Inference-Header-Content-Length": "-1"}, 400, "Inference-Header-Content-Length"),
+        (b"{}", {"Inference-Header-Content-Length": "9" * 5000}, 400, "the body has 2 bytes"),
         (b"{}", {"Content-Encoding": "br"}, 415, "br"),
         (b"{}", {"Content-Encoding": "gzip"}, 400, "not gzip"),
         (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 400, "cut short"),
@@ -400,6 +401,22 @@ def test_tensors_that_make_no_sense_are_refused(served: Serving, changes: dict[s
     )
     assert reply.status_code in (400, 413)
     assert words in reply.json()["error"]
+
+
+def test_a_time_beyond_all_numbers_is_as_long_as_the_service_waits(served: Serving) -> None:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 48, 32, 3], "data": [0] * 4608}
+    asked = {"inputs": [tensor], "parameters": {"timeout": 10**400}}
+    reply = httpx.post(f"http://{served.http}/v2/models/plate-recognition/infer", json=asked)
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["scores\ud800", "\ud800"])
+def test_names_that_no_text_can_hold_are_refused_as_others_are(served: Serving, name: str) -> None:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 48, 32, 3], "data": [0] * 4608}
+    asked = json.dumps({"inputs": [tensor], "outputs": [{"name": name}]})
+    reply = httpx.post(f"http://{served.http}/v2/models/plate-recognition/infer", content=asked)
+    assert reply.status_code == 400
+    assert "\\ud800" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("data", [np.zeros(4608, int).tolist(), np.zeros((1, 48, 32, 3), int).tolist()])

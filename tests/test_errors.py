@@ -28,6 +28,10 @@ def test_no_error_message_holds_a_password() -> None:
     assert "secret" not in str(PlatoonError("cannot open rtsp://admin:secret@cam/1"))
 
 
+def test_what_callers_send_can_always_be_told_to_them() -> None:
+    assert str(NotFound("no model \ud800")).encode() == b"no model \\ud800"
+
+
 def test_an_error_is_also_the_builtin_that_callers_expect() -> None:
     with pytest.raises(LookupError):
         raise NotFound("no camera")

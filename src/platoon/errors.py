@@ -14,12 +14,13 @@ _SECRET_PARAMETERS = re.compile(
 
 
 def redact(text: object) -> str:
-    """Text without the credentials of any URL in it.
+    """Text without the credentials of any URL in it, that can be written as UTF-8.
 
     Both `rtsp://user:password@host` and query parameters such as `?password=...` are masked, also where the
-    password itself holds an `@`.
+    password itself holds an `@`. Lone surrogates, which JSON and names of files may hold, are written as escapes.
     """
-    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", str(text)))
+    sound = str(text).encode("utf-8", "backslashreplace").decode()
+    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", sound))
 
 
 class PlatoonError(Exception):

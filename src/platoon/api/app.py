@@ -11,6 +11,7 @@ from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
 from platoon.api.request_id import RequestId
+from platoon.errors import InvalidInput
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import Settings
@@ -22,6 +23,7 @@ def create_app(site: Site | None, settings: Settings, *, service: OcrService | N
     app = FastAPI(
         title="Platoon",
         version=version("platoon"),
+        responses=problems.described(InvalidInput),
         summary="Licence plates of every camera and text of every picture, read by one engine.",
         # FastAPI's own documentation page loads its assets from elsewhere; ours works on an isolated site.
         docs_url=None,

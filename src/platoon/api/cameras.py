@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from platoon.errors import NotFound
+from platoon.api.problems import described
+from platoon.errors import DeadlineExceeded, NotFound, Unavailable
 from platoon.streams.site import CameraStatus, Site
 
 
@@ -30,12 +31,16 @@ def routes(site: Site) -> APIRouter:
         """All cameras, in the registry's order: `{"cameras": [...]}`."""
         return {"cameras": [status.to_json() for status in site.cameras()]}
 
-    @router.get("/api/cameras/{camera}")
+    @router.get("/api/cameras/{camera}", responses=described(NotFound))
     def get_camera(camera: str) -> dict[str, Any]:
         """One camera: its state, with the cause when it is not live, its rates and what it left out."""
         return find(site, camera).to_json()
 
-    @router.get("/api/cameras/{camera}/preview.jpg", response_class=Response)
+    @router.get(
+        "/api/cameras/{camera}/preview.jpg",
+        response_class=Response,
+        responses=described(NotFound, Unavailable, DeadlineExceeded),
+    )
     def get_preview(camera: str, width: Annotated[int, Query(ge=64, le=1920)] = 480) -> Response:
         """What the camera saw last, `width` pixels wide at most. 503 while it has no picture."""
         picture = site.preview(camera, width=width)

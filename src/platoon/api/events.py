@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from platoon.errors import NotFound
+from platoon.api.problems import described
+from platoon.errors import NotFound, StoreError
 from platoon.settings import Settings
 from platoon.streams.site import Site
 
 
 def routes(site: Site, settings: Settings) -> APIRouter:
     """The events of the main port."""
-    router = APIRouter(tags=["events"])
+    router = APIRouter(tags=["events"], responses=described(StoreError))
 
     @router.get("/api/events")
     def search_events(
@@ -34,12 +35,12 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         )
         return {"events": found}
 
-    @router.get("/api/events/{event}")
+    @router.get("/api/events/{event}", responses=described(NotFound))
     def get_event(event: str) -> dict[str, Any]:
         """One event, by its id."""
         return _find(site, event)
 
-    @router.get("/api/events/{event}/crop.jpg", response_class=Response)
+    @router.get("/api/events/{event}/crop.jpg", response_class=Response, responses=described(NotFound))
     def get_crop(event: str, request: Request) -> Response:
         """The very picture that was read. 404 once it has outlived its time."""
         key = _find(site, event).get("crop")

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from platoon.errors import Unavailable
 from platoon.metrics import Metrics
 
 
@@ -28,7 +29,7 @@ def routes(parts: Sequence[Part], metrics: Metrics) -> APIRouter:
         """Whether the process answers; says nothing about its cameras."""
         return _verdict(0, "Healthy")
 
-    @router.get("/health/ready")
+    @router.get("/health/ready", responses={503: {"description": Unavailable.__doc__}})
     def get_ready() -> JSONResponse:
         """Whether all can work: 200, or 503 naming what is not ready. Cameras do not count."""
         if missing := list(chain.from_iterable(part.not_ready() for part in parts)):

@@ -11,13 +11,17 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from platoon.errors import InvalidInput, Overloaded, TooLarge
+from platoon.api.problems import described
+from platoon.errors import DeadlineExceeded, Forbidden, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
 from platoon.streams.site import Site
 
 _AT_ONCE = 8
 """Each holds a worker thread while it waits; the others stay free for pictures and lists."""
 _MAX_BODY_BYTES = 16_384
 _NAMES = ("camera", "camera_id", "id")
+_NAMED = {"schema": {"type": "object", "properties": {name: {"type": "string"} for name in _NAMES}}}
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+_WHICH = {"requestBody": {"content": dict.fromkeys(("application/json", *_FORMS), _NAMED)}}
 
 
 class ManualReads:
@@ -39,10 +43,11 @@ class ManualReads:
 
 def routes(site: Site) -> APIRouter:
     """The manual reads of the main port."""
-    router = APIRouter(tags=["manual reading"])
+    refusals = described(Forbidden, NotFound, Overloaded, Unavailable, DeadlineExceeded)
+    router = APIRouter(tags=["manual reading"], responses=refusals)
     reads = ManualReads(site)
 
-    @router.post("/manual-ocr")
+    @router.post("/manual-ocr", openapi_extra=_WHICH, responses=described(TooLarge))
     async def read_any_camera(request: Request) -> dict[str, Any]:
         """Read what a camera sees now, ahead of the queue.
 
@@ -63,7 +68,7 @@ def routes(site: Site) -> APIRouter:
 async def _camera_named_by(request: Request) -> str:
     fields: dict[str, Any] = dict(request.query_params)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    if kind in _FORMS:
         async with request.form(max_files=1, max_fields=16, max_part_size=_MAX_BODY_BYTES) as form:
             fields |= {name: value for name, value in form.items() if not isinstance(value, UploadFile)}
     else:

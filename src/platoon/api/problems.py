@@ -5,8 +5,10 @@ it happened.
 """
 
 import math
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,6 +17,28 @@ from starlette.responses import JSONResponse
 from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised
 
 _RETRY_AFTER_S = 1.0
+
+
+class Told(BaseModel):
+    """What happened."""
+
+    code: str
+    message: str
+    retry: bool
+
+
+class Problem(BaseModel):
+    """An error."""
+
+    error: Told
+
+
+def described(*errors: type[PlatoonError], form: Any = Problem) -> dict[int | str, dict[str, Any]]:
+    """With which statuses these errors leave, and in which form: for the API's description."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        by_status[error.status] = {"model": form, "description": (error.__doc__ or "").strip().partition("\n")[0]}
+    return by_status
 
 
 def install(app: Starlette) -> None:

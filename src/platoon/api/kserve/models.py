@@ -105,7 +105,8 @@ class ServedModel:
                 raise InvalidInput(f"parameter {name!r} is {value!r}, not a whole number from 0 on")
         # Triton's priorities: 1 is the highest, 0 whatever the server thinks right.
         levels = (Priority.INTERACTIVE, Priority.INTERACTIVE, Priority.VIDEO, Priority.BULK)
-        allowed_s = min(numbers["timeout"] / 1e6 or longest_s, longest_s)
+        # Compared as a whole number: what JSON may hold is more than a float can.
+        allowed_s = min(numbers["timeout"], longest_s * 1e6) / 1e6 or longest_s
         return Inference(
             pixels=pixels,
             outputs=tuple(outputs) or known,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
@@ -18,12 +19,24 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from platoon.api.intake import Incoming, Intake, Work
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
-from platoon.api.problems import headers_for
+from platoon.api.problems import described, headers_for
 from platoon.engine.signature import TensorSpec
-from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge, Unavailable, Unsupported
+from platoon.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlatoonError,
+    TooLarge,
+    Unauthorised,
+    Unavailable,
+    Unsupported,
+)
 from platoon.media.frame import Pixels
 from platoon.settings import ServiceSettings
 
@@ -44,12 +57,12 @@ def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> A
         """Name, version and extensions of the server."""
         return {"name": "platoon", "version": version("platoon"), "extensions": EXTENSIONS}
 
-    @router.get("/health/live")
+    @router.get("/health/live", response_class=Response)
     def get_live() -> Response:
         """200 while the process answers."""
         return Response()
 
-    @router.get("/health/ready")
+    @router.get("/health/ready", response_class=Response, responses=described(Unavailable, form=Refusal))
     def get_ready() -> Response:
         """200 once the models answer, 503 naming what is missing."""
         return _readiness(models)
@@ -79,10 +92,11 @@ def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> A
         return _readiness(models)
 
     for prefix in ("/models/{model}", "/models/{model}/versions/{version}"):
-        router.get(prefix)(get_model)
-        router.get(f"{prefix}/config")(get_config)
-        router.get(f"{prefix}/ready")(get_model_ready)
-        router.post(f"{prefix}/infer")(infer)
+        router.get(prefix, responses=_UNKNOWN)(get_model)
+        router.get(f"{prefix}/config", responses=_UNKNOWN)(get_config)
+        unready = _UNKNOWN | described(Unavailable, form=Refusal)
+        router.get(f"{prefix}/ready", response_class=Response, responses=unready)(get_model_ready)
+        router.post(f"{prefix}/infer", responses=_REFUSALS, openapi_extra=_REQUEST)(infer)
 
     @router.api_route("/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
     def nothing(rest: str) -> None:
@@ -139,6 +153,12 @@ class _Route(APIRoute):
         return answer
 
 
+class Refusal(BaseModel):
+    """An error, as the protocol has it."""
+
+    error: str
+
+
 class _Wishes:
     """How a caller wants the answer."""
 
@@ -152,9 +172,11 @@ class _Wishes:
 
 
 def _refusal(error: PlatoonError) -> Response:
-    # The protocol knows no 422.
-    status = 400 if error.status == InvalidInput.status else error.status
-    return JSONResponse({"error": str(error)}, status, headers_for(error))
+    return JSONResponse({"error": str(error)}, _status(error.status), headers_for(error))
+
+
+def _status(ours: int) -> int:
+    return 400 if ours == InvalidInput.status else ours  # the protocol knows no 422
 
 
 def _readiness(models: ServedModels) -> Response:
@@ -208,8 +230,8 @@ def _parsed(
     """What a body asks of `model`."""
     length = len(body)
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdecimal() or not 0 < int(header_length) <= len(body):
-            raise InvalidInput(f"{_HEADER} is {header_length!r}; the body has {len(body)} bytes")
+        if not re.fullmatch("[0-9]{1,18}", header_length) or not 0 < int(header_length) <= len(body):
+            raise InvalidInput(f"{_HEADER} is {header_length[:40]!r}; the body has {len(body)} bytes")
         length = int(header_length)
     if length > _MAX_JSON_BYTES:
         raise TooLarge(f"{length} bytes of JSON are more than {_MAX_JSON_BYTES}; send tensors as binary data")
@@ -303,3 +325,64 @@ def _field(tree: Any, name: str, kind: type[Kind], *default: Kind) -> Kind:
     if type(value) is not kind:
         raise InvalidInput(f"{name!r} is {json.dumps(value)[:100]}, not of type {kind.__name__}")
     return value
+
+
+_UNKNOWN = described(NotFound, form=Refusal)
+_REFUSALS = _UNKNOWN | {
+    _status(int(status)): told
+    for status, told in described(
+        InvalidInput,
+        Unauthorised,
+        Forbidden,
+        TooLarge,
+        Unsupported,
+        Overloaded,
+        Unavailable,
+        DeadlineExceeded,
+        form=Refusal,
+    ).items()
+}
+_SIZE = {"type": "object", "properties": {"binary_data_size": {"type": "integer"}}}
+_BINARY = {"type": "object", "properties": {"binary_data": {"type": "boolean"}}}
+_INPUT = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string", "enum": ["UINT8"]},
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "data": {"type": "array"},
+        "parameters": _SIZE,
+    },
+    "required": ["name", "datatype", "shape"],
+}
+_OUTPUT = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "parameters": _BINARY},
+    "required": ["name"],
+}
+_INFERENCE = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "inputs": {"type": "array", "items": _INPUT},
+        "outputs": {"type": "array", "items": _OUTPUT},
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "priority": {"type": "integer", "minimum": 0},
+                "timeout": {"type": "integer", "minimum": 0},
+                "binary_data_output": {"type": "boolean"},
+            },
+        },
+    },
+    "required": ["inputs"],
+}
+_REQUEST = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _INFERENCE},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}

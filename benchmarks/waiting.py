@@ -31,8 +31,9 @@ class Windowed(Batcher[Pixels, Any]):
     """Waits for company, `WINDOW_S` from the first item on, before each batch."""
 
     def _run_next(self, execute: Execute[Pixels, Any], priorities: Sequence[Priority]) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+        comes = self._comes[priorities[0]]
+        with comes:
+            comes.wait_for(lambda: self._waiting or self._closed)
         time.sleep(WINDOW_S)
         return super()._run_next(execute, priorities)
 

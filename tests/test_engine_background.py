@@ -1,7 +1,6 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ def test_it_executes_on_one_thread_that_yields_and_the_caller_keeps_its_priority
 
 @pytest.mark.parametrize("error", [ValueError, MemoryError])
 def test_what_goes_wrong_reaches_the_caller(error: type[Exception]) -> None:
-    def fail() -> Callable[..., Any]:
+    def fail() -> Recorder:
         raise error("no model")
 
     executor = BackgroundRuntime(fail)

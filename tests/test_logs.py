@@ -1,8 +1,11 @@
 import json
 import logging
+import re
 import sys
 
-from platoon.logs import REQUEST, JsonLines
+import pytest
+
+from platoon.logs import REQUEST, JsonLines, PlainLines
 
 
 def written(record: logging.LogRecord) -> dict[str, object]:
@@ -37,8 +40,22 @@ def test_a_line_knows_the_request_it_is_about() -> None:
     REQUEST.reset(token)
 
 
-def test_no_password_is_written() -> None:
-    assert "secret" not in JsonLines().format(record("cannot open %s", "rtsp://admin:secret@cam/1"))
+@pytest.mark.parametrize("form", [JsonLines(), PlainLines()])
+def test_no_password_is_written(form: logging.Formatter) -> None:
+    failed = record("cannot open %s", "rtsp://admin:secret@cam/1")
+    try:
+        raise ValueError("nothing at rtsp://admin:secret@cam/1")
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    assert "rtsp://" in form.format(failed)
+    assert "secret" not in form.format(failed)
+
+
+def test_a_plain_line_says_when_how_grave_and_about_which_request() -> None:
+    token = REQUEST.set("order-7")
+    line = PlainLines().format(record("%s in %d ms", "/ocr", 35))
+    REQUEST.reset(token)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d WARNING \[order-7\] /ocr in 35 ms", line)
 
 
 def test_an_error_is_written_with_its_traceback() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -387,11 +388,11 @@ def _stopped_by_signals() -> threading.Event:
 
 def _log_to_terminal(form: Literal["text", "json"]) -> None:
     handler: logging.Handler
-    if form == "json":
-        from platoon.logs import JsonLines
+    if form == "json" or not sys.stderr.isatty():
+        from platoon.logs import JsonLines, PlainLines
 
         handler = logging.StreamHandler()
-        handler.setFormatter(JsonLines())
+        handler.setFormatter(JsonLines() if form == "json" else PlainLines())
     else:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))

@@ -1,7 +1,7 @@
-"""Log lines for machines: one JSON object each, with the id of the request it is about.
+"""Log lines: one JSON object each for machines, plain text for files; with the id of the request they are about.
 
-What a line says beyond its message is given as `extra` and becomes fields of the object. Whether lines are for
-machines or people is for the commands to choose; nothing is configured on import.
+What a line says beyond its message is given as `extra` and becomes fields of the object. Whom lines are for is for the
+commands to choose; nothing is configured on import.
 """
 
 from __future__ import annotations
@@ -36,3 +36,16 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["error"] = redact(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """`time LEVEL [request] message`, then the traceback if there is one; times are local, to the millisecond."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and more for an error."""
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat(sep=" ", timespec="milliseconds")
+        request = f" [{request}]" if (request := REQUEST.get()) else ""
+        line = f"{when} {record.levelname}{request} {record.getMessage()}"
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        return redact(line)

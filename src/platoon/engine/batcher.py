@@ -112,7 +112,12 @@ class Batcher(Generic[Item, Result]):
         self._batch_size = metrics.batch_size.labels(name)
         self._queue_wait = metrics.queue_wait.labels(name)
         self._queue_depth = metrics.queue_depth.labels(name)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        comes = threading.Condition(self._lock)
+        self._comes = dict.fromkeys(Priority, comes)
+        """Notified of items: one thread wakes that may take them."""
+        if background:
+            self._comes[Priority.BULK] = threading.Condition(self._lock)
         self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {p: {} for p in Priority}
         self._waiting, self._waiting_cost = 0, 0
         self._closed = False
@@ -141,7 +146,7 @@ class Batcher(Generic[Item, Result]):
             Overloaded: the queue is full. Unavailable: the batcher is closed.
         """
         bucket, cost = self._bucket(item), self._cost(item)
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Unavailable(f"model {self.name} is closed")
             if self._is_full(cost):
@@ -156,18 +161,19 @@ class Batcher(Generic[Item, Result]):
             self._queues[priority].setdefault(bucket, deque()).append(entry)
             self._count(entry, 1)
             self._queue_depth.set(self._waiting)
-            self._changed.notify_all()
+            self._comes[priority].notify()
         return entry.future
 
     def close(self, *, drain: bool = True) -> None:
         """Take no more items, finish what waits (or, without `drain`, cancel it), and end the threads."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             if not drain:
                 for queue in self._all_queues():
                     for entry in queue:
                         entry.future.cancel()
-            self._changed.notify_all()
+            for comes in self._comes.values():
+                comes.notify_all()
         for thread in self._threads:
             thread.join()
 
@@ -178,8 +184,9 @@ class Batcher(Generic[Item, Result]):
 
     def _run_next(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> bool:
         """Wait for items of these priorities and execute a batch of them; false when closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._queues[priority] for priority in priorities))
+        comes = self._comes[priorities[0]]
+        with comes:
+            comes.wait_for(lambda: self._closed or any(self._queues[priority] for priority in priorities))
             if not any(self._queues[priority] for priority in priorities):
                 return False
             taken = self._take(priorities)

@@ -215,7 +215,8 @@ def _checked(line: Pixels) -> Pixels:
 def fit_line(crop: Pixels) -> Pixels:
     """The crop at `HEIGHT`, aspect kept, padded on the right to a multiple of 32 and at least `MIN_WIDTH`.
 
-    Its width is rounded down. Of 180 lines of pages 124 were read exactly right so, and 122 rounded up; of plates as many.
+    Its width is rounded down. Of 180 lines of pages 124 were read exactly right so, and 122 rounded up; of plates as
+    many.
     """
     height, width = crop.shape[:2]
     if not height or not width:

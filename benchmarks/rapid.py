@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rapidocr import EngineType, RapidOCR
 
-from platoon.media.frame import Pixels
+from platoon.media.frame import Pixels, Quad
 
 TUNED = {
     "Det.engine_type": EngineType.OPENVINO,
@@ -34,12 +35,21 @@ class Rapid:
 
     def read(self, picture: Pixels) -> list[str]:
         """The lines of a picture."""
-        return list(self._engine(bgr(picture)).txts or ())
+        return [text for _, text in self.read_with_places(picture)]
+
+    def read_with_places(self, picture: Pixels) -> list[tuple[Quad, str]]:
+        """The lines of a picture, each with its corners clockwise from the top left."""
+        said = self._engine(bgr(picture))
+        return [] if said.txts is None else list(zip(said.boxes, said.txts, strict=True))
 
     def read_line(self, line: Pixels) -> str:
         """What a picture says that is one line."""
         said = self._engine(bgr(line), use_det=False, use_cls=False, use_rec=True, text_score=0.0).txts
         return said[0] if said else ""
+
+    def read_together(self, lines: Sequence[Pixels]) -> list[str]:
+        """What pictures of lines say, read as those of one page: six at once, all as wide as the widest of them."""
+        return list(self._engine.recognize_txt([bgr(line) for line in lines]).txts) if lines else []
 
 
 def bgr(picture: Pixels) -> Pixels:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -39,7 +39,6 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.lines import cut
 from platoon.ocr.plate import INPUT_SIZE
 from platoon.ocr.reader import Reader
 from platoon.ocr.reading import Call, How, read
@@ -52,6 +51,7 @@ CLIENTS = 32
 TOGETHER = 30
 LOADS = (0.6, 0.9)
 LINES = How(limit_side=1280)
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Sizes:
         return max(1.0, most * self.share)
 
 
-def spread(pictures: Sequence[Pixels], count: int) -> list[Pixels]:
+def spread(things: Sequence[Thing], count: int) -> list[Thing]:
     """`count` of them at most, from all over."""
-    step = max(1.0, len(pictures) / count)
-    return [pictures[int(number * step)] for number in range(min(count, len(pictures)))]
+    step = max(1.0, len(things) / count)
+    return [things[int(number * step)] for number in range(min(count, len(things)))]
 
 
 def timed(run: Callable[[], object], items: int) -> dict[str, float]:
@@ -110,23 +110,6 @@ def against_rapid(engine: TextEngine, crops: Sequence[Pixels], paper: Sequence[P
     found["plates, platoon"] = timed(plates, len(many))
     reader.read(paper[:1])
     found["pages, platoon"] = timed(lambda: reader.read(paper), len(paper))
-    return found
-
-
-def same_text(engine: TextEngine, crops: Sequence[Pixels], paper: Sequence[Pixels], sizes: Sizes) -> dict[str, Any]:
-    """Lines of plates and pages, cut out once and read by both: how many say the same."""
-    one = Rapid(**rapid.EXACT)
-    found = {}
-    for name, pictures, how, most in (("plates", crops, PLATES, 150), ("pages", paper, LINES, 300)):
-        readings = read(engine, pictures, how, Call(Priority.BULK, time.monotonic() + 600))
-        lines = [
-            cut(picture, quad) for picture, reading in zip(pictures, readings, strict=True) for quad in reading.found
-        ]
-        lines = spread(lines, sizes.count(most))
-        ours = [reply.result().text for reply in engine.read_lines(lines)]
-        theirs = [one.read_line(line) for line in lines]
-        same = sum(a.strip() == b.strip() for a, b in zip(ours, theirs, strict=True))
-        found[name] = {"lines": len(lines), "same": same}
     return found
 
 
@@ -278,10 +261,6 @@ def run(sizes: Sizes, tell: Callable[[str], None]) -> dict[str, Any]:
             alone = against_rapid(engine, crops, paper, sizes)
             tell("behind bulk")
             behind = behind_bulk(engine, crops, paper, sizes)
-        tell("RapidOCR and Platoon, the same lines")
-        float32 = settings.engine.model_copy(update={"precision": "float32"})
-        with TextEngine(float32, settings.cache, Metrics()) as engine:
-            same = same_text(engine, crops, paper, sizes)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATOON_")}
         environment["PLATOON_CACHE"] = str(settings.cache)
         with Served(environment, folder) as service:
@@ -294,7 +273,6 @@ def run(sizes: Sizes, tell: Callable[[str], None]) -> dict[str, Any]:
         "plates": f"{len(crops)} {kind}",
         "limit": limit,
         "alone": alone,
-        "same_text": same,
         "service": served,
         "waiting_ms": waited,
         "calls": calls,
@@ -318,10 +296,6 @@ def aims(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ("plates per CPU-second, platoon / RapidOCR tuned", faster("plates", "rapidocr tuned"), 4),
         ("pages per CPU-second, platoon / RapidOCR", faster("pages", "rapidocr"), 1.8),
         ("pages per CPU-second, platoon / RapidOCR tuned", faster("pages", "rapidocr tuned"), 1.2),
-        *(
-            (f"lines of {name} with RapidOCR's very text", one["same"] / one["lines"], 0.99)
-            for name, one in results["same_text"].items()
-        ),
         (f"service at {CLIENTS} clients, of the bare models", bare / results["service"]["cpu_ms"], 0.85),
     ):
         yield {"aim": what, "reached": reached, "bound": bound, "met": reached >= bound}

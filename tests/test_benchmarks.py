@@ -229,7 +229,6 @@ def served(**changed: float) -> dict[str, Any]:
     return {
         "alone": {name: {"cpu_ms": value} for name, value in cpu_ms.items()},
         "limit": {"detection": {"cpu_ms": 2.5}, "recognition": {"cpu_ms": 6.0}},
-        "same_text": {"plates": {"lines": 100, "same": 99}},
         "service": {"cpu_ms": 10.0},
         "waiting_ms": {"capacity_per_s": 50.0} | {name: {"p99": 40.0} for name in loads},
         "calls": {name: {"wall_ms": 100.0} for name in ("1 call", "30 calls in turn")},

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from platoon.api.serve import Faces
+from platoon.api.serve import Faces, bind
 from platoon.errors import InvalidSettings, Unavailable
 from platoon.settings import ApiSettings, Settings
 from tests.fake_site import FakeSite, camera, event
@@ -53,6 +54,24 @@ def test_a_cameras_own_port_answers_for_this_camera(tmp_path: Path) -> None:
             assert json.loads(own.recv(30))["event"]["id"] == "e2"
         assert httpx.get(f"http://127.0.0.1:{port}/api/cameras").status_code == 404
     assert answers(port) is None
+
+
+def test_nothing_that_is_sent_waits_for_what_was_sent_before() -> None:
+    async def sends_at_once() -> bool:
+        loop = asyncio.get_running_loop()
+        accepted: asyncio.Future[socket.socket] = loop.create_future()
+
+        class Accepting(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted.set_result(transport.get_extra_info("socket"))
+
+        listening = bind("127.0.0.1", 0, way_out="")
+        async with await loop.create_server(Accepting, sock=listening):
+            with socket.create_connection(listening.getsockname()):
+                own = await asyncio.wait_for(accepted, 30)
+                return bool(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    assert asyncio.run(sends_at_once())
 
 
 def test_ports_come_go_and_change_hands_with_the_cameras(tmp_path: Path) -> None:

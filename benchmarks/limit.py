@@ -32,7 +32,7 @@ def main() -> None:
     size = (settings.plates.input_height, settings.plates.input_width)
     with TextEngine(settings.engine, settings.cache, Metrics(), size=size) as engine:
         engine.warm_up()
-        batch = np.zeros((engine.best_batch, *size, 3), np.uint8)
+        batch = np.zeros((engine.at_once, *size, 3), np.uint8)
         _fill(batch, reels[0], settings)
         lines = np.zeros((LINES, *LINE_SIZE, 3), np.uint8)
         limit = {

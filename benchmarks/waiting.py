@@ -51,7 +51,9 @@ def open_loop(
     def execute(lines: Sequence[Pixels]) -> list[Any]:
         return list(runtime(np.stack(lines))[0])
 
-    batcher = kind("measured", execute, bucket=lambda _: 0, max_batch=MAX_BATCH, queue_limit=100_000, metrics=Metrics())
+    batcher = kind(
+        "measured", [execute], bucket=lambda _: 0, max_batch=MAX_BATCH, queue_limit=100_000, metrics=Metrics()
+    )
     random = np.random.default_rng(7)
     done_s: list[float] = []
     due = time.monotonic()

@@ -1,7 +1,7 @@
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -27,6 +27,9 @@ class Recorder:
         return (batch + 1,)
 
     def prepare(self, shape: tuple[int, ...]) -> None: ...
+
+    def foreground(self) -> tuple[Self]:
+        return (self,)
 
     def background(self) -> tuple[()]:
         return ()

@@ -44,7 +44,7 @@ class Bench:
         self.model = FakeModel()
         defaults = {"bucket": len, "max_batch": 4, "queue_limit": 1000}
         self.batcher: Batcher[str, str] = Batcher(
-            "fake", self.model, metrics=self.metrics, clock=lambda: self.now, **{**defaults, **options}
+            "fake", [self.model], metrics=self.metrics, clock=lambda: self.now, **{**defaults, **options}
         )
         self.batcher.submit("gate")
         assert self.model.busy.wait(PATIENCE_S)
@@ -99,7 +99,7 @@ def test_a_reply_knows_the_execution_that_brought_it(make: Callable[..., Bench])
 def test_an_idle_model_starts_with_the_first_item_at_once() -> None:
     model = FakeModel()
     batcher: Batcher[str, str] = Batcher(
-        "fake", model, bucket=len, max_batch=4, queue_limit=9, metrics=Metrics(), clock=lambda: 0.0
+        "fake", [model], bucket=len, max_batch=4, queue_limit=9, metrics=Metrics(), clock=lambda: 0.0
     )
     assert batcher.submit("ab").result(PATIENCE_S) == "ba"
     batcher.close()
@@ -128,7 +128,7 @@ def test_bulk_is_served_once_in_a_while_however_much_video_there_is(make: Callab
 def test_bulk_goes_to_the_background_and_nothing_else_does() -> None:
     model, background = FakeModel(), [FakeModel(), FakeModel()]
     batcher: Batcher[str, str] = Batcher(
-        "fake", model, background=background, bucket=len, max_batch=4, queue_limit=99, metrics=Metrics()
+        "fake", [model], background=background, bucket=len, max_batch=4, queue_limit=99, metrics=Metrics()
     )
     bulk = [batcher.submit("gate", priority=Priority.BULK)]
     bulk += [batcher.submit(f"b{number}", priority=Priority.BULK) for number in range(9)]
@@ -148,7 +148,7 @@ def test_bulk_goes_to_the_background_and_nothing_else_does() -> None:
 def test_closing_finishes_what_waits_for_the_background() -> None:
     model, background = FakeModel(), FakeModel()
     batcher: Batcher[str, str] = Batcher(
-        "fake", model, background=[background], bucket=len, max_batch=1, queue_limit=99, metrics=Metrics()
+        "fake", [model], background=[background], bucket=len, max_batch=1, queue_limit=99, metrics=Metrics()
     )
     first = batcher.submit("gate", priority=Priority.BULK)
     assert background.busy.wait(PATIENCE_S)
@@ -198,7 +198,7 @@ def test_the_model_goes_on_after_a_failure(make: Callable[..., Bench]) -> None:
 
 def test_a_model_that_answers_too_little_is_an_error_and_not_a_wrong_answer() -> None:
     batcher: Batcher[str, str] = Batcher(
-        "short", lambda _: [], bucket=len, max_batch=4, queue_limit=9, metrics=Metrics()
+        "short", [lambda _: []], bucket=len, max_batch=4, queue_limit=9, metrics=Metrics()
     )
     with pytest.raises(ValueError, match="zip"):
         batcher.submit("a").result(PATIENCE_S)
@@ -332,7 +332,7 @@ class Weighty(str):
 
 def test_a_waiting_batcher_holds_no_item_that_it_has_answered() -> None:
     batcher: Batcher[str, int] = Batcher(
-        "fake", lambda items: list(map(len, items)), bucket=len, max_batch=4, queue_limit=9, metrics=Metrics()
+        "fake", [lambda items: list(map(len, items))], bucket=len, max_batch=4, queue_limit=9, metrics=Metrics()
     )
     item = Weighty("ab")
     reference = weakref.ref(item)

@@ -1,3 +1,5 @@
+from typing import Self
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,9 @@ class Runtime:
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         self.now += 5.0
+
+    def foreground(self) -> tuple[Self]:
+        return (self,)
 
     def background(self) -> tuple[()]:
         return ()

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from platoon.engine import runtime as module
 from platoon.engine.model import Model, text_detection, text_recognition
-from platoon.engine.runtime import OnnxRuntime, OpenVinoRuntime, best_batch, open_runtime
+from platoon.engine.runtime import OnnxRuntime, OpenVinoRuntime, best_batch, cores, open_runtime
 from platoon.engine.surgery import Graph, KeepClasses, TopClasses, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import ModelError
@@ -55,6 +55,9 @@ class FakeRuntime:
         return (batch,)
 
     def prepare(self, shape: tuple[int, ...]) -> None: ...
+
+    def foreground(self) -> tuple[Self]:
+        return (self,)
 
     def background(self) -> tuple[()]:
         return ()
@@ -124,7 +127,7 @@ def test_both_runtimes_agree() -> None:
 def test_the_settings_name_the_runtime(tmp_path: Path, name: Any) -> None:
     runtime = open_runtime(DETECTION, EngineSettings(runtime=name, threads=1), Tuning(tmp_path), example=(1, 32, 32, 3))
     assert name in runtime.name
-    assert "1 thread" in runtime.name
+    assert f"{cores()} at once" in runtime.name
     assert not list(tmp_path.iterdir())
 
 

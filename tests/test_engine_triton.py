@@ -191,7 +191,7 @@ def test_a_batch_is_given_up_as_a_whole_when_the_server_is_away(graph: Graph, mo
         return list(runtime(np.stack(lines))[0])
 
     batcher: Batcher[Any, Any] = Batcher(
-        "plates", execute, bucket=lambda line: line.shape, max_batch=4, queue_limit=10, metrics=Metrics()
+        "plates", [execute], bucket=lambda line: line.shape, max_batch=4, queue_limit=10, metrics=Metrics()
     )
     replies = [batcher.submit(LINES[0]) for _ in range(4)]
     for reply in replies:

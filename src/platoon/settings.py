@@ -52,8 +52,7 @@ class EngineSettings(_Section):
     runtime: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton"] = "auto"
     """`auto` takes a GPU if there is one, else the faster of `openvino` and `onnxruntime`, measured once."""
     precision: Literal["auto", "float32"] = "auto"
-    """`auto` finds text and reads lines in bfloat16 where the processor has it, which takes half the time; plates are
-    read in float32 always."""
+    """`auto` finds and reads text in bfloat16 where the processor has it, which takes half the time."""
     device: int = Field(default=0, ge=0)
     """Number of the GPU, for `cuda` and `tensorrt`."""
     triton_url: str = Field(default="127.0.0.1:8001", pattern=r"^[^\s/@]+:\d{1,5}$")
@@ -61,7 +60,8 @@ class EngineSettings(_Section):
     triton_timeout_s: Seconds = 10.0
     """An execution there that takes longer has failed."""
     threads: int = Field(default=0, ge=0)
-    """Of one model's execution; 0: one per core."""
+    """Of one model's execution on the CPU; as many executions run at once as there are cores for. 0: one, or for a
+    `plates.detector` all cores. More answer a lone caller sooner, and many callers later."""
     max_batch: int = Field(default=4, ge=1, le=256)
     """Upper bound of the batch that start-up may choose. CPUs gain little from more and pay in memory."""
     queue_limit: int = Field(default=4096, ge=1)
@@ -197,6 +197,9 @@ class Settings(BaseSettings):
     service: ServiceSettings = ServiceSettings()
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with the id of the request it is about."""
+    tracing: bool = False
+    """Send a trace of each request for reading to an OpenTelemetry collector, where `OTEL_EXPORTER_OTLP_ENDPOINT` says.
+    Needs the extra `otel`."""
     cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "platoon")
     """Folder for what can be made again: measured choices, the demo's clips."""
 

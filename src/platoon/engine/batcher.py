@@ -71,14 +71,14 @@ Execute = Callable[[Sequence[Item]], Sequence[Result]]
 
 
 class Batcher(Generic[Item, Result]):
-    """Items in from any thread, futures out; one thread calls `execute`, and one each of `background`.
+    """Items in from any thread, futures out; a thread of its own calls each way of execution.
 
     Args:
         name: the model's, for metrics, messages and the thread.
-        execute: the model. Where it raises, the batch is halved until only the items that cause it fail, each with
-            that error; all fail with one that says to try again.
+        foreground: the model, in as many ways as may be executed at once. Where one raises, the batch is halved until
+            only the items that cause it fail, each with that error; all fail with one that says to try again.
         background: the same model, in ways that leave the processor to others: they take all bulk, and nothing else.
-            Without any `execute` takes it too.
+            Without any the foreground takes it too.
         bucket: items with equal values may share a batch.
         max_batch: how many items may share a batch.
         queue_limit: how many items may wait.
@@ -91,7 +91,7 @@ class Batcher(Generic[Item, Result]):
     def __init__(
         self,
         name: str,
-        execute: Execute[Item, Result],
+        foreground: Sequence[Execute[Item, Result]],
         *,
         background: Sequence[Execute[Item, Result]] = (),
         bucket: Callable[[Item], Hashable],
@@ -125,7 +125,7 @@ class Batcher(Generic[Item, Result]):
         self._batches = 0
         self._led = dict.fromkeys(Priority, 0)
         first = [priority for priority in Priority if priority is not Priority.BULK or not background]
-        lanes = [(f"model {name}", execute, first)]
+        lanes = [(f"model {name}", one, first) for one in foreground]
         lanes += [(f"model {name}, background", one, [Priority.BULK]) for one in background]
         self._threads = [
             threading.Thread(target=self._run, args=(execute, priorities), name=name, daemon=True)

@@ -7,8 +7,9 @@ items of the usual size, so that one fit holds for all sizes: a line twice as wi
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -82,21 +83,20 @@ class TimedRuntime:
         self._runtime, self._fit, self._usual = runtime, CostFit(), math.prod(item)
         self._fixed, self._item = metrics.model_fixed, metrics.model_item
         self._model = model
+        self._lock = threading.Lock()
         metrics.model_runtime.labels(model, runtime.name).set(1)
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
-        started = time.perf_counter()
-        outputs = self._runtime(batch)
-        self._fit.observe(batch.size / self._usual, time.perf_counter() - started)
-        if cost := self._fit.cost():
-            self._fixed.labels(self._model).set(cost.fixed_s)
-            self._item.labels(self._model).set(cost.item_s)
-        return outputs
+        return _Timed(self._runtime, self._observe)(batch)
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """See `Runtime`."""
         self._runtime.prepare(shape)
+
+    def foreground(self) -> Sequence[Executor]:
+        """See `Runtime`."""
+        return [_Timed(executor, self._observe) for executor in self._runtime.foreground()]
 
     def background(self) -> Sequence[Executor]:
         """See `Runtime`. What it costs there is not published: nobody waits for it."""
@@ -105,3 +105,27 @@ class TimedRuntime:
     def close(self) -> None:
         """See `Runtime`."""
         self._runtime.close()
+
+    def _observe(self, size: int, seconds: float) -> None:
+        with self._lock:
+            self._fit.observe(size / self._usual, seconds)
+            cost = self._fit.cost()
+        if cost:
+            self._fixed.labels(self._model).set(cost.fixed_s)
+            self._item.labels(self._model).set(cost.item_s)
+
+
+class _Timed:
+    """An executor that tells how large each of its inputs was and how long it took."""
+
+    def __init__(self, executor: Executor, tell: Callable[[int, float], None]) -> None:
+        self._executor, self._tell = executor, tell
+
+    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        started = time.perf_counter()
+        outputs = self._executor(batch)
+        self._tell(batch.size, time.perf_counter() - started)
+        return outputs
+
+    def close(self) -> None:
+        self._executor.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import onnxruntime
@@ -112,6 +112,10 @@ class GpuRuntime:
     def prepare(self, shape: Shape) -> None:
         """See `Runtime`: memory is taken and kernels are chosen."""
         self._bound(np.zeros(shape, np.uint8))
+
+    def foreground(self) -> tuple[Self]:
+        """Itself."""
+        return (self,)
 
     def background(self) -> tuple[()]:
         """None: executions on one GPU share all of it."""

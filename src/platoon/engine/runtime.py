@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,9 +57,12 @@ class Runtime(Executor, Protocol):
     def prepare(self, shape: Shape) -> None:
         """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""
 
+    def foreground(self) -> Sequence[Executor]:
+        """As many executors as work well at once, each for a thread of its own. They end with this runtime."""
+
     def background(self) -> Sequence[Executor]:
-        """The same graph for work that nobody waits for: as many executors as may work at once, each for a thread of
-        its own and `close` by the caller; none where such work goes through this runtime too.
+        """The same graph for work that nobody waits for: as many executors, each for a thread of its own and for the
+        caller to close; none where such work goes through the foreground too.
         """
 
 
@@ -69,20 +73,21 @@ class OpenVinoRuntime:
     faster for text detection (70 against 79 ms at 960x544).
 
     Args:
-        threads: of one execution; 0: one per core.
+        threads: of one execution. On one it costs the least: threads wait for each other at every layer, the longer the
+            more other work there is.
+        executions: at once.
         half: compute in bfloat16 where the CPU has instructions for it: nearly twice as fast, with 8 bits of
             precision. Otherwise float32 always.
     """
 
-    def __init__(self, graph: Graph, *, threads: int = 0, half: bool = False) -> None:
-        self._graph, self._half = graph, half
+    def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1, half: bool = False) -> None:
+        self._graph, self._half, self._executions = graph, half, executions
         self._core = openvino.Core()
         half = half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        threads = threads or _cores()
-        self.name = f"openvino, {'bfloat16' if half else 'float32'}, {threads} threads"
+        self.name = f"openvino, {'bfloat16' if half else 'float32'}, {_how_many(executions, threads)}"
         self._options = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": executions,
+            "INFERENCE_NUM_THREADS": executions * threads,
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             # Several models and the decoders share the cores: a thread tied to a core would wait for its
             # neighbour.
@@ -96,15 +101,11 @@ class OpenVinoRuntime:
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot run model {graph.model.name}: {error}") from error
         self._by_shape: dict[Shape, Any] = {}
+        self._lanes = [_OpenVinoLane(self) for _ in range(executions)]
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
-        pixels = np.ascontiguousarray(self._graph.prepare(batch))
-        request = self._by_shape.get(pixels.shape, self._any_shape)
-        # The request reuses the memory of its outputs at the next call.
-        request.infer([pixels], share_inputs=True, share_outputs=True)
-        outputs = tuple(tensor.data.copy() for tensor in request.output_tensors)
-        return self._graph.finish(outputs)
+        return self._lanes[0](batch)
 
     def prepare(self, shape: Shape) -> None:
         """See `Runtime`."""
@@ -112,34 +113,73 @@ class OpenVinoRuntime:
         if bare not in self._by_shape:
             self._by_shape[bare] = self._compile(bare)
 
+    def foreground(self) -> Sequence[Executor]:
+        """See `Runtime`. They share the weights."""
+        return self._lanes
+
     def background(self) -> Sequence[Executor]:
-        """See `Runtime`. An execution on one thread costs 5 % less processor time than one on two."""
-        single = partial(OpenVinoRuntime, self._graph, threads=1, half=self._half)
-        return [BackgroundRuntime(single) for _ in range(_cores())]
+        """See `Runtime`. On one thread an execution runs on that of its caller, which yields the processor."""
+        single = partial(OpenVinoRuntime, self._graph, half=self._half)
+        return [BackgroundRuntime(single) for _ in range(cores())]
 
     def close(self) -> None:
         """See `Runtime`."""
+        for lane in self._lanes:
+            lane.close()
         self._by_shape.clear()
         self._any_shape = None
+
+    def compiled_for(self, shape: Shape) -> Any:
+        """What executes inputs of the bare graph of this shape."""
+        return self._by_shape.get(shape, self._any_shape)
+
+    @property
+    def graph(self) -> Graph:
+        """What it executes."""
+        return self._graph
 
     def _compile(self, shape: Shape | None) -> Any:
         network = self._core.read_model(self._graph.proto, b"")
         if shape is not None:
             network.reshape(list(shape))
-        return self._core.compile_model(network, "CPU", self._options).create_infer_request()
+        return self._core.compile_model(network, "CPU", self._options)
+
+
+class _OpenVinoLane:
+    """One of the executions that run at once, with inputs and outputs of its own."""
+
+    def __init__(self, runtime: OpenVinoRuntime) -> None:
+        self._runtime = runtime
+        self._requests: dict[Any, Any] = {}
+        """By what was compiled."""
+
+    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        graph = self._runtime.graph
+        pixels = np.ascontiguousarray(graph.prepare(batch))
+        compiled = self._runtime.compiled_for(pixels.shape)
+        request = self._requests.get(compiled)
+        if request is None:
+            request = self._requests[compiled] = compiled.create_infer_request()
+        # The request reuses the memory of its outputs at the next call.
+        request.infer([pixels], share_inputs=True, share_outputs=True)
+        return graph.finish(tuple(tensor.data.copy() for tensor in request.output_tensors))
+
+    def close(self) -> None:
+        self._requests.clear()
 
 
 class OnnxRuntime:
     """ONNX Runtime on the CPU.
 
     Args:
-        threads: of one execution; 0: one per core.
+        threads: of one execution.
+        executions: at once.
     """
 
-    def __init__(self, graph: Graph, *, threads: int = 0) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1) -> None:
+        self._graph, self._executions = graph, executions
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Its threads would spin for work between executions, on cores that decoders need.
@@ -148,7 +188,7 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(graph.proto, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base
             raise ModelError(f"ONNX Runtime cannot run model {graph.model.name}: {error}") from error
-        self.name = f"onnxruntime, float32, {options.intra_op_num_threads} threads"
+        self.name = f"onnxruntime, float32, {_how_many(executions, threads)}"
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -160,9 +200,13 @@ class OnnxRuntime:
         """See `Runtime`. One execution lets it allocate what such inputs need."""
         self(np.zeros(shape, np.uint8))
 
+    def foreground(self) -> Sequence[Executor]:
+        """See `Runtime`. Sessions may be called by several threads at once."""
+        return [self] * self._executions
+
     def background(self) -> Sequence[Executor]:
         """See `Runtime`."""
-        return [BackgroundRuntime(partial(OnnxRuntime, self._graph, threads=1)) for _ in range(_cores())]
+        return [BackgroundRuntime(partial(OnnxRuntime, self._graph)) for _ in range(cores())]
 
     def close(self) -> None:
         """See `Runtime`."""
@@ -200,10 +244,11 @@ def open_runtime(
     """
     item = example[1:]
     half = half and settings.precision == "auto"
+    shape = {"threads": (threads := settings.threads or 1), "executions": max(1, cores() // threads)}
     reach = extent or Extent((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
-        "openvino": lambda: OpenVinoRuntime(graph, threads=settings.threads, half=half),
-        "onnxruntime": lambda: OnnxRuntime(graph, threads=settings.threads),
+        "openvino": lambda: OpenVinoRuntime(graph, **shape, half=half),
+        "onnxruntime": lambda: OnnxRuntime(graph, **shape),
         "cuda": lambda: GpuRuntime(graph, "cuda", reach, device=settings.device, cache=tuning.folder),
         "tensorrt": lambda: GpuRuntime(graph, "tensorrt", reach, device=settings.device, cache=tuning.folder),
         "triton": lambda: TritonRuntime(
@@ -242,7 +287,7 @@ def open_runtime(
     if name == "auto" and provided("cuda"):
         runtime = tried(("cuda",)).get("cuda")
     if name == "auto" and runtime is None:
-        case = f"{example}, {settings.threads} threads, {half = }"
+        case = f"{example}, {threads} threads, {half = }"
         question = f"runtime of {graph.model.name} {graph.digest[:16]}, {case}"
         name = tuning.choose(question, ("openvino", "onnxruntime"), fastest)
     runtime = runtime or openers[name]()
@@ -299,15 +344,15 @@ def report(runtime: Runtime, model: str, *, item: Shape, best: int, limit: int) 
     return ModelReport(model, runtime.name, item, best, cost)
 
 
-def execute(runtime: Runtime, shapes: Iterable[Shape]) -> None:
+def execute(executors: Iterable[Executor], shapes: Iterable[Shape]) -> None:
     """Run inputs of these shapes twice: the first allocates, the second shows what such an execution costs.
 
     It takes two sizes to tell the cost of an execution from the cost of an item.
     """
-    for shape in sorted(set(shapes)):
+    for executor, shape in product(executors, sorted(set(shapes))):
         batch = np.zeros(shape, np.uint8)
         for _ in range(2):
-            runtime(batch)
+            executor(batch)
 
 
 def _seconds(cases: Sequence[tuple[Runtime, Shape]], rounds: int = 4) -> list[float]:
@@ -324,6 +369,10 @@ def _seconds(cases: Sequence[tuple[Runtime, Shape]], rounds: int = 4) -> list[fl
     return shortest
 
 
-def _cores() -> int:
+def _how_many(executions: int, threads: int) -> str:
+    return f"{executions} at once" + (f" on {threads} threads each" if threads > 1 else "")
+
+
+def cores() -> int:
     """The cores this process may use, which a container may restrict."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

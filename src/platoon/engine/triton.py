@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,10 @@ class TritonRuntime:
     def prepare(self, shape: Shape) -> None:
         """See `Runtime`: one execution lets the server get ready."""
         self(np.zeros(shape, np.uint8))
+
+    def foreground(self) -> tuple[Self]:
+        """Itself."""
+        return (self,)
 
     def background(self) -> tuple[()]:
         """None: the server decides what it executes beside what."""

@@ -98,21 +98,23 @@ class TextDetector:
         self._runtime = open_runtime(
             graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
         )
-        self._background = self._runtime.background()
+        foreground, self._background = self._runtime.foreground(), self._runtime.background()
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=many)
         most = max(self.best_batch, best_batch(self._runtime, graph, tuning, item=(*SMALL, 3), limit=many))
         for n in range(1, self.best_batch + 1):  # what is compiled for a shape differs in the last bits
             self._runtime.prepare((n, *item))
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
-        execute(self._runtime, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
-        execute(self._runtime, [(n, *SMALL, 3) for n in range(1, most + 1)])
+        execute(foreground, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
+        execute(foreground, [(n, *SMALL, 3) for n in range(1, most + 1)])
+        self.at_once = len(foreground) * self.best_batch
+        """How many pictures of the usual size keep it busy."""
         self._report = partial(
             report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
         )
         self._postprocessing = postprocessing or Postprocessing()
         self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
             graph.name,
-            partial(_maps, self._runtime),
+            [partial(_maps, executor) for executor in foreground],
             background=[partial(_maps, executor) for executor in self._background],
             bucket=lambda picture: picture.shape,
             cost=lambda picture: picture.shape[0] * picture.shape[1],

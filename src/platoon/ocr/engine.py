@@ -79,9 +79,9 @@ class TextEngine:
         self._plates()
 
     @property
-    def best_batch(self) -> int:
-        """How many pictures `find` takes at best."""
-        return self._detector().best_batch
+    def at_once(self) -> int:
+        """How many pictures keep `find` busy."""
+        return self._detector().at_once
 
     def find(
         self,

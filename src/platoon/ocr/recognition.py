@@ -109,15 +109,15 @@ class Recogniser:
         self._runtime = open_runtime(
             graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
         )
-        self._background = self._runtime.background()
+        foreground, self._background = self._runtime.foreground(), self._runtime.background()
         self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
-        execute(self._runtime, [(n, *item) for n in (*range(1, self.best_batch + 1), min(2, many))])
+        execute(foreground, [(n, *item) for n in (*range(1, self.best_batch + 1), min(2, many))])
         self._report = partial(
             report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
         )
         self._batcher: Batcher[_Input, Any] = Batcher(
             graph.name,
-            partial(self._execute, self._runtime),
+            [partial(self._execute, executor) for executor in foreground],
             background=[partial(self._execute, executor) for executor in self._background],
             bucket=lambda entry: entry.line.shape[1],
             cost=lambda entry: HEIGHT * entry.line.shape[1],

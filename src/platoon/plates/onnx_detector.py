@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 
 from platoon.engine.model import Model, metadata
-from platoon.engine.runtime import Runtime, best_batch, open_runtime
+from platoon.engine.runtime import Runtime, best_batch, cores, open_runtime
 from platoon.engine.surgery import Array, PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError
@@ -118,7 +118,9 @@ class OnnxPlateDetector:
             graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS), name="plate-detection")
             item = (size[1], size[0], 3)
             frames = wants.batch or 2  # one frame would not show that the batch is dynamic
-            runtime = open_runtime(graph, engine, tuning, example=(frames, *item), metrics=metrics)
+            # It is called from one thread: an execution has all cores.
+            alone = engine.model_copy(update={"threads": engine.threads or cores()})
+            runtime = open_runtime(graph, alone, tuning, example=(frames, *item), metrics=metrics)
             answer = dict(zip(outputs, runtime(np.zeros((frames, *item), np.uint8)), strict=True))
             head = head_of(answer, frames=frames, size=size, metadata=notes)
             wanted = _plate_classes(class_names(notes), head, classes)

@@ -30,7 +30,7 @@ class TextPlateDetector:
         self._min_score = settings.min_score
         self.input_size = (settings.input_width, settings.input_height)
         self.tight = True
-        self.max_batch = engine.best_batch
+        self.max_batch = engine.at_once
 
     def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""

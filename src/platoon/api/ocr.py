@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
@@ -10,7 +11,18 @@ from platoon.api.fleet import Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
-from platoon.errors import InvalidInput, PlatoonError
+from platoon.api.problems import Problem, described
+from platoon.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    Overloaded,
+    PlatoonError,
+    TooLarge,
+    Unauthorised,
+    Unavailable,
+    Unsupported,
+)
 from platoon.ocr.reading import MODES
 from platoon.ocr.service import OcrService
 
@@ -27,7 +39,7 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
     form, paddlex = Form(service), PaddleX(service, fetcher)
     batch = FleetBatch(service)
 
-    @router.post("/ocr", openapi_extra=_OCR)
+    @router.post("/ocr", openapi_extra=_OCR, responses=described(*_REFUSALS, form=Refused | Problem | PaddleXRefused))
     async def ocr(request: Request) -> Response:
         """Read a picture, or a document.
 
@@ -40,7 +52,7 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
         """
         return await intake.serve(request, paddlex if content_type(request).endswith("json") else form)
 
-    @router.post("/ocr/batch", openapi_extra=_BATCH)
+    @router.post("/ocr/batch", openapi_extra=_BATCH, responses=described(*_REFUSALS, form=Refused | Problem))
     async def ocr_batch(request: Request) -> Response:
         """Read several pictures, multipart `images`: their answers in order, `{error}` for one that failed."""
         return await intake.serve(request, batch)
@@ -73,18 +85,46 @@ class Form:
         return refusal(error)
 
 
+class Refused(BaseModel):
+    """An error in the contracts that speak multipart; in a batch, in the place of a picture."""
+
+    error: str
+    code: str
+    retry: bool
+
+
+class PaddleXRefused(BaseModel):
+    """An error in PaddleX serving's contract."""
+
+    logId: str  # noqa: N815 - the contract's names
+    errorCode: int  # noqa: N815
+    errorMsg: str  # noqa: N815
+
+
+_REFUSALS = (
+    Unauthorised,
+    Forbidden,
+    TooLarge,
+    Unsupported,
+    InvalidInput,
+    Overloaded,
+    Unavailable,
+    DeadlineExceeded,
+)
 _FILE = {"type": "string", "format": "binary"}
 _MODE = {"type": "string", "enum": list(MODES)}
 _FIND = {"type": "string", "enum": ["true", "false"]}
 _PICTURE = {
     "type": "object",
-    "properties": {"image": _FILE, "mode": _MODE, "find": _FIND, "lang": {"type": "string"}},
-    "required": ["image"],
-}
-_LITEPARSE = {
-    "type": "object",
-    "properties": {"file": _FILE, "language": {"type": "string"}},
-    "required": ["file"],
+    "properties": {
+        "image": _FILE,
+        "mode": _MODE,
+        "find": _FIND,
+        "lang": {"type": "string"},
+        "file": _FILE,
+        "language": {"type": "string"},
+    },
+    "oneOf": [{"required": ["image"]}, {"required": ["file"]}],
 }
 _PICTURES = {
     "type": "object",
@@ -100,7 +140,7 @@ _OCR = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": {"oneOf": [_PICTURE, _LITEPARSE]}},
+            "multipart/form-data": {"schema": _PICTURE},
             "application/json": {"schema": PaddleX.schema()},
         },
     }

@@ -86,6 +86,8 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return as_problem(NotFound(f"nothing at {request.url.path}; what there is: /docs"))
+    if error.status_code == 400:  # a form that cannot be read
+        return as_problem(InvalidInput(error.detail))
     response = problem(error.status_code, "Refused", str(error.detail))
     response.headers.update(error.headers or {})
     return response

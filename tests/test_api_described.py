@@ -1,0 +1,137 @@
+"""What the description of the API promises, tried by a fuzzer that reads nothing else.
+
+Schemathesis (MIT) rather than strategies of our own: it knows how a description makes calls that fit it and calls that
+break it, checks answers against it, and nobody here chose its cases. It brings seven packages that nothing else here
+needs, to tests alone; its pytest plugin stays off, as it would be loaded for every test.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from platoon.api.serve import Faces
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.served import NAMES
+from platoon.ocr.service import OcrService
+from platoon.settings import ApiSettings, ServiceSettings, Settings
+from tests.drawn import INVOICE, document, encoded, page
+from tests.fake_site import FakeSite, camera, event
+
+PATIENCE_S = 60
+CALLS = 30
+"""Of each operation and kind; more find nothing new, and take longer."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+THERE: Mapping[str, st.SearchStrategy[str]] = {
+    "model": st.sampled_from(NAMES),
+    "version": st.just("1"),
+    "camera": st.just("gate"),
+    "event": st.just("e1"),
+}
+"""What a call must name to get anywhere."""
+SMALL = page(("Ink", 4, 26), size=(64, 32))
+FILES = st.sampled_from((encoded(SMALL), encoded(SMALL, "JPEG"), document([SMALL] * 2))) | st.binary(max_size=99)
+
+schemathesis.openapi.format("binary", FILES)
+schemathesis.openapi.format("byte", FILES.map(lambda data: base64.b64encode(data).decode()))
+
+
+@dataclass
+class Described:
+    """A running service with cameras, by its description."""
+
+    address: str
+    caller: requests.Session
+    operations: list[Any]
+
+    def read(self) -> Any:
+        """What the service reads in an honest picture."""
+        honest = {"image": encoded(page(*INVOICE))}
+        reply = self.caller.post(f"{self.address}/ocr", files=honest, timeout=PATIENCE_S)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["lines"]
+
+
+@pytest.fixture(scope="module")
+def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
+    site = FakeSite(tmp_path_factory.mktemp("site"), camera("gate"))
+    site.record(event("e1"), np.full((20, 60, 3), 200, np.uint8))
+    limits = ServiceSettings(max_pixels=1_000_000, max_body_bytes=4_000_000, max_pages=4, fetch=False)
+    service = OcrService(text_engine, limits, site.metrics)
+    try:
+        with (
+            Faces(site, Settings(api=ApiSettings(port=0), service=limits), service=service) as faces,
+            requests.Session() as caller,
+        ):
+            caller.trust_env = False
+            schema = schemathesis.openapi.from_url(f"{faces.address}/openapi.json")
+            schema.validate()
+            operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+            assert len(operations) == sum(map(len, schema.raw_schema["paths"].values()))
+            yield Described(faces.address, caller, operations)
+    finally:
+        service.close()
+
+
+def strategy(operation: Any, mode: GenerationMode) -> st.SearchStrategy[Case[Any]]:
+    """Calls of an operation, most about something that is there."""
+    asked: st.SearchStrategy[Case[Any]] = operation.as_strategy(mode)
+    names = {parameter.name for parameter in operation.path_parameters}
+    if not names:
+        return asked
+    about = st.fixed_dictionaries({name: THERE[name] for name in names})
+    return about.flatmap(lambda path: operation.as_strategy(mode, path_parameters=path)) | asked
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_no_call_that_the_description_leads_to_ends_in_another_way_than_it_says(
+    described: Described, mode: GenerationMode
+) -> None:
+    expected = described.read()
+    statuses: Counter[int] = Counter()
+    for operation in described.operations:
+        if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body):
+            continue  # there is no rule to break
+
+        @trying(
+            max_examples=CALLS,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
+        )
+        @given(strategy(operation, mode))
+        def call(case: Case[Any]) -> None:
+            reply = case.call(session=described.caller, timeout=PATIENCE_S)
+            statuses[reply.status_code] += 1
+            case.validate_response(reply, checks=CHECKS)
+
+        call()
+        assert described.read() == expected, operation.label
+    assert statuses[200] and statuses[404] and statuses[422], statuses
+    assert described.caller.get(f"{described.address}/health/ready", timeout=PATIENCE_S).status_code == 200

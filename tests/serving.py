@@ -10,13 +10,14 @@ from platoon.api.serve import Faces
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, ServiceSettings, Settings
+from platoon.tracing import Tracing
 
 
 @contextmanager
-def serving(engine: Any, **settings: Any) -> Iterator[httpx.Client]:
+def serving(engine: Any, *, tracing: Tracing | None = None, **settings: Any) -> Iterator[httpx.Client]:
     """A client of a service with this engine and these settings."""
     service_settings = ServiceSettings(**settings)
-    service = OcrService(engine, service_settings, Metrics())
+    service = OcrService(engine, service_settings, Metrics(), tracing)
     whole = Settings(api=ApiSettings(port=0), service=service_settings)
     try:
         with (

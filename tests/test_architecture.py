@@ -16,16 +16,18 @@ ALLOWED = {
     "logs": {"errors"},
     "settings": {"errors"},
     "metrics": {"media"},  # PixelMeter, shown as metrics
+    "tracing": EVERYBODY | {"logs", "engine"},
     "media": EVERYBODY,
     "engine": EVERYBODY,
     "store": EVERYBODY,
-    "ocr": EVERYBODY | {"engine", "media"},
+    "ocr": EVERYBODY | {"engine", "media", "tracing"},
+    "documents": EVERYBODY | {"ocr", "engine", "media", "store", "tracing"},
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "doctor": EVERYBODY | {"plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
-    "api": EVERYBODY | {"logs", "streams", "ocr", "engine", "media", "store", "web"},
+    "api": EVERYBODY | {"logs", "tracing", "streams", "ocr", "engine", "media", "store", "web"},
 }
 TOP = {"cli", "__main__", "__init__"}
 

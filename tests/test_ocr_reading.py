@@ -191,7 +191,7 @@ def test_a_cancelled_call_gives_up_what_waits() -> None:
 def test_what_still_waits_at_the_end_of_a_call_is_given_up() -> None:
     engine = Stuck()
     with call() as mine:
-        replies = mine.hold(engine.read_lines([INK]))
+        replies = mine.hold("recognise", engine.read_lines([INK]))
     assert replies[0].cancelled()
 
 
@@ -205,7 +205,7 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline() -> None:
 def test_what_is_held_after_the_end_is_cancelled_at_once() -> None:
     mine, reply = call(), Reply[int]()
     mine.cancel()
-    mine.hold([reply])
+    mine.hold("recognise", [reply])
     assert reply.cancelled()
 
 

@@ -129,6 +129,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     from platoon.metrics import Metrics
     from platoon.ocr.engine import TextEngine
     from platoon.ocr.service import OcrService
+    from platoon.tracing import tracing_for
 
     settings = Settings.load(settings_file, api__host=host, api__port=port)
     check_listening(settings.api.host, settings.service)
@@ -137,7 +138,8 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     metrics = Metrics()
     with ExitStack() as stack:
         engine = stack.enter_context(TextEngine(settings.engine, settings.cache, metrics))
-        service = OcrService(engine, settings.service, metrics)
+        tracing = stack.enter_context(tracing_for(settings))
+        service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
         faces = stack.enter_context(Faces(None, settings, service=service))
         stack.enter_context(_grpc(service, settings))
@@ -271,6 +273,7 @@ def _run_live(
     from platoon.ocr.service import OcrService
     from platoon.store.retention import Retention
     from platoon.streams.registry import RegistryFollower
+    from platoon.tracing import tracing_for
 
     _log_to_terminal(settings.log_format)
     stop = _stopped_by_signals()
@@ -278,7 +281,8 @@ def _run_live(
     with ExitStack() as stack:
         stack.callback(site.stop)
         site.change(cameras)
-        service = OcrService(site.engine, settings.service, site.metrics)
+        tracing = stack.enter_context(tracing_for(settings))
+        service = OcrService(site.engine, settings.service, site.metrics, tracing)
         stack.callback(service.close)
         faces = stack.enter_context(Faces(site, settings, service=service))
         stack.enter_context(_grpc(service, settings))

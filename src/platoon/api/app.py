@@ -38,7 +38,7 @@ def create_app(site: Site | None, settings: Settings, *, service: OcrService | N
         app.include_router(events.routes(site, settings))
         app.include_router(live.routes(site))
     if service is not None:
-        intake = Intake(settings.service, service.metrics)
+        intake = Intake(settings.service, service.metrics, service.tracing)
         app.include_router(ocr.routes(service, intake))
         models = ServedModels(service.engine, not_ready=service.not_ready)
         app.include_router(rest.routes(models, intake, settings.service))

@@ -1,5 +1,5 @@
 """How a call of the OCR service comes in and leaves, whatever its contract: admitted or not, its body within
-limits, watched while it is worked on, answered in its contract's form, counted and logged.
+limits, watched while it is worked on, answered in its contract's form, counted, logged and traced.
 
 A contract says what a body means and how answers and errors look; it is left to modules of their own.
 """
@@ -23,6 +23,7 @@ from platoon.api.access import Access
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
 from platoon.metrics import Metrics
 from platoon.settings import ServiceSettings
+from platoon.tracing import Tracing
 
 CALLER_LEFT = 499
 """The status that nobody sees, as nginx counts it."""
@@ -57,8 +58,8 @@ class Endpoint(Contract, Protocol):
 class Intake:
     """Takes calls. Belongs to one event loop."""
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+    def __init__(self, settings: ServiceSettings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self._settings, self._metrics, self._tracing = settings, metrics, tracing or Tracing()
         self._access = Access(settings)
         self._under_way = 0
         self._bytes = 0
@@ -66,6 +67,10 @@ class Intake:
 
     async def serve(self, request: Request, endpoint: Endpoint) -> Response:
         """The answer to one call; never raises but when cancelled."""
+        with self._tracing.request(request.scope):
+            return await self._serve(request, endpoint)
+
+    async def _serve(self, request: Request, endpoint: Endpoint) -> Response:
         incoming = Incoming(request, endpoint, self)
         response: Response
         self._under_way += 1
@@ -118,6 +123,7 @@ class Intake:
     def _tell(self, incoming: Incoming, status: int) -> None:
         name = incoming.contract.name
         seconds = time.monotonic() - incoming.started
+        self._tracing.answered(status, contract=name, caller=incoming.caller, bytes=incoming.n_bytes)
         self._metrics.requests.labels(name, str(status)).inc()
         self._metrics.request_bytes.labels(name).inc(incoming.n_bytes)
         self._metrics.request_seconds.labels(name).observe(seconds)

@@ -30,6 +30,7 @@ from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import Turn, cut, in_reading_order, inside, outline, upright, ways_to_read
 from platoon.ocr.plate import INPUT_SIZE, place_of, plate_lines
 from platoon.ocr.recognition import Candidate, TextLine, width_of
+from platoon.tracing import Trace
 
 MAX_SIDE = 4000
 """No input of the detector is longer, whatever a caller asks for."""
@@ -149,10 +150,11 @@ class Call:
 
     Args:
         deadline: a point of `time.monotonic()`.
+        trace: hears what is waited for.
     """
 
-    def __init__(self, priority: Priority, deadline: float = math.inf) -> None:
-        self.priority, self.deadline = priority, deadline
+    def __init__(self, priority: Priority, deadline: float = math.inf, *, trace: Trace | None = None) -> None:
+        self.priority, self.deadline, self.trace = priority, deadline, trace or Trace()
         self._lock = threading.Lock()
         self._cancelled = False
         self._on_cancel: list[Callable[[], object]] = []
@@ -191,8 +193,9 @@ class Call:
                 return
         cancel()
 
-    def hold(self, replies: Sequence[Reply[Result]]) -> Sequence[Reply[Result]]:
-        """These are waited for: cancel them with this call. Those that are done are let go."""
+    def hold(self, stage: str, replies: Sequence[Reply[Result]]) -> Sequence[Reply[Result]]:
+        """The stage waits for these: cancel them with this call. Those that are done are let go."""
+        self.trace.follow(stage, replies)
         self._waiting.update(replies)
         for reply in replies:
             reply.add_done_callback(self._waiting.discard)
@@ -232,6 +235,7 @@ def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -
         return lines.readings()
     finally:
         lines.forget()
+        call.trace.tell()
 
 
 class Found(NamedTuple):
@@ -252,7 +256,7 @@ def find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -
     places = [place_for(picture.shape[1], picture.shape[0], how) for picture in pictures]
     size = INPUT_SIZE if how.plates else None
     inputs = [_input(picture, place, size) for picture, place in zip(pictures, places, strict=True)]
-    replies = call.hold(engine.detect(inputs, priority=call.priority, deadline=call.deadline))
+    replies = call.hold("detect", engine.detect(inputs, priority=call.priority, deadline=call.deadline))
     for picture, place, reply in zip(pictures, places, replies, strict=True):
         quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), how.boxes)]
         lines = (plate_lines(quads) or [outline(picture)]) if how.plates else in_reading_order(quads)
@@ -278,7 +282,7 @@ class _Lines:
             ways = [(turn, _filled(crop)) for turn, crop in crops]
             submit = self._engine.read_plates if self._how.plates else self._engine.read_lines
             replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
-            self._waiting.append(_Waiting(draft, quad, ways, self._call.hold(replies)))
+            self._waiting.append(_Waiting(draft, quad, ways, self._call.hold("recognise", replies)))
             if len(self._waiting) > LINES_AHEAD:
                 self._take()
 

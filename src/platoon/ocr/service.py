@@ -31,6 +31,7 @@ from platoon.ocr.pages import Kind, kind_of, open_pages
 from platoon.ocr.picture import load_picture, picture_size
 from platoon.ocr.reading import Call, How, Reading, read
 from platoon.settings import ServiceSettings
+from platoon.tracing import Tracing
 
 PICTURES_AT_ONCE = 64
 """Threads for calls with pictures: most of them wait for the engine, which makes batches of what they bring."""
@@ -47,11 +48,14 @@ class OcrService:
     """Reads what callers send, through a shared engine. Await its methods from one event loop.
 
     Args:
-        engine: stays its owner's: `close` leaves it open.
+        engine: stays its owner's: `close` leaves it open. So does `tracing`; none: nothing is traced.
     """
 
-    def __init__(self, engine: TextEngine, settings: ServiceSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: TextEngine, settings: ServiceSettings, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
         self.settings, self.metrics, self.engine = settings, metrics, engine
+        self.tracing = tracing or Tracing()
         self._budget = PixelBudget(settings.max_decoded_pixels)
         self._pictures = ThreadPoolExecutor(PICTURES_AT_ONCE, "ocr pictures")
         self._documents = ThreadPoolExecutor(DOCUMENTS_AT_ONCE, "ocr documents")
@@ -132,7 +136,7 @@ class OcrService:
         Args:
             first_s: until the deadline that `work` begins with, and may move.
         """
-        call = Call(priority, time.monotonic() + first_s)
+        call = Call(priority, time.monotonic() + first_s, trace=self.tracing.work())
 
         def run() -> T:
             try:
@@ -170,12 +174,13 @@ class OcrService:
         for indices in in_portions(sizes, self.settings.max_pixels):
             with self._budget.holding(sum(sizes[index] for index in indices), call):
                 loaded: dict[int, Pixels] = {}
-                for index in indices:
-                    call.check()
-                    try:
-                        loaded[index] = load_picture(files[index], max_pixels=self.settings.max_pixels)
-                    except PlatoonError as error:
-                        outcomes[index] = error
+                with call.trace.stage("decode", len(indices)):
+                    for index in indices:
+                        call.check()
+                        try:
+                            loaded[index] = load_picture(files[index], max_pixels=self.settings.max_pixels)
+                        except PlatoonError as error:
+                            outcomes[index] = error
                 for index, outcome in zip(loaded, self._read_each(list(loaded.values()), how, call), strict=True):
                     outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
@@ -207,7 +212,8 @@ class OcrService:
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
                 call.check()
                 with self._budget.holding(sum(areas[index] for index in indices), call):
-                    pictures = list(islice(pages.pictures, len(indices)))
+                    with call.trace.stage("decode", len(indices)):
+                        pictures = list(islice(pages.pictures, len(indices)))
                     readings = read(self.engine, pictures, how, call)
                     made += [make(picture, reading) for picture, reading in zip(pictures, readings, strict=True)]
                     self.metrics.pictures_read.inc(len(readings))

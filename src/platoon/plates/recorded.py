@@ -60,7 +60,7 @@ def read_picture(engine: TextEngine, picture: Pixels, grammar: Grammar, call: Ca
     (found,) = find(engine, [picture], How(), call)
     quads = [quad for quad in found.quads if plate_like(quad)]
     crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
-    replies = call.hold(engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
+    replies = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     lines = [call.result(reply) for reply in replies]
     ranked = []
     for quad, line in zip(quads, lines, strict=True):

@@ -177,25 +177,29 @@ def test_ids_and_scores_decode_to_what_is_written(client: Any, kind: Any, model:
 
 @contextmanager
 def busy(served: Serving) -> Iterator[None]:
-    """While entered, plates are not read: they wait, one of them with the model."""
-    begun, may_end = threading.Event(), threading.Event()
-    runtime = type(served.engine._plates()._runtime)
-    execute = runtime.__call__
+    """While entered, plates are not read: they wait, some of them with the model, as many as it executes at once."""
+    begun, may_end = threading.Semaphore(0), threading.Event()
+    recogniser = served.engine._plates()
+    lanes = recogniser._runtime.foreground()
+    execute = type(lanes[0]).__call__
 
     def hold(self: Any, batch: NDArray[Any]) -> Any:
-        begun.set()
+        begun.release()
         assert may_end.wait(60)
         return execute(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "__call__", hold)
-        (first,) = served.engine.read_plates([LINE[0]])
-        assert begun.wait(30)
+        patch.setattr(type(lanes[0]), "__call__", hold)
+        first = []
+        for _ in lanes:
+            first += served.engine.read_plates([LINE[0]])
+            assert begun.acquire(timeout=30)
         try:
             yield
         finally:
             may_end.set()
-        first.result(30)
+        for reply in first:
+            reply.result(30)
 
 
 def until_waiting(served: Serving, items: int) -> None:

@@ -1,7 +1,8 @@
 """All benchmarks, one after the other: `python -m benchmarks`."""
 
-from benchmarks import service, soak, streams
+from benchmarks import quality, service, soak, streams
 
 streams.main()
 service.main()
 soak.main()
+quality.main()

@@ -3,7 +3,8 @@
 The files are whatever lies in a folder, /usr/share/doc where nothing else is said; none belongs to this repository.
 Of each package, which is a folder in that one, the same number of pages is taken from all over, so that no long manual
 outweighs the others. A page counts if it has a few lines of text at least, no pictures (they may show text that the
-layer has not), and hardly any character that the models cannot read at all.
+layer has not), no leaders (how many dots are read before a page number says nothing), and hardly any character that the
+models cannot read at all.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ MOST_UNKNOWN = 0.002
 """Of the characters of a page; more are another script, or a layer without the meaning of its glyphs."""
 SAME = str.maketrans("‘’‚‛′“”„‟″‐‑‒–—―−•∙●▪◦", "'''''\"\"\"\"\"-------·····")
 """Characters that print alike, and that text layers and models choose between as they like."""
-LEADER = re.compile(r"([.·_=-])(?: ?\1){3,}")
-"""The dots to the page number in a table of contents, or a rule made of dashes: drawn with characters, but no text."""
+LEADER = re.compile(r"([.·_=-])\1{3,}")
+"""The dots to the page number in a table of contents, or a rule: drawn with characters, but no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,9 @@ def pages(folder: Path, *, per_package: int, known: Collection[str]) -> list[Pag
 
 def fold(text: str) -> str:
     """What two texts have in common that print the same: ligatures and wide forms (NFKC), quotation marks, dashes and
-    bullets count as the plain ones, any space as one blank, and leaders as that, too.
+    bullets count as the plain ones, and any space as one blank.
     """
-    plain = unicodedata.normalize("NFKC", text.translate(SAME)).translate(SAME)
-    return " ".join(LEADER.sub(" ", " ".join(plain.split())).split())
+    return " ".join(unicodedata.normalize("NFKC", text.translate(SAME)).translate(SAME).split())
 
 
 def _spread(folder: Path, paths: Sequence[Path], count: int, known: frozenset[str]) -> Iterator[Page]:
@@ -142,13 +142,8 @@ def _page(name: str, page: Any, known: frozenset[str]) -> Page | None:
         x, y = to_picture.to_bitmap((left + right) / 2, (bottom + top) / 2)
         characters.append(Character(text, x, y, starts_word))
         starts_word = False
-    characters = _without_leaders(characters)
-    unknown = sum(not known.issuperset(character.text) for character in characters)
-    if len(characters) < FEWEST or unknown > MOST_UNKNOWN * len(characters):
+    text = "".join(character.text for character in characters)
+    unknown = sum(letter not in known for letter in text)
+    if len(text) < FEWEST or unknown > MOST_UNKNOWN * len(text) or LEADER.search(text):
         return None
     return Page(name, np.array(bitmap.to_numpy()), characters)
-
-
-def _without_leaders(characters: Sequence[Character]) -> list[Character]:
-    runs = (list(run) for _, run in itertools.groupby(characters, lambda character: character.text))
-    return [character for run in runs if fold("".join(one.text for one in run)) for character in run]

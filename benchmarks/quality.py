@@ -60,6 +60,11 @@ RESAMPLED = 2000
 """Times that pages are drawn to see how much a ratio is due to their choice."""
 HALF = PixelInput(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), bgr=True)
 """How RapidOCR normalises pixels for detection, where PaddleOCR has `detection.INPUT`."""
+FLOAT32, HALVED = "platoon in float32", "platoon in float32, RapidOCR's normalisation"
+COMPARED = (("platoon", "rapidocr"), ("platoon", "rapidocr tuned"), ("platoon", FLOAT32), (FLOAT32, HALVED))
+"""Whose errors are set against whose."""
+AIMED = COMPARED[:2]
+"""Where the first should make no more errors than the second."""
 
 Found = Sequence[tuple[Quad, str]]
 """Lines, where they are and what they say."""
@@ -271,14 +276,14 @@ def run(papers: Sequence[Page], share: float, tell: Callable[[str], None]) -> di
             read_by["platoon"] = by_platoon(engine, papers)
         tell("Platoon, pixels normalised as RapidOCR does")
         with opened(settings, precision="float32", pixels=HALF) as engine:
-            halved = by_platoon(engine, papers)
+            read_by[HALVED] = by_platoon(engine, papers)
         tell("Platoon in float32")
         with opened(settings, precision="float32") as engine:
-            read_by["platoon in float32"] = by_platoon(engine, papers)
+            read_by[FLOAT32] = by_platoon(engine, papers)
             tell("the same lines")
             kind, crops = plate_crops()
             plates = lines_of_plates(engine, some_of(crops, PLATES_OF_LINES))
-            read_pages = list(zip(papers, read_by["platoon in float32"], strict=True))
+            read_pages = list(zip(papers, read_by[FLOAT32], strict=True))
             cut_pages = [lines_of(page, found) for page, found in some_of(read_pages, PAGES_OF_LINES)]
             float32 = settings.engine.model_copy(update={"precision": "float32"})
             same_width = SameWidth(float32, Tuning(settings.cache))
@@ -289,8 +294,6 @@ def run(papers: Sequence[Page], share: float, tell: Callable[[str], None]) -> di
             same_width.close()
     counts = {name: list(map(count, papers, found)) for name, found in read_by.items()}
     sums = {name: sum(each, Count()) for name, each in counts.items()}
-    halved_counts = list(map(count, papers, halved))
-    normalised = {"paddleocr": sums["platoon in float32"], "rapidocr": sum(halved_counts, Count())}
     results = {
         "machine": report.machine(),
         "pages": [
@@ -302,9 +305,7 @@ def run(papers: Sequence[Page], share: float, tell: Callable[[str], None]) -> di
             for number, page in enumerate(papers)
         ],
         "read": {name: _figures(one) for name, one in sums.items()},
-        "platoon_to": {name: ratio(counts["platoon"], each) for name, each in counts.items() if name != "platoon"},
-        "normalised": {name: _figures(one) for name, one in normalised.items()},
-        "paddleocr_to_rapidocr": ratio(counts["platoon in float32"], halved_counts),
+        "ratios": {f"{one} / {other}": ratio(counts[one], counts[other]) for one, other in COMPARED},
         "same_text": same,
     }
     return {**results, "aims": list(aims(results))}
@@ -326,17 +327,13 @@ def _figures(one: Count) -> dict[str, Any]:
 
 def aims(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What was reached of what is aimed at."""
-    ratios = {
-        "platoon / RapidOCR": results["platoon_to"]["rapidocr"],
-        "platoon / RapidOCR tuned": results["platoon_to"]["rapidocr tuned"],
-        "detector's pixels as PaddleOCR / as RapidOCR": results["paddleocr_to_rapidocr"],
-    }
-    for what, one in ratios.items():
-        yield {"aim": f"errors, {what}", "reached": one["ratio"], "bound": -1.0, "met": one["ratio"] <= 1.0}
-    for kind, one in results["same_text"].items():
-        for name, same in one["same"].items():
+    for one, other in AIMED:
+        reached = results["ratios"][f"{one} / {other}"]["ratio"]
+        yield {"aim": f"errors, {one} / {other}", "reached": reached, "bound": -1.0, "met": reached <= 1.0}
+    for kind, lines in results["same_text"].items():
+        for name, same in lines["same"].items():
             if name.startswith("platoon"):
-                reached = same / one["lines"]
+                reached = same / lines["lines"]
                 aim = f"lines of {kind} with RapidOCR's very text, {name}"
                 yield {"aim": aim, "reached": reached, "bound": 0.99, "met": reached >= 0.99}
 
@@ -344,16 +341,13 @@ def aims(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def show(results: Mapping[str, Any], console: Console) -> None:
     """Print all as tables."""
     console.print(f"{len(results['pages'])} pages, {results['read']['platoon']['characters']} characters")
-    for title, rows in (("read by", results["read"]), ("detector's pixels as", results["normalised"])):
-        table = Table(title, "errors", "CER", "CER without blanks", "letters missed", "lines", "of them right")
-        for name, one in rows.items():
-            rates = (f"{one['cer']:.3%}", f"{one['cer_without_blanks']:.3%}")
-            counts = (str(one[key]) for key in ("missed", "lines", "right_lines"))
-            table.add_row(name, str(one["errors"]), *rates, *counts)
-        console.print(table)
-    for name, one in {**results["platoon_to"], "as rapidocr": results["paddleocr_to_rapidocr"]}.items():
-        what = "as paddleocr" if name == "as rapidocr" else "platoon"
-        console.print(f"errors, {what} / {name}: {one['ratio']:.3f} ({one['low']:.3f} to {one['high']:.3f})")
+    table = Table("read by", "errors", "CER", "CER without blanks", "letters missed", "lines", "of them right")
+    for name, one in results["read"].items():
+        rates = (f"{one['cer']:.3%}", f"{one['cer_without_blanks']:.3%}")
+        table.add_row(name, str(one["errors"]), *rates, *(str(one[key]) for key in ("missed", "lines", "right_lines")))
+    console.print(table)
+    for name, one in results["ratios"].items():
+        console.print(f"errors, {name}: {one['ratio']:.3f} ({one['low']:.3f} to {one['high']:.3f})", highlight=False)
     table = Table("lines of", "read by", "as RapidOCR alone", "right")
     for kind, one in results["same_text"].items():
         for name in dict.fromkeys((*one["same"], *one.get("right", ()))):

@@ -9,23 +9,21 @@ Deciding what is too old belongs to `retention`; pictures belong to `objects`.
 """
 
 import json
-import sqlite3
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from platoon.errors import InvalidInput, StoreError
+from platoon.errors import InvalidInput
+from platoon.store.database import Database, transaction
 
 STATES: Final = ("preview", "final", "revised")
 """Of an event, in the order in which they replace each other."""
 
 _SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x504C4154  # "PLAT"; keeps us from writing into a stranger's database
-_BUSY_TIMEOUT_S: Final = 30.0
+_APPLICATION_ID: Final = 0x504C4154  # "PLAT"
+_KEEP_LESS: Final = "PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS"
 _SHORTEST_INDEXED: Final = 3  # letters; the trigram index cannot find fewer
 
 _SCHEMA: Final = """
@@ -84,18 +82,10 @@ class EventStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make the folder of events {path.parent}: {error.strerror}; "
-                "choose another with PLATOON_STORE__PATH"
-            ) from error
+        self._database = Database(path, "events", _SCHEMA, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS)
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        with self._explained("opened"):
-            self._writer = self._connect()
-            self._reader = self._connect()
-            self._prepare()
+        self._writer = self._database.open()
+        self._reader = self._database.open()
 
     def put(self, event: Mapping[str, Any]) -> None:
         """Keep `event`; durable on return.
@@ -107,7 +97,7 @@ class EventStore:
             InvalidInput: a field that the store needs (id, state, camera, text, time) is missing or unusable.
         """
         row = _row(event)
-        with self._explained("written"), self._writing:
+        with self._database.explained("written"), self._writing:
             self._writer.execute(_UPSERT, row)
 
     def get(self, event_id: str) -> dict[str, Any] | None:
@@ -154,12 +144,12 @@ class EventStore:
     def count(self, *, since: float = 0.0) -> int:
         """How many plates were decided (previews do not count) since then, seconds since 1970."""
         query = "SELECT count(*) FROM event WHERE time >= ? AND rank > 0"
-        with self._explained("read"), self._reading:
+        with self._database.explained("read"), self._reading:
             return int(self._reader.execute(query, [since]).fetchone()[0])
 
     def last_time(self, camera: str) -> float | None:
         """When `camera` had its latest event, seconds since 1970."""
-        with self._explained("read"), self._reading:
+        with self._database.explained("read"), self._reading:
             (latest,) = self._reader.execute("SELECT max(time) FROM event WHERE camera = ?", [camera]).fetchone()
         return None if latest is None else float(latest)
 
@@ -177,7 +167,7 @@ class EventStore:
             conditions.append("crop IS NOT NULL")
         values = [limit] if before is None else [before, limit]
         query = f"SELECT id, crop FROM event WHERE {' AND '.join(conditions)} ORDER BY time LIMIT ?"
-        with self._explained("read"), self._reading:
+        with self._database.explained("read"), self._reading:
             return self._reader.execute(query, values).fetchall()
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -195,62 +185,13 @@ class EventStore:
             self._writer.close()
 
     def _select(self, rest: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        with self._explained("read"), self._reading:
+        with self._database.explained("read"), self._reading:
             rows = self._reader.execute(f"SELECT body, crop FROM event {rest}", values).fetchall()
         return [{**json.loads(body), "crop": crop} for body, crop in rows]
 
     def _write_all(self, statement: str, rows: Iterable[tuple[str, ...]]) -> int:
-        with self._explained("written"), self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                changed = self._writer.executemany(statement, rows).rowcount
-                self._writer.execute("COMMIT")
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-        return changed
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-    def _prepare(self) -> None:
-        """Make the tables where there are none; refuse what was not made by us, or by a later version."""
-        db = self._writer
-        _use_write_ahead_log(db)
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            (owner,) = db.execute("PRAGMA application_id").fetchone()
-            (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if tables and owner != _APPLICATION_ID:
-                raise StoreError(
-                    f"{self.path} is a database of another program; choose another folder with PLATOON_STORE__PATH"
-                )
-            if version > _SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self.path} was written by a newer Platoon (schema {version}, this one knows "
-                    f"{_SCHEMA_VERSION}); update, or choose another folder with PLATOON_STORE__PATH"
-                )
-            if not tables:
-                for statement in _statements(_SCHEMA):
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn what SQLite says into what the operator can do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "") or ""
-            raise StoreError(f"events in {self.path} cannot be {what}: {error}; {_way_out(name)}") from error
+        with self._database.explained("written"), self._writing, transaction(self._writer) as db:
+            return db.executemany(statement, rows).rowcount
 
 
 def _row(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,45 +213,3 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput(
             f"not an event that can be kept ({type(error).__name__}: {error}): {event!r:.300}"
         ) from error
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split an SQL script, triggers kept whole (`executescript` would end the transaction)."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _use_write_ahead_log(db: sqlite3.Connection) -> None:
-    """Switch the journal; SQLite does not wait for other processes that switch it at this moment: we do."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if (
-                error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                or time.monotonic() > deadline
-            ):
-                raise
-            time.sleep(0.02)
-
-
-def _way_out(name: str) -> str:
-    """What to do about the SQLite error of this name."""
-    if name.startswith("SQLITE_FULL"):
-        return "free space on its disk, or keep less (PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS)"
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return "let this user write the file and its folder, or choose another folder with PLATOON_STORE__PATH"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return (
-            "it is damaged or no database: move it away together with its -wal and -shm files "
-            "(a new one is made at the next start; `sqlite3 FILE .recover` may save what it holds)"
-        )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"another program has held it for {_BUSY_TIMEOUT_S:.0f} s: end that program, or try again"
-    return "check its disk"

@@ -1,0 +1,139 @@
+"""A SQLite file of ours: opened durably, made where there is none, refused where it is somebody else's.
+
+Every write is synced (`synchronous=FULL`) and goes to a write-ahead log, so that several threads and processes may
+write at once and readers never wait for writers. What stands in the tables is left to whoever asks for them.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from platoon.errors import StoreError
+
+_BUSY_TIMEOUT_S: Final = 30.0
+_ELSEWHERE: Final = "choose another folder with PLATOON_STORE__PATH"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The file at `path`, whose tables are `schema`.
+
+    Raises:
+        StoreError: from every method, and within `explained`, when the file cannot be written or read; says what to do.
+    """
+
+    path: Path
+    what: str
+    """What it holds, in the plural, for messages."""
+    schema: str
+    version: int
+    application_id: int
+    """Keeps us from writing into a stranger's database."""
+    keep_less: str
+    """Which settings let less be kept, for messages of a full disk."""
+
+    def open(self) -> sqlite3.Connection:
+        """A connection, the first of which makes folder and tables where there are none."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make the folder of {self.what} {self.path.parent}: {error.strerror}; {_ELSEWHERE}"
+            ) from error
+        with self.explained("opened"):
+            db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            try:
+                self._prepare(db)
+            except BaseException:
+                db.close()
+                raise
+        return db
+
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what SQLite says into what the operator can do; `what` was tried: opened, read, written."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "") or ""
+            way_out = self._way_out(name)
+            raise StoreError(f"{self.what} in {self.path} cannot be {what}: {error}; {way_out}") from error
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Make the tables where there are none; refuse what was not made by us, or by a later version."""
+        _use_write_ahead_log(db)
+        with transaction(db):
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            (owner,) = db.execute("PRAGMA application_id").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if tables and owner != self.application_id:
+                raise StoreError(f"{self.path} is a database of another program; {_ELSEWHERE}")
+            if version > self.version:
+                raise StoreError(
+                    f"{self.path} was written by a newer Platoon (schema {version}, this one knows "
+                    f"{self.version}); update, or {_ELSEWHERE}"
+                )
+            if not tables:
+                for statement in _statements(self.schema):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {self.application_id}")
+                db.execute(f"PRAGMA user_version = {self.version}")
+
+    def _way_out(self, name: str) -> str:
+        """What to do about the SQLite error of this name."""
+        if name.startswith("SQLITE_FULL"):
+            return f"free space on its disk, or keep less ({self.keep_less})"
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+            return f"let this user write the file and its folder, or {_ELSEWHERE}"
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return (
+                "it is damaged or no database: move it away together with its -wal and -shm files "
+                "(a new one is made at the next start; `sqlite3 FILE .recover` may save what it holds)"
+            )
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return f"another program has held it for {_BUSY_TIMEOUT_S:.0f} s: end that program, or try again"
+        return "check its disk"
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All of it is written, durably, or nothing; nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split an SQL script, triggers kept whole (`executescript` would end the transaction)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _use_write_ahead_log(db: sqlite3.Connection) -> None:
+    """Switch the journal; SQLite does not wait for other processes that switch it at this moment: we do."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if (
+                error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                or time.monotonic() > deadline
+            ):
+                raise
+            time.sleep(0.02)

@@ -42,7 +42,7 @@ def markdown(page: Page, picture: Pixels | None, *, figures: str = FIGURES) -> t
         return f"> Page {page.index + 1} could not be read: {escaped(page.error)}", {}
     parts: list[str] = []
     files: dict[str, bytes] = {}
-    body = _body_height(page)
+    body = body_height(page)
     for block in page.blocks:
         if block.label in MARGINAL:
             continue
@@ -95,7 +95,7 @@ def _said(block: Block, body: float) -> str:
     if not block.text.strip():
         return ""
     if block.label is Label.TITLE:
-        return f"{'#' * _level(block, body)} {_on_one_line(block.text)}"
+        return f"{'#' * title_level(block, body)} {_on_one_line(block.text)}"
     if block.label in (Label.TABLE_CAPTION, Label.FIGURE_CAPTION):
         return f"*{_on_one_line(block.text)}*"
     return escaped(block.text)
@@ -109,12 +109,13 @@ def _table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _level(title: Block, body: float) -> int:
+def title_level(title: Block, body: float) -> int:
+    """1 for the highest letters, beside `body_height` of its page."""
     times = _height(title.lines) / body
     return next((level for level, least in enumerate(LEVELS, 1) if times >= least), len(LEVELS) + 1)
 
 
-def _body_height(page: Page) -> float:
+def body_height(page: Page) -> float:
     """Of the letters of what is no title; where there is nothing else, titles are of the first level."""
     lines = [line for block in page.blocks if block.label is Label.TEXT for line in block.lines]
     return _height(lines) or 1.0

@@ -1,0 +1,108 @@
+"""Markdown of PaddleX's blocks: `{block_label, block_content, block_bbox}` each, as `/layout-parsing` tells them and
+`/restructure-pages` takes them back.
+
+How blocks of a `Page` are written for everybody else is `exports.markdown`'s. Here the labels, the centred HTML and the
+paths of pictures are those that PaddleX's clients look for.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from platoon.documents.exports.markdown import escaped
+
+Block = Mapping[str, Any]
+
+PLAIN: Final = "text/plain"
+"""What `block_content_type` of `model_settings` says where contents are what stands on the page, no markup."""
+IGNORED: Final = frozenset({"number", "footnote", "header", "header_image", "footer", "footer_image", "aside_text"})
+"""Labels that are left out unless a caller names others."""
+PICTURES: Final = frozenset({"image", "header_image", "footer_image", "figure", "chart", "seal", "flowchart"})
+"""Labels of what is shown rather than said."""
+_CAPTIONS = frozenset({"figure_title", "table_title", "chart_title", "figure_table_chart_title", "vision_footnote"})
+_TITLES = {"doc_title": 1, "paragraph_title": 2, "abstract_title": 2, "reference_title": 2, "content_title": 2}
+_DEEPEST = 6
+_CENTRED = '<div style="text-align: center;">{}</div>'
+_ENDS = re.compile(r"""[.!?:;…。！？：；][)\]"'”’»」』）]*\s*$""")
+_RUNNING = frozenset({"text", "abstract", "reference", "content", "aside_text"})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a caller wants Markdown to look."""
+
+    pretty: bool = True
+    """Tables, pictures and captions centred, as HTML; otherwise as plain as Markdown allows."""
+    ignore: frozenset[str] = IGNORED
+    """Labels that are left out."""
+    formula_numbers: bool = False
+    """Write them beside their formulas."""
+    words_of_pictures: bool = False
+    """Write what a picture says below it."""
+
+
+def markdown_of(blocks: Iterable[Block], look: Look, *, plain: bool, width: int) -> str:
+    """What the blocks say, parted by empty lines.
+
+    Args:
+        plain: contents are no markup, so what looks like it is escaped.
+        width: of the page, in pixels: pictures are as wide, in relation to it, as on the page.
+    """
+    said = (block_markdown(block, look, plain=plain, width=width) for block in blocks)
+    return "\n\n".join(part for part in said if part)
+
+
+def block_markdown(block: Block, look: Look, *, plain: bool, width: int) -> str:
+    """What one block says; empty where it is left out."""
+    label, content = block["block_label"], block["block_content"].strip()
+    if label in look.ignore or (label == "formula_number" and not look.formula_numbers):
+        return ""
+    if label in PICTURES and (path := block.get("block_image")):
+        words = content if look.words_of_pictures else ""
+        return "\n\n".join(part for part in (_picture(block, path, look, width), _text(words, plain)) if part)
+    if not content:
+        return ""
+    if label == "table":
+        return _CENTRED.format(content) if look.pretty and content.startswith("<") else content
+    if label in _TITLES:
+        level = min(block.get("title_level") or _TITLES[label], _DEEPEST)
+        return f"{'#' * level} {_text(' '.join(content.split()), plain)}"
+    if label in _CAPTIONS and look.pretty:
+        return _CENTRED.format(html.escape(content, quote=False) if plain else content)
+    return _text(content, plain)
+
+
+def begins_paragraph(blocks: Sequence[Block], look: Look) -> bool:
+    """Whether the first block that is told begins something new, and does not go on from the page before."""
+    first = next(iter(_told(blocks, look)), None)
+    return first is None or first["block_label"] not in _RUNNING or not first["block_content"].lstrip()[:1].islower()
+
+
+def ends_paragraph(blocks: Sequence[Block], look: Look) -> bool:
+    """Whether what the last block says is at its end."""
+    last = next(iter(_told([*reversed(blocks)], look)), None)
+    return last is None or last["block_label"] not in _RUNNING or _ENDS.search(last["block_content"]) is not None
+
+
+def _told(blocks: Sequence[Block], look: Look) -> Iterable[Block]:
+    return (
+        block
+        for block in blocks
+        if block["block_label"] not in look.ignore and (block["block_content"].strip() or block.get("block_image"))
+    )
+
+
+def _picture(block: Block, path: str, look: Look, width: int) -> str:
+    if not look.pretty:
+        return f"![]({path})"
+    left, _, right, _ = block["block_bbox"]
+    share = max(1, min(100, round(100 * (right - left) / max(1, width))))
+    return _CENTRED.format(f'<img src="{path}" alt="Image" width="{share}%" />')
+
+
+def _text(content: str, plain: bool) -> str:
+    return escaped(content) if plain else content

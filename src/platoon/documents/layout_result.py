@@ -1,0 +1,261 @@
+"""A page as PaddleX's layout parsing tells it: one of `layoutParsingResults`.
+
+Boxes are pixels of the page as it was drawn, at 144 dpi for a PDF. Contents are plain text, tables are HTML.
+`overall_ocr_res` has all lines of the page, so that clients which know `ocrResults` alone find what they look for. What
+one did not ask for is told as it is without: no pictures, no Markdown in the contents.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import cv2
+
+from platoon.documents.block_markdown import (
+    PICTURES,
+    PLAIN,
+    Look,
+    begins_paragraph,
+    block_markdown,
+    ends_paragraph,
+    markdown_of,
+)
+from platoon.documents.exports.markdown import body_height, escaped, title_level
+from platoon.documents.exports.tables import to_html
+from platoon.documents.page import MARGINAL, Block, Box, Label, Line, Page
+from platoon.documents.read import Options
+from platoon.media.frame import Pixels, as_jpeg
+from platoon.ocr.pages import Kind
+from platoon.ocr.reading import MAX_SIDE, How
+
+LABELS: Final[Mapping[Label, str]] = {
+    Label.TITLE: "paragraph_title",
+    Label.TEXT: "text",
+    Label.TABLE: "table",
+    Label.TABLE_CAPTION: "table_title",
+    Label.FIGURE: "image",
+    Label.FIGURE_CAPTION: "figure_title",
+    Label.EQUATION: "formula",
+    Label.REFERENCE: "reference",
+    Label.HEADER: "header",
+    Label.FOOTER: "footer",
+}
+"""What PaddleX calls each; a title of the first level is a `doc_title`."""
+_CLASSES = (*LABELS.values(), "doc_title")
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller wants to be told of a page, and how."""
+
+    look: Look = field(default_factory=Look)
+    images: bool = True
+    """With the pictures that the Markdown shows."""
+    markdown_contents: bool = False
+    """`block_content` is Markdown too."""
+    word_boxes: bool = False
+    """With the words of each line."""
+    visualize: bool = False
+    """With the page, and with what was found drawn on it."""
+
+
+def layout_result(
+    page: Page, picture: Pixels | None, options: Options, shown: Shown, *, page_count: int
+) -> dict[str, Any]:
+    """One of `layoutParsingResults`.
+
+    Args:
+        picture: the page as it was drawn; none: it is told without pictures.
+        page_count: of the document.
+    """
+    pruned = pruned_result(page, options, page_count=page_count, word_boxes=shown.word_boxes)
+    return finished_result(pruned, picture, shown)
+
+
+def finished_result(pruned: dict[str, Any], picture: Pixels | None, shown: Shown) -> dict[str, Any]:
+    """A page with its Markdown and pictures; `pruned` is changed as the caller wants its contents."""
+    look, plain = shown.look, pruned["model_settings"].get("block_content_type") == PLAIN
+    blocks, width = pruned["parsing_res_list"], pruned["width"]
+    text = markdown_of(blocks, look, plain=plain, width=width)
+    if "error" in pruned:
+        text = f"> This page could not be read: {escaped(pruned['error'])}"
+    result: dict[str, Any] = {
+        "prunedResult": pruned,
+        "markdown": {
+            "text": text,
+            "images": {} if picture is None or not shown.images else _pictures(blocks, picture),
+            "isStart": begins_paragraph(blocks, look),
+            "isEnd": ends_paragraph(blocks, look),
+        },
+    }
+    if shown.visualize and picture is not None and picture.size:
+        result["outputImages"] = {"layout_det_res": _base64(_overlay(picture, blocks))}
+        result["inputImage"] = _base64(picture)
+    if shown.markdown_contents:
+        for block in blocks:
+            everything = Look(look.pretty, frozenset(), formula_numbers=True, words_of_pictures=look.words_of_pictures)
+            block["block_content"] = block_markdown(block, everything, plain=plain, width=width)
+        pruned["model_settings"] |= {"format_block_content": True, "block_content_type": "text/markdown"}
+    return result
+
+
+def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: bool = False) -> dict[str, Any]:
+    """What PaddleX calls the pruned result: all that is known of a page but for pictures."""
+    body = body_height(page)
+    blocks = [_parsed(page, index, block, body) for index, block in enumerate(page.blocks)]
+    order = (index for index, block in enumerate(page.blocks) if block.label not in MARGINAL)
+    for place, index in enumerate(order, 1):
+        blocks[index]["block_order"] = place
+    width, height = page.size
+    result: dict[str, Any] = {
+        "page_index": page.index,
+        "page_count": page_count,
+        "width": width,
+        "height": height,
+        "model_settings": {
+            "use_doc_preprocessor": False,
+            "use_seal_recognition": False,
+            "use_table_recognition": options.tables,
+            "use_formula_recognition": False,
+            "use_chart_recognition": False,
+            "use_region_detection": False,
+            "format_block_content": False,
+            "block_content_type": PLAIN,
+        },
+        "parsing_res_list": blocks,
+        "layout_det_res": {
+            "boxes": [
+                {
+                    "cls_id": _CLASSES.index(parsed["block_label"]),
+                    "label": parsed["block_label"],
+                    "score": round(block.confidence, 4),
+                    "coordinate": list(block.box),
+                }
+                for block, parsed in zip(page.blocks, blocks, strict=True)
+            ]
+        },
+        "overall_ocr_res": overall(page.lines, options.how, word_boxes=word_boxes),
+    }
+    tables = [_table(index, block) for index, block in enumerate(page.blocks) if block.table is not None]
+    if tables:
+        result["table_res_list"] = tables
+    if page.error is not None:
+        result["error"] = page.error
+    return result
+
+
+def overall(lines: Sequence[Line], how: How, *, word_boxes: bool = False) -> dict[str, Any]:
+    """All lines of a page as PaddleX's OCR tells them, texts, scores and places at the same index."""
+    corners = [_corners(line) for line in lines]
+    result: dict[str, Any] = {
+        "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
+        "dt_polys": corners,
+        "text_det_params": text_det_params(how),
+        "text_type": "general",
+        "textline_orientation_angles": [_turned(line) if how.upside_down else -1 for line in lines],
+        "text_rec_score_thresh": how.min_confidence,
+        "return_word_box": word_boxes,
+        "rec_texts": [line.text for line in lines],
+        "rec_scores": [round(line.confidence, 4) for line in lines],
+        "rec_polys": corners,
+        "rec_boxes": [list(line.box) for line in lines],
+    }
+    if word_boxes:
+        result["text_word"] = [[word.text for word in line.words] for line in lines]
+        result["text_word_boxes"] = [[list(word.box) for word in line.words] for line in lines]
+    return result
+
+
+def text_det_params(how: How) -> dict[str, Any]:
+    """With what lines were looked for, in PaddleX's words."""
+    return {
+        "limit_side_len": how.limit_side,
+        "limit_type": how.limit_type,
+        "thresh": how.boxes.threshold,
+        "max_side_limit": MAX_SIDE,
+        "box_thresh": how.boxes.box_threshold,
+        "unclip_ratio": how.boxes.unclip,
+    }
+
+
+def data_info(kind: Kind, sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """PaddleX's `dataInfo`: what the file was, and (width, height) of its pages."""
+    pages = [{"width": width, "height": height} for width, height in sizes]
+    info = pages[0] if kind is Kind.IMAGE else {"numPages": len(pages), "pages": pages}
+    return {**info, "type": kind.value}
+
+
+def _parsed(page: Page, index: int, block: Block, body: float) -> dict[str, Any]:
+    label = LABELS[block.label]
+    if block.label is Label.TITLE and title_level(block, body) == 1:
+        label = "doc_title"
+    content = block.text if block.table is None else to_html(block.table)
+    parsed = {
+        "block_label": label,
+        "block_content": content,
+        "block_bbox": list(block.box),
+        "block_id": index,
+        "block_order": None,
+    }
+    if label in PICTURES:
+        parsed["block_image"] = picture_path(page.index, label, block.box)
+    return parsed
+
+
+def picture_path(page: int, label: str, box: Box) -> str:
+    """Where the Markdown has the picture of a block; no other block of the document has it there."""
+    return f"imgs/page_{page + 1}_img_in_{label}_box_{'_'.join(map(str, box))}.jpg"
+
+
+def _table(index: int, block: Block) -> dict[str, Any]:
+    assert block.table is not None
+    return {
+        "table_region_id": index,
+        "cell_box_list": [list(cell.box) for cell in block.table.cells],
+        "pred_html": f"<html><body>{to_html(block.table)}</body></html>",
+        "table_ocr_pred": {
+            "rec_texts": [line.text for line in block.lines],
+            "rec_scores": [round(line.confidence, 4) for line in block.lines],
+            "rec_polys": [_corners(line) for line in block.lines],
+            "rec_boxes": [list(line.box) for line in block.lines],
+        },
+    }
+
+
+def _pictures(blocks: Sequence[Mapping[str, Any]], picture: Pixels) -> dict[str, str]:
+    pictures = {}
+    for block in blocks:
+        if path := block.get("block_image"):
+            left, top, right, bottom = (max(0, side) for side in block["block_bbox"])
+            part = picture[top:bottom, left:right]
+            if part.size:
+                pictures[path] = _base64(part)
+    return pictures
+
+
+def _turned(line: Line) -> int:
+    """Whether a line runs from right to left, as those do that stand on their heads."""
+    (x, y), (right, below) = line.corners[:2]
+    return int(x - right > abs(below - y))
+
+
+def _overlay(picture: Pixels, blocks: Sequence[Mapping[str, Any]]) -> Pixels:
+    drawn = picture.copy()
+    thickness = max(1, round(math.sqrt(picture.shape[0] * picture.shape[1]) / 500))
+    for block in blocks:
+        left, top, right, bottom = block["block_bbox"]
+        cv2.rectangle(drawn, (left, top), (right, bottom), (220, 40, 40), thickness)
+    return drawn
+
+
+def _corners(line: Line) -> list[list[int]]:
+    return [[round(x), round(y)] for x, y in line.corners]
+
+
+def _base64(picture: Pixels) -> str:
+    return base64.b64encode(as_jpeg(picture, quality=_JPEG_QUALITY)).decode("ascii")

@@ -1,15 +1,18 @@
 import hashlib
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import cv2
 import pytest
 
-from platoon.engine.model import Model, metadata, text_detection, text_recognition
+from platoon.engine.model import Model, layout, metadata, text_detection, text_recognition
 from platoon.errors import ModelError
 
 
-@pytest.mark.parametrize("find", [text_detection, text_recognition])
+@pytest.mark.parametrize("find", [text_detection, text_recognition, layout])
 def test_the_zoo_names_an_existing_file_with_its_licence(find: object) -> None:
     model = find()  # type: ignore[operator]
     assert model.path.is_file()
@@ -23,12 +26,22 @@ def test_the_recognition_model_says_its_alphabet() -> None:
     assert {"A", "ß", "é", "京"} <= set(alphabet)
 
 
-def test_finding_the_zoo_does_not_import_the_package_that_carries_it() -> None:
+def test_the_layout_model_says_its_classes() -> None:
+    assert {"title", "text", "table", "figure"} <= set(metadata(layout().load())["character"].split())
+
+
+def test_finding_the_zoo_does_not_import_the_packages_that_carry_it() -> None:
     program = (
-        "import sys; from platoon.engine.model import text_detection; text_detection();"
-        "sys.exit('rapidocr' in sys.modules)"
+        "import sys; from platoon.engine.model import layout, text_detection; layout(), text_detection();"
+        "sys.exit(bool({'rapidocr', 'rapid_layout'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+
+
+def test_no_package_that_carries_models_brings_a_second_opencv() -> None:
+    # Both would be the same folder; the one with windows needs libraries that servers lack.
+    assert packages_distributions()["cv2"] == ["opencv-python-headless"]
+    assert re.search(r"GUI:\s+NONE", cv2.getBuildInformation())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

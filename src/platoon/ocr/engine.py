@@ -6,50 +6,23 @@ It owns the models and their threads. Cameras, HTTP callers and documents call `
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.lazy import Lazy
 from platoon.engine.runtime import ModelReport
 from platoon.engine.tuning import Tuning
-from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
 from platoon.ocr.served import NAMES
 from platoon.settings import EngineSettings
-
-Part = TypeVar("Part", bound=TextDetector | Recogniser)
-
-
-class _Lazy(Generic[Part]):
-    """Made at the first call, once, whichever thread comes first."""
-
-    def __init__(self, make: Callable[[], Part]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._part: Part | None = None
-        self._closed = False
-
-    def __call__(self) -> Part:
-        with self._lock:
-            if self._closed:
-                raise Unavailable("the text engine is closed")
-            if self._part is None:
-                self._part = self._make()
-            return self._part
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._part is not None:
-                self._part.close()
 
 
 class TextEngine:
@@ -65,9 +38,10 @@ class TextEngine:
     ) -> None:
         self.metrics = metrics
         tuning = Tuning(cache)
-        self._detector = _Lazy(lambda: TextDetector(settings, tuning, metrics, size=size))
-        self._plates = _Lazy(lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE))
-        self._lines = _Lazy(lambda: Recogniser(settings, tuning, metrics))
+        owner = "the text engine"
+        self._detector = Lazy(lambda: TextDetector(settings, tuning, metrics, size=size), owner=owner)
+        self._plates = Lazy(lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE), owner=owner)
+        self._lines = Lazy(lambda: Recogniser(settings, tuning, metrics), owner=owner)
 
     def warm_up(self) -> None:
         """Load what live plates need, measure it if this machine never did, and run each once; takes seconds.

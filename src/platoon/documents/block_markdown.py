@@ -27,8 +27,9 @@ _CAPTIONS = frozenset({"figure_title", "table_title", "chart_title", "figure_tab
 _TITLES = {"doc_title": 1, "paragraph_title": 2, "abstract_title": 2, "reference_title": 2, "content_title": 2}
 _DEEPEST = 6
 _CENTRED = '<div style="text-align: center;">{}</div>'
-_ENDS = re.compile(r"""[.!?:;…。！？：；][)\]"'”’»」』）]*\s*$""")
-_RUNNING = frozenset({"text", "abstract", "reference", "content", "aside_text"})
+RUNNING: Final = frozenset({"text", "abstract", "reference", "content"})
+"""Labels of text that may go on over a page break."""
+_END = re.compile(r"""[.!?:;…。！？：；][)\]"'”’»」』）]*\s*$""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,23 @@ def block_markdown(block: Block, look: Look, *, plain: bool, width: int) -> str:
 def begins_paragraph(blocks: Sequence[Block], look: Look) -> bool:
     """Whether the first block that is told begins something new, and does not go on from the page before."""
     first = next(iter(_told(blocks, look)), None)
-    return first is None or first["block_label"] not in _RUNNING or not first["block_content"].lstrip()[:1].islower()
+    return first is None or not goes_on(first)
 
 
 def ends_paragraph(blocks: Sequence[Block], look: Look) -> bool:
     """Whether what the last block says is at its end."""
     last = next(iter(_told([*reversed(blocks)], look)), None)
-    return last is None or last["block_label"] not in _RUNNING or _ENDS.search(last["block_content"]) is not None
+    return last is None or not breaks_off(last)
+
+
+def goes_on(block: Block) -> bool:
+    """Whether a block begins within a sentence."""
+    return block["block_label"] in RUNNING and block["block_content"].lstrip()[:1].islower()
+
+
+def breaks_off(block: Block) -> bool:
+    """Whether a block ends within a sentence."""
+    return block["block_label"] in RUNNING and _END.search(block["block_content"]) is None
 
 
 def _told(blocks: Sequence[Block], look: Look) -> Iterable[Block]:

@@ -1,0 +1,278 @@
+"""Pages put together to one document, as PaddleX's `/restructure-pages` does: tables that go on over a page break,
+levels of headings over the whole, all pages as one.
+
+Pure functions over `prunedResult`s, whoever made them: pages in, new pages out, and nothing of a page is looked at but
+its `parsing_res_list` and its width.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from platoon.documents import html_table
+from platoon.documents.block_markdown import IGNORED, PICTURES, breaks_off, goes_on
+
+Pruned = Mapping[str, Any]
+
+DEEPEST: Final = 6
+"""The deepest level of headings, as in HTML and Markdown."""
+_SIMILAR: Final = 0.15
+"""By how much widths of tables, and heights of letters, differ that are the same on two pages."""
+_CAPTION = frozenset({"table_title", "figure_table_chart_title", "figure_title"})
+_GOES_ON = re.compile(
+    r"\b(continued|cont\.|cont'd|suite|fortsetzung|fortgesetzt|continuación|segue)|续表|續表|续上表|続き", re.IGNORECASE
+)
+_TITLES = frozenset({"doc_title", "paragraph_title", "abstract_title", "reference_title", "content_title"})
+_MARKERS = re.compile(r"^\s*#{1,6}\s+")
+
+_NUMBERINGS: Final = (
+    (
+        "chapter",
+        re.compile(
+            r"^\s*(?:(?:chapter|part|teil|kapitel|chapitre|partie)\s+[\dIVXLC]+\b|第[一二三四五六七八九十百\d]+[章篇部])",
+            re.IGNORECASE,
+        ),
+    ),
+    ("bracket", re.compile(r"^\s*[(（]?(?:\d{1,2}|[a-z])[)）](?=\s|\S)", re.IGNORECASE)),
+    ("dotted", re.compile(r"^\s*(\d{1,2}(?:\.\d{1,2})*)(?:\.?(?=\s|$)|\.(?=[^\d\s])|(?=[\u4e00-\u9fff]))")),
+    ("roman", re.compile(r"^\s*[IVXL]{1,6}[.．](?=\s|$)")),
+    ("letter", re.compile(r"^\s*[A-Z][.．](?=\s|$)")),
+    ("chinese", re.compile(r"^\s*[（(]?[一二三四五六七八九十]{1,3}[、）)．.]")),
+)
+"""How headings are numbered, and for the dotted ones the number; the first that fits counts."""
+
+
+def restructured(
+    pages: Sequence[Pruned], *, merge_tables: bool = True, relevel_titles: bool = True, concatenate: bool = False
+) -> list[dict[str, Any]]:
+    """The pages of one document, put together: as many as before, or with `concatenate` one, if there is any.
+
+    Each block learns of which page it is (`page_index`), its number in the document (`global_block_id`), and that of
+    the block it goes on (`global_group_id`; its own where it begins something).
+    """
+    whole = numbered(pages)
+    if merge_tables:
+        whole = with_merged_tables(whole)
+    if relevel_titles:
+        whole = with_title_levels(whole)
+    return [concatenated(whole)] if concatenate and whole else whole
+
+
+def numbered(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
+    """The pages with their blocks numbered through the document."""
+    whole = []
+    number = 0
+    for index, page in enumerate(pages):
+        blocks = []
+        for block in page["parsing_res_list"]:
+            blocks.append({**block, "page_index": index, "global_block_id": number, "global_group_id": number})
+            number += 1
+        whole.append({**page, "parsing_res_list": blocks})
+    return whole
+
+
+def with_merged_tables(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
+    """The pages with each table whole on the page where it begins.
+
+    A table that is the first on its page, but for headers, belongs to one that is the last on the page before, if the
+    two are as wide and have as many columns. A head that is repeated is left out; of the block only its place stays.
+    """
+    whole = _copied(pages)
+    for above, below in reversed([*pairwise(whole)]):  # from the end: a table may go on over many pages
+        upper, lower = _last_table(above), _first_table(below)
+        if upper is None or lower is None or not _as_wide(upper, above, lower, below):
+            continue
+        one, other = html_table.parse(upper["block_content"]), html_table.parse(lower["block_content"])
+        if one is None or other is None or one.columns != other.columns or not one.columns:
+            continue
+        upper["block_content"] = one.with_below(other).html
+        lower["block_content"] = ""
+        lower["global_group_id"] = upper["global_block_id"]
+    _group_by_first(whole)
+    return whole
+
+
+def with_title_levels(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
+    """The pages with a `title_level` for each title: 1 for that of the document, no level left out, 6 at most.
+
+    Numbers say most: `1.2` is one deeper than `1`. Titles without are as deep as numbered ones with letters as high, or
+    as deep as their own letters are smaller than those of other titles. Markers of Markdown before a title are dropped.
+    """
+    whole = _copied(pages)
+    blocks = [block for page in whole for block in page["parsing_res_list"] if block["block_label"] in _TITLES]
+    for block in blocks:
+        block["block_content"] = _MARKERS.sub("", block["block_content"])
+    headings = [_heading(block) for block in blocks if block["block_label"] != "doc_title"]
+    base = 1 + (len(headings) < len(blocks))
+    depths = _depths(headings)
+    level = {depth: min(base + place, DEEPEST) for place, depth in enumerate(sorted(set(depths)))}
+    found = iter(depths)
+    for block in blocks:
+        block["title_level"] = 1 if block["block_label"] == "doc_title" else level[next(found)]
+    return whole
+
+
+def concatenated(pages: Sequence[Pruned]) -> dict[str, Any]:
+    """All pages as one: what the first has, with the blocks, lines and tables of all.
+
+    A paragraph that goes on over a page break becomes one block.
+    """
+    blocks: list[dict[str, Any]] = []
+    for page in pages:
+        own = [dict(block) for block in page["parsing_res_list"]]
+        before, after = _last_told(blocks), _first_told(own)
+        if before is not None and after is not None and breaks_off(before) and goes_on(after):
+            before["block_content"] = _joined(before["block_content"], after["block_content"])
+            after["block_content"] = ""
+            after["global_group_id"] = before["global_group_id"]
+        blocks += own
+    order = 0
+    for number, block in enumerate(blocks):
+        block["block_id"] = number
+        if block.get("block_order") is not None:
+            order += 1
+            block["block_order"] = order
+    whole = {**pages[0], "page_count": len(pages), "parsing_res_list": blocks}
+    whole.pop("page_index", None)
+    for name in ("layout_det_res", "overall_ocr_res"):
+        if any(name in page for page in pages):
+            whole[name] = [page.get(name, {}) for page in pages]
+    if any(page.get("table_res_list") for page in pages):
+        whole["table_res_list"] = [
+            {**table, "page_index": index}
+            for index, page in enumerate(pages)
+            for table in page.get("table_res_list", ())
+        ]
+    return whole
+
+
+def _copied(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
+    return [{**page, "parsing_res_list": [dict(block) for block in page["parsing_res_list"]]} for page in pages]
+
+
+def _is_told(block: Mapping[str, Any]) -> bool:
+    label = block["block_label"]
+    # A table without content is the place of one that was put below another.
+    return label not in IGNORED and (label == "table" or label in PICTURES or bool(block["block_content"].strip()))
+
+
+def _first_told(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next(filter(_is_told, blocks), None)
+
+
+def _last_told(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next(filter(_is_told, reversed(blocks)), None)
+
+
+def _last_table(page: Pruned) -> dict[str, Any] | None:
+    block = _last_told(page["parsing_res_list"])
+    return block if block is not None and block["block_label"] == "table" else None
+
+
+def _first_table(page: Pruned) -> dict[str, Any] | None:
+    for block in filter(_is_told, page["parsing_res_list"]):
+        if block["block_label"] == "table":
+            found: dict[str, Any] = block
+            return found
+        if not (block["block_label"] in _CAPTION and _GOES_ON.search(block["block_content"])):
+            return None
+    return None
+
+
+def _as_wide(upper: Mapping[str, Any], above: Pruned, lower: Mapping[str, Any], below: Pruned) -> bool:
+    one, other = (_width(block) / page_width(page) for block, page in ((upper, above), (lower, below)))
+    return abs(one - other) <= _SIMILAR * max(one, other)
+
+
+def page_width(page: Pruned) -> int:
+    """In pixels, at least 1; where the page does not tell, as far as its blocks reach."""
+    told = page.get("width")
+    if isinstance(told, int) and told > 0:
+        return told
+    return max(1, *(math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]), 1)
+
+
+def _width(block: Mapping[str, Any]) -> float:
+    left, _, right, _ = block["block_bbox"]
+    return max(1.0, float(right) - float(left))
+
+
+def _group_by_first(pages: Sequence[Pruned]) -> None:
+    """Name of each block the very first that it goes on."""
+    first: dict[int, int] = {}
+    for page in pages:
+        for block in page["parsing_res_list"]:
+            if block["global_group_id"] != block["global_block_id"]:
+                block["global_group_id"] = first.get(block["global_group_id"], block["global_group_id"])
+            first[block["global_block_id"]] = block["global_group_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """What tells how deep a title is."""
+
+    kind: str
+    """One of `_NUMBERINGS`; empty: it has no number."""
+    dots: int
+    height: float
+    """Of its letters, in pixels: all pages of a document are drawn at one scale."""
+
+
+def _heading(block: Mapping[str, Any]) -> _Heading:
+    text = block["block_content"]
+    _, top, _, bottom = block["block_bbox"]
+    height = max(1.0, float(bottom) - float(top)) / max(1, len(text.strip().splitlines()))
+    for kind, pattern in _NUMBERINGS:
+        if found := pattern.match(text):
+            return _Heading(kind, found[1].count(".") if kind == "dotted" else 0, height)
+    return _Heading("", 0, height)
+
+
+def _depths(headings: Sequence[_Heading]) -> list[float]:
+    """How deep each is, in relation to the others."""
+    base: dict[str, int] = {}
+    deepest = -1
+    for heading in headings:  # a kind of numbers is below those that began before it
+        if heading.kind and heading.kind not in base:
+            base[heading.kind] = deepest + 1
+        if heading.kind:
+            deepest = max(deepest, base[heading.kind] + heading.dots)
+    known = [(heading.height, base[heading.kind] + heading.dots) for heading in headings if heading.kind]
+    depths: list[float] = []
+    for heading in headings:
+        if heading.kind:
+            depths.append(base[heading.kind] + heading.dots)
+            continue
+        similar = [depth for height, depth in known if _similar(height, heading.height)]
+        depths.append(min(similar) if similar else _by_height(heading.height, headings, known))
+    return depths
+
+
+def _by_height(height: float, headings: Sequence[_Heading], known: Sequence[tuple[float, int]]) -> float:
+    """Below the deepest numbered title with higher letters; without such, above all of them by the size of letters."""
+    higher = [depth for other, depth in known if other > height]
+    if higher:
+        return max(higher) + 0.5
+    classes: list[float] = []  # the smallest height of each, from the highest
+    for other in sorted({heading.height for heading in headings if not heading.kind}, reverse=True):
+        if classes and _similar(classes[-1], other):
+            classes[-1] = other
+        else:
+            classes.append(other)
+    return sum(least > height for least in classes) - len(classes)
+
+
+def _similar(one: float, other: float) -> bool:
+    return abs(one - other) <= _SIMILAR * max(one, other)
+
+
+def _joined(before: str, after: str) -> str:
+    before, after = before.rstrip(), after.lstrip()
+    if before.endswith("-") and before[-2:-1].isalpha():
+        return before[:-1] + after
+    return f"{before} {after}"

@@ -27,7 +27,7 @@ ALLOWED = {
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "doctor": EVERYBODY | {"plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
-    "api": EVERYBODY | {"logs", "tracing", "streams", "ocr", "engine", "media", "store", "web"},
+    "api": EVERYBODY | {"logs", "tracing", "streams", "documents", "ocr", "engine", "media", "store", "web"},
 }
 TOP = {"cli", "__main__", "__init__"}
 

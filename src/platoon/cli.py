@@ -125,6 +125,7 @@ def run(
 def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = None) -> None:
     """Read pictures and documents for others over HTTP, without cameras."""
     from platoon.api.access import check_listening
+    from platoon.api.background import documents_in_background
     from platoon.api.serve import Faces
     from platoon.metrics import Metrics
     from platoon.ocr.engine import TextEngine
@@ -141,7 +142,8 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
-        faces = stack.enter_context(Faces(None, settings, service=service))
+        desk = stack.enter_context(documents_in_background(service, settings))
+        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk))
         stack.enter_context(_grpc(service, settings))
         service.warm_up()
         Console(stderr=True).print(
@@ -269,6 +271,7 @@ def _run_live(
     tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     registry: Path | None = None,
 ) -> None:
+    from platoon.api.background import documents_in_background
     from platoon.api.serve import Faces
     from platoon.ocr.service import OcrService
     from platoon.store.retention import Retention
@@ -284,7 +287,8 @@ def _run_live(
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(site.engine, settings.service, site.metrics, tracing)
         stack.callback(service.close)
-        faces = stack.enter_context(Faces(site, settings, service=service))
+        desk = stack.enter_context(documents_in_background(service, settings))
+        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk))
         stack.enter_context(_grpc(service, settings))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()

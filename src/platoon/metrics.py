@@ -152,6 +152,9 @@ class Metrics:
         self.pictures_read = Counter(
             "platoon_pictures_read_total", "Pictures and pages that the OCR service has read", registry=registry
         )
+        self.job_pages = Counter(
+            "platoon_job_pages_total", "Pages of documents that were read in the background", registry=registry
+        )
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

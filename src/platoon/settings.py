@@ -176,6 +176,25 @@ class ServiceSettings(_Section):
         return self
 
 
+class JobSettings(_Section):
+    """Documents that are read in the background."""
+
+    at_once: int = Field(default=1, ge=0, le=64)
+    """Documents that this process reads at the same time; 0: it takes jobs and leaves reading to others."""
+    max_pages: int = Field(default=10_000, ge=1)
+    """Pages of one document; longer ones fail, and are never cut."""
+    max_waiting: int = Field(default=1000, ge=1)
+    """Jobs that may wait; one more is turned away (429)."""
+    attempts: int = Field(default=5, ge=1)
+    """How often a job is begun without getting a page further before it has failed."""
+    lease_s: Seconds = 30.0
+    """A job whose worker has not been heard of for so long is given to another."""
+    keep_hours: float = Field(default=24, gt=0, allow_inf_nan=False)
+    """A job, its document and its result are deleted so long after it has ended."""
+    webhook_secret: SecretStr | None = None
+    """What webhooks are signed with; best given as `PLATOON_JOBS__WEBHOOK_SECRET`. None: webhooks are refused."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -195,6 +214,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
+    jobs: JobSettings = JobSettings()
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with the id of the request it is about."""
     tracing: bool = False

@@ -5,9 +5,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from platoon import web
-from platoon.api import cameras, events, health, live, manual, ocr, problems
+from platoon.api import cameras, events, health, jobs, live, manual, ocr, problems
 from platoon.api.browser import BrowserGuard
 from platoon.api.intake import Intake
+from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
 from platoon.api.request_id import RequestId
@@ -18,8 +19,14 @@ from platoon.settings import Settings
 from platoon.streams.site import Site
 
 
-def create_app(site: Site | None, settings: Settings, *, service: OcrService | None = None) -> FastAPI:
-    """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server."""
+def create_app(
+    site: Site | None, settings: Settings, *, service: OcrService | None = None, desk: JobDesk | None = None
+) -> FastAPI:
+    """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
+
+    Args:
+        desk: takes documents that are read in the background, if there is a service.
+    """
     app = FastAPI(
         title="Platoon",
         version=version("platoon"),
@@ -42,6 +49,8 @@ def create_app(site: Site | None, settings: Settings, *, service: OcrService | N
         app.include_router(ocr.routes(service, intake))
         models = ServedModels(service.engine, not_ready=service.not_ready)
         app.include_router(rest.routes(models, intake, settings.service))
+        if desk is not None:
+            app.include_router(jobs.routes(desk, intake))
     parts = [part for part in (site, service) if part is not None]
     app.include_router(health.routes(parts, parts[0].metrics if parts else Metrics()))
     web.mount(app, cameras=site is not None)

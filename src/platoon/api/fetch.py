@@ -11,13 +11,15 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
 from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge, redact
+from platoon.settings import ServiceSettings
 
 _REDIRECTS = 5
 _LONGEST = 8192
@@ -48,7 +50,7 @@ class Fetcher:
             TooLarge: more than `max_bytes`. DeadlineExceeded: not there in time.
             InvalidInput: it cannot be fetched, or it, or where it redirects to, is at an address that is not public.
         """
-        try:
+        with self._explained(url):
             async with (
                 asyncio.timeout(self._timeout_s),
                 httpcore.AsyncConnectionPool(self._tls, network_backend=self._backend) as pool,
@@ -58,10 +60,33 @@ class Fetcher:
                     if isinstance(found, bytes):
                         return found
                     url = urljoin(url, found)
+        raise InvalidInput(f"{redact(url)[:_SHOWN]} is one of more than {_REDIRECTS} redirects")
+
+    async def post(self, url: str, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
+        """Tell `url` something. Redirects are not followed.
+
+        Raises:
+            DeadlineExceeded, InvalidInput: as `fetch`; so does an answer with another status than 2xx.
+        """
+        with self._explained(url):
+            shown = check_url(url)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                httpcore.AsyncConnectionPool(self._tls, network_backend=self._backend) as pool,
+                pool.stream("POST", url, headers=[("User-Agent", "platoon"), *headers], content=body) as response,
+            ):
+                if not 200 <= response.status < 300:
+                    raise InvalidInput(f"{shown} answers with status {response.status}")
+
+    @contextmanager
+    def _explained(self, url: str) -> Iterator[None]:
+        """Turn what connections raise into what the caller can do."""
+        try:
+            yield
         except TimeoutError as error:
             if isinstance(error, DeadlineExceeded):
                 raise
-            raise DeadlineExceeded(f"{redact(url)[:_SHOWN]} was not fetched within {self._timeout_s:g} s") from error
+            raise DeadlineExceeded(f"{redact(url)[:_SHOWN]} did not answer within {self._timeout_s:g} s") from error
         except (
             httpcore.NetworkError,
             httpcore.ProtocolError,
@@ -72,12 +97,11 @@ class Fetcher:
         ) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput(f"{redact(url)[:_SHOWN]} cannot be fetched: {error or type(error).__name__}") from error
-        raise InvalidInput(f"{redact(url)[:_SHOWN]} is one of more than {_REDIRECTS} redirects")
+            raise InvalidInput(f"{redact(url)[:_SHOWN]} cannot be reached: {error or type(error).__name__}") from error
 
     async def _get(self, pool: httpcore.AsyncConnectionPool, url: str) -> bytes | str:
         """The content at `url`, or where it redirects to."""
-        shown = _check(url)
+        shown = check_url(url)
         headers = [("Accept-Encoding", "identity"), ("User-Agent", "platoon")]
         async with pool.stream("GET", url, headers=headers) as response:
             told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
@@ -95,7 +119,12 @@ class Fetcher:
             return bytes(content)
 
 
-def _check(url: str) -> str:
+def fetcher_for(settings: ServiceSettings) -> Fetcher:
+    """What the settings let be fetched."""
+    return Fetcher(hosts=settings.fetch_hosts, max_bytes=settings.max_body_bytes, timeout_s=settings.fetch_timeout_s)
+
+
+def check_url(url: str) -> str:
     """How to show the address in messages. Raises InvalidInput for one that is not asked."""
     shown = redact(url)[:_SHOWN]
     if len(url) > _LONGEST:

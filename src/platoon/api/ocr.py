@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from platoon.api.fetch import Fetcher
+from platoon.api.fetch import fetcher_for
 from platoon.api.fleet import Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, content_type
 from platoon.api.liteparse import LiteParse
@@ -31,11 +31,7 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
     """The OCR service's own endpoints."""
     router = APIRouter(tags=["reading"])
     settings = service.settings
-    fetcher = None
-    if settings.fetch:
-        fetcher = Fetcher(
-            hosts=settings.fetch_hosts, max_bytes=settings.max_body_bytes, timeout_s=settings.fetch_timeout_s
-        )
+    fetcher = fetcher_for(settings) if settings.fetch else None
     form, paddlex = Form(service), PaddleX(service, fetcher)
     batch = FleetBatch(service)
 

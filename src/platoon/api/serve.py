@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from platoon.api.app import create_app
 from platoon.api.camera_port import create_camera_app
+from platoon.api.jobs import JobDesk
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
 from platoon.ocr.service import OcrService
 from platoon.settings import Settings
@@ -135,13 +136,21 @@ class Faces:
     Args:
         site: none: there are no cameras, only the service.
         service: the OCR service, on the main port.
+        desk: takes documents for the service to read in the background.
 
     Raises:
         PlatoonError: on entering, when a port cannot be had; nothing was started then.
     """
 
-    def __init__(self, site: Site | None, settings: Settings, *, service: OcrService | None = None) -> None:
-        self._site, self._settings, self._service = site, settings, service
+    def __init__(
+        self,
+        site: Site | None,
+        settings: Settings,
+        *,
+        service: OcrService | None = None,
+        desk: JobDesk | None = None,
+    ) -> None:
+        self._site, self._settings, self._service, self._desk = site, settings, service, desk
         self._host = settings.api.host
         self._changed = asyncio.Event()
         self._stopping = False
@@ -191,7 +200,7 @@ class Faces:
     ) -> None:
         listeners = Listeners()
         main, *cameras = bound
-        await listeners.open(main, create_app(self._site, self._settings, service=self._service))
+        await listeners.open(main, create_app(self._site, self._settings, service=self._service, desk=self._desk))
         for one, camera in zip(cameras, wanted.values(), strict=True):
             await listeners.open(one, self._camera_app(camera))
         started.set_result(asyncio.get_running_loop())

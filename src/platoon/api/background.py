@@ -1,0 +1,56 @@
+"""Reading documents in the background, put together: the store of jobs, the workers of this process, the webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from platoon.api.fetch import fetcher_for
+from platoon.api.jobs import JobDesk
+from platoon.api.webhooks import Webhooks
+from platoon.documents.job_store import JobStore
+from platoon.documents.jobs import Jobs
+from platoon.documents.read import DocumentReader
+from platoon.documents.runner import JobRunner
+from platoon.ocr.service import OcrService
+from platoon.settings import Settings
+
+
+@contextmanager
+def documents_in_background(service: OcrService, settings: Settings) -> Iterator[JobDesk]:
+    """Where jobs are handed in; as long as it lasts they are read through the service's engine.
+
+    Raises:
+        StoreError: the jobs cannot be kept.
+    """
+    with ExitStack() as stack:
+        jobs = open_jobs(settings)
+        stack.callback(jobs.close)
+        runner = JobRunner(jobs, reader_for(service, settings), service.metrics, at_once=settings.jobs.at_once)
+        stack.enter_context(runner)
+        secret = settings.jobs.webhook_secret
+        if secret is not None:
+            stack.enter_context(Webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
+        yield JobDesk(jobs, lambda _: runner.look(), max_pages=settings.jobs.max_pages, webhooks=secret is not None)
+
+
+def open_jobs(settings: Settings) -> Jobs:
+    """The store of jobs that the settings name."""
+    return JobStore(
+        settings.store.path / "jobs.sqlite",
+        keep_s=settings.jobs.keep_hours * 3600,
+        max_waiting=settings.jobs.max_waiting,
+        max_attempts=settings.jobs.attempts,
+        lease_s=settings.jobs.lease_s,
+    )
+
+
+def reader_for(service: OcrService, settings: Settings) -> DocumentReader:
+    """Reads documents through the service's engine, within the limits of the settings."""
+    return DocumentReader(
+        service.engine,
+        None,
+        max_pages=settings.jobs.max_pages,
+        max_pixels=settings.service.max_pixels,
+        page_s=settings.service.deadline_s,
+    )

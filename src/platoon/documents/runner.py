@@ -1,0 +1,199 @@
+"""Works on jobs: claims them, reads their documents page by page, and keeps each page as soon as it is read.
+
+A document is read with bulk priority, so that nobody who waits for an answer waits behind it. Whatever ends a worker,
+what it has kept stays, and the next one reads only what is left. Keeping jobs is left to a store (`Jobs`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from platoon.documents.jobs import Claim, Jobs, Lost, reason
+from platoon.documents.read import Options, ReadPage
+from platoon.engine.batcher import Priority
+from platoon.errors import PlatoonError, StoreError
+from platoon.metrics import Metrics
+from platoon.ocr.reading import Call
+
+_BEAT_S: Final = 1.0
+"""How often it is seen whether a job is still held; so long a cancelled page may go on."""
+_LOOK_S: Final = 1.0
+"""How often a worker looks for jobs that other processes have added, or whose time has come."""
+_SWEEP_S: Final = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Document(Protocol):
+    """An open document: iterate it once."""
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """Of the pages that iterating gives, from 0."""
+
+    def __iter__(self) -> Iterator[ReadPage]:
+        """The pages, as they are read."""
+
+
+class Reader(Protocol):
+    """Reads documents, as `DocumentReader` does."""
+
+    def open(
+        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
+    ) -> AbstractContextManager[Document]:
+        """See `DocumentReader.open`."""
+
+
+class Worker:
+    """Works on claimed jobs, and keeps their claims alive meanwhile. Safe from any thread.
+
+    Args:
+        jobs, reader: stay their owners'.
+    """
+
+    def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics) -> None:
+        self._jobs, self._reader, self._metrics = jobs, reader, metrics
+        self._calls: dict[Call, Claim] = {}
+        self._stopping = False
+        self._look = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="job leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._beating.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._beating.join()
+
+    def stop(self) -> None:
+        """What is under way goes back to the queue."""
+        self._stopping = True
+        self._look.set()
+        for call in list(self._calls):
+            call.cancel()
+
+    def look(self) -> None:
+        """A job may have been cancelled: do not wait until it is seen."""
+        self._look.set()
+
+    def work(self, claim: Claim) -> None:
+        """Read what is left of the job, and end it; or give it back. Blocks."""
+        with Call(Priority.BULK) as call:
+            self._calls[call] = claim
+            try:
+                if self._stopping:
+                    raise CancelledError
+                self._read(claim, call)
+                self._jobs.finish(claim)
+            except Lost:
+                _log.info("job %s was cancelled, or is another's", claim.job.id)
+            except CancelledError:
+                self._jobs.release(claim)
+            except PlatoonError as error:
+                self._failed(claim, error, again=error.retry)
+            except Exception as error:
+                _log.exception("job %s failed", claim.job.id)
+                self._failed(claim, error, again=True)
+            finally:
+                del self._calls[call]
+
+    def _read(self, claim: Claim, call: Call) -> None:
+        job = claim.job
+        kept = self._jobs.indices(job.id)
+        with self._reader.open(self._jobs.document(job.id), job.order.options, call, skip=kept) as document:
+            self._jobs.begin(claim, len(kept) + len(document.indices))
+            for read in document:
+                self._jobs.keep(claim, read.page)
+                self._metrics.job_pages.inc()
+
+    def _failed(self, claim: Claim, error: Exception, *, again: bool) -> None:
+        _log.warning("job %s: %s", claim.job.id, error)
+        if again:
+            self._jobs.retry(claim, reason(error))
+        else:
+            self._jobs.finish(claim, reason(error))
+
+    def _beat(self) -> None:
+        while not self._stopping:
+            self._look.wait(_BEAT_S)
+            self._look.clear()
+            for call, claim in list(self._calls.items()):
+                try:
+                    if not self._jobs.renew(claim):
+                        call.cancel()
+                except StoreError as error:
+                    _log.warning("the claim of job %s cannot be renewed: %s", claim.job.id, error)
+
+
+class JobRunner:
+    """Workers in this process, between `__enter__` and `__exit__`: what they hold then goes back to the queue.
+
+    Args:
+        at_once: documents that are read at the same time.
+    """
+
+    def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics, *, at_once: int) -> None:
+        self._jobs = jobs
+        self._worker = Worker(jobs, reader, metrics)
+        self._changed = threading.Condition()
+        self._news = 0
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, args=(f"{number}",), name=f"job {number}") for number in range(at_once)
+        ]
+        self._threads.append(threading.Thread(target=self._sweep, name="job expiry"))
+
+    def __enter__(self) -> Self:
+        self._worker.__enter__()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._worker.__exit__(kind, error, trace)
+        for thread in self._threads:
+            thread.join()
+
+    def look(self) -> None:
+        """A job was added or cancelled: do not wait until it is seen."""
+        with self._changed:
+            self._news += 1
+            self._changed.notify_all()
+        self._worker.look()
+
+    def _run(self, holder: str) -> None:
+        while not self._stopping:
+            seen = self._news
+            try:
+                claim = self._jobs.claim(holder)
+                if claim is not None:
+                    self._worker.work(claim)
+                    continue
+            except StoreError as error:
+                _log.error("jobs stand still: %s", error)
+            with self._changed:
+                if self._news == seen and not self._stopping:
+                    self._changed.wait(_LOOK_S)
+
+    def _sweep(self) -> None:
+        while not self._stopping:
+            try:
+                self._jobs.sweep()
+            except StoreError as error:
+                _log.error("jobs that have expired stay: %s", error)
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping, _SWEEP_S)

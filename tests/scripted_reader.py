@@ -1,0 +1,61 @@
+"""A reader of documents for tests of jobs: a file says what happens to it, and what is read is known."""
+
+import threading
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from platoon.documents.page import Block, Label, Line, Page
+from platoon.documents.read import Options, ReadPage, page_indices
+from platoon.errors import InvalidInput, Unavailable
+from platoon.ocr.reading import Call
+
+
+def page(index: int) -> Page:
+    """What the reader reads on the page `index`."""
+    line = Line(f"Page {index + 1}", ((10.0, 20.0), (90.0, 20.0), (90.0, 40.0), (10.0, 40.0)), 0.9876, ())
+    return Page(index, (100, 50), 2.0, (Block(Label.TEXT, line.box, 1.0, (line,), line.text),))
+
+
+@dataclass
+class ScriptedReader:
+    """A file is a number of pages, or `broken`, or `busy`; pages are read as far as `turns` lets, if it is set."""
+
+    turns: threading.Semaphore | None = None
+    read: list[int] = field(default_factory=list)
+    """Indices of the pages that were read, by whomever."""
+    opened: int = 0
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """Released when a page is begun."""
+
+    @contextmanager
+    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator["_Open"]:
+        self.opened += 1
+        if data == b"broken":
+            raise InvalidInput("the PDF is damaged")
+        if data == b"busy":
+            raise Unavailable("the engine is busy")
+        if data == b"odd":
+            raise RuntimeError("secret of the house")
+        indices = [index for index in page_indices(options.pages, int(data)) if index not in skip]
+        yield _Open(indices, self._pages(indices, call))
+
+    def _pages(self, indices: Sequence[int], call: Call) -> Iterator[ReadPage]:
+        for index in indices:
+            self.begun.release()
+            while self.turns is not None and not self.turns.acquire(timeout=0.01):
+                call.check()
+            call.check()
+            self.read.append(index)
+            yield ReadPage(page(index), np.zeros((50, 100, 3), np.uint8))
+
+
+@dataclass(frozen=True)
+class _Open:
+    indices: Sequence[int]
+    pages: Iterator[ReadPage]
+
+    def __iter__(self) -> Iterator[ReadPage]:
+        return self.pages

@@ -1,0 +1,266 @@
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any, Self
+from unittest.mock import Mock
+
+import httpx
+import pytest
+
+from platoon.api.fetch import fetcher_for
+from platoon.api.jobs import JobDesk
+from platoon.api.serve import Faces
+from platoon.api.webhooks import SIGNATURE, Webhooks
+from platoon.documents.job_store import JobStore
+from platoon.documents.jobs import Order
+from platoon.documents.runner import JobRunner
+from platoon.metrics import Metrics
+from platoon.ocr.service import OcrService
+from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings
+from tests.running import wait_until
+from tests.scripted_reader import ScriptedReader
+
+PATIENCE_S = 30
+SECRET = "between us"
+
+
+def opened(folder: Path) -> JobStore:
+    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=5, max_attempts=2, lease_s=30)
+
+
+@contextmanager
+def serving(folder: Path, reader: ScriptedReader, **service: Any) -> Iterator[httpx.Client]:
+    settings = Settings(api=ApiSettings(port=0), service=ServiceSettings(**service))
+    metrics = Metrics()
+    engine: Any = Mock()  # nothing here reads pictures
+    ocr = OcrService(engine, settings.service, metrics)
+    with closing(opened(folder)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
+        desk = JobDesk(jobs, lambda _: runner.look(), max_pages=100, webhooks=True)
+        with (
+            Webhooks(jobs, fetcher_for(settings.service), SECRET),
+            Faces(None, settings, service=ocr, desk=desk) as faces,
+            httpx.Client(base_url=faces.address, timeout=PATIENCE_S, trust_env=False) as client,
+        ):
+            yield client
+    ocr.close()
+
+
+@pytest.fixture
+def reader() -> ScriptedReader:
+    return ScriptedReader()
+
+
+@pytest.fixture
+def client(tmp_path: Path, reader: ScriptedReader) -> Iterator[httpx.Client]:
+    with serving(tmp_path, reader, max_body_bytes=10_000, fetch_hosts=("127.0.0.1",)) as client:
+        yield client
+
+
+def handed_in(client: httpx.Client, file: bytes, **fields: str) -> str:
+    reply = client.post("/api/v1/ocr/process", files={"file": file}, data=fields)
+    assert reply.status_code == 202, reply.text
+    told = reply.json()
+    assert told == {"task_id": told["task_id"], "status": "pending", "message": "OCR task queued successfully."}
+    return str(told["task_id"])
+
+
+def standing(client: httpx.Client, task: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/api/v1/ocr/results/{task}").raise_for_status().json()
+    return found
+
+
+def until(client: httpx.Client, task: str, status: str) -> dict[str, Any]:
+    def reached() -> dict[str, Any] | None:
+        now = standing(client, task)
+        return now if now["status"] == status else None
+
+    return wait_until(reached, f"{task} is {status}", patience_s=PATIENCE_S)
+
+
+def test_a_document_is_read_in_the_background_and_its_lines_are_found_by_its_id(client: httpx.Client) -> None:
+    done = until(client, task := handed_in(client, b"2"), "SUCCESS")
+    box = [[10.0, 20.0], [90.0, 20.0], [90.0, 40.0], [10.0, 40.0]]
+    assert done == {
+        "task_id": task,
+        "status": "SUCCESS",
+        "result": {
+            "detections": [
+                {"text": "Page 1", "box": box, "confidence": 0.9876, "page_number": 1},
+                {"text": "Page 2", "box": box, "confidence": 0.9876, "page_number": 2},
+            ]
+        },
+        "pending_tasks": 0,
+        "progress": {"pages": 2, "done": 2},
+        "position": None,
+    }
+
+
+def test_one_sees_how_far_a_document_is_and_how_many_wait_before_it(
+    client: httpx.Client, reader: ScriptedReader
+) -> None:
+    reader.turns = threading.Semaphore(0)
+    first, second, third = handed_in(client, b"3"), handed_in(client, b"1"), handed_in(client, b"1", priority="9")
+    assert until(client, first, "STARTED")["result"] is None
+    assert [standing(client, task)["position"] for task in (second, third)] == [2, 1]
+    assert standing(client, second)["pending_tasks"] == 2
+    reader.turns.release()
+    assert until(client, first, "PROGRESS")["progress"] == {"pages": 3, "done": 1}
+    reader.turns.release(9)
+    for task in (first, second, third):
+        until(client, task, "SUCCESS")
+
+
+def test_a_document_that_cannot_be_read_says_why(client: httpx.Client) -> None:
+    failed = until(client, handed_in(client, b"broken"), "FAILURE")
+    assert failed["result"] == {"error": "the PDF is damaged"}
+
+
+def test_delete_cancels_and_what_has_ended_stays(client: httpx.Client, reader: ScriptedReader) -> None:
+    reader.turns = threading.Semaphore(1)
+    running, waiting = handed_in(client, b"3"), handed_in(client, b"1")
+    until(client, running, "PROGRESS")
+    for task in (waiting, running):
+        assert client.delete(f"/api/v1/ocr/results/{task}").json()["status"] == "REVOKED"
+    done = handed_in(client, b"1")
+    until(client, done, "STARTED")  # though no page of the first was finished
+    reader.turns.release(9)
+    until(client, done, "SUCCESS")
+    assert client.delete(f"/api/v1/ocr/results/{done}").json()["status"] == "SUCCESS"
+    assert standing(client, running)["status"] == "REVOKED"
+    assert reader.read == [0, 0]  # the first page of the first, and the last
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_an_id_that_never_was_is_not_found(client: httpx.Client, method: str) -> None:
+    reply = client.request(method, "/api/v1/ocr/results/0123")
+    assert reply.status_code == 404
+    assert "0123" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "status", "named"),
+    [
+        (b"", {}, 422, "file"),
+        (b"1", {"pages": "one"}, 422, "pages"),
+        (b"1", {"pages": "101"}, 422, "pages"),
+        (b"1", {"text_layer": "maybe"}, 422, "text_layer"),
+        (b"1", {"priority": "urgent"}, 422, "priority"),
+        (b"1", {"priority": "10"}, 422, "priority"),
+        (b"1", {"webhook": "ftp://example.org"}, 422, "webhook"),
+        (b"1" * 20_000, {}, 413, "10000"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    client: httpx.Client, file: bytes, fields: dict[str, str], status: int, named: str
+) -> None:
+    reply = client.post("/api/v1/ocr/process", files={"file": file}, data=fields)
+    assert reply.status_code == status
+    assert named in reply.json()["error"]["message"]
+
+
+def test_a_full_queue_says_when_to_come_again(client: httpx.Client, reader: ScriptedReader) -> None:
+    reader.turns = threading.Semaphore(0)
+    until(client, handed_in(client, b"1"), "STARTED")
+    for _ in range(5):
+        handed_in(client, b"1")
+    reply = client.post("/api/v1/ocr/process", files={"file": b"1"})
+    assert (reply.status_code, reply.headers["Retry-After"]) == (429, "60")
+    reader.turns.release(9)
+
+
+def test_only_the_key_that_a_document_came_with_finds_it(tmp_path: Path, reader: ScriptedReader) -> None:
+    keys = [ApiKey(name=name, sha256=hashlib.sha256(name.encode()).hexdigest()) for name in ("ann", "bob")]
+    with serving(tmp_path, reader, keys=keys) as client:
+        ann, bob = ({"Authorization": f"Bearer {name}"} for name in ("ann", "bob"))
+        sent = client.post("/api/v1/ocr/process", files={"file": b"1"}, headers=ann)
+        path = f"/api/v1/ocr/results/{sent.json()['task_id']}"
+        assert client.get(path, headers=ann).status_code == 200
+        assert client.get(path, headers=bob).status_code == 404
+        assert client.delete(path, headers=bob).status_code == 404
+        assert client.get(path).status_code == 401
+        assert client.post("/api/v1/ocr/process", files={"file": b"1"}).status_code == 401
+
+
+class Hook:
+    """A webhook that answers with the statuses it is given, then 200."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.heard: Queue[tuple[str, bytes]] = Queue()
+        left = list(statuses)
+        heard = self.heard
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                heard.put((self.headers[SIGNATURE], body))
+                self.send_response(left.pop(0) if left else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/done"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def test_a_webhook_hears_what_became_of_a_document_and_that_it_was_us_who_said_so(client: httpx.Client) -> None:
+    with Hook() as hook:
+        for file, status, pages in ((b"3", "SUCCESS", 3), (b"broken", "FAILURE", None)):
+            task = handed_in(client, file, webhook=hook.url)
+            signature, body = hook.heard.get(timeout=PATIENCE_S)
+            told = json.loads(body)
+            assert (told["task_id"], told["status"], told["progress"]["pages"]) == (task, status, pages)
+            timestamp, digest = (part.partition("=")[2] for part in signature.split(","))
+            expected = hmac.new(SECRET.encode(), f"{timestamp}.".encode() + body, "sha256").hexdigest()
+            assert hmac.compare_digest(digest, expected)
+
+
+def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path, reader: ScriptedReader) -> None:
+    now = [1_000_000.0]
+
+    def at_another_time() -> JobStore:
+        return JobStore(
+            tmp_path / "jobs.sqlite", keep_s=9e9, max_waiting=5, max_attempts=2, lease_s=30, clock=lambda: now[0]
+        )
+
+    fetcher = fetcher_for(ServiceSettings(fetch_hosts=("127.0.0.1",)))
+    with Hook(500) as hook:
+        with closing(at_another_time()) as jobs, Webhooks(jobs, fetcher, SECRET):
+            job = jobs.add(Order(webhook=hook.url), b"1")
+            claim = jobs.claim("a")
+            assert claim is not None
+            jobs.finish(claim)
+            hook.heard.get(timeout=PATIENCE_S)
+        assert hook.heard.empty()
+        now[0] += 60
+        with closing(at_another_time()) as jobs, Webhooks(jobs, fetcher, SECRET):
+            _, body = hook.heard.get(timeout=PATIENCE_S)
+            assert json.loads(body)["task_id"] == job.id
+        now[0] += 3600
+        with closing(at_another_time()) as jobs:
+            assert jobs.due_webhook() is None
+
+
+def test_webhooks_inside_the_network_are_not_told(
+    tmp_path: Path, reader: ScriptedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hook() as hook, serving(tmp_path, reader) as client:
+        handed_in(client, b"1", webhook=hook.url)
+        wait_until(lambda: "not public" in caplog.text, "it was refused", patience_s=PATIENCE_S)
+    assert hook.heard.empty()

@@ -1,10 +1,11 @@
 """Does the service stay as it is: memory, answers, queues, while requests of all kinds come as fast as it takes them?
 
 Plates, lines, batches, bodies that are no pictures and callers who leave early, from many clients at once. Memory is
-looked at all the while; its slope is a least-squares line over the second half, told for a million requests, beside
-its standard error. Every answer is checked against the first one for the same request.
+looked at all the while. It grows for the first minutes, until every thread has run and every shape of input been seen; its
+slope is a least-squares line over the last third, told for a million requests, beside its standard error. Every answer is
+checked against the first one for the same request.
 
-python -m benchmarks.soak [--seconds 60] [--results FOLDER]
+python -m benchmarks.soak [--seconds 300] [--results FOLDER]
 """
 
 from __future__ import annotations
@@ -61,13 +62,18 @@ class Memory:
 
 
 def slope(samples: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Bytes per request over the second half of (requests, bytes), and its standard error."""
-    points = np.array(samples[len(samples) // 2 :], np.float64)
+    """Bytes per request over the last third of (requests, bytes), and its standard error.
+
+    Memory stays where it was between two looks, so that many looks tell less than as many that know nothing of each
+    other: the error grows with the correlation of neighbours, as for an autoregressive process of first order.
+    """
+    points = np.array(samples[2 * len(samples) // 3 :], np.float64)
     requests, size = points[:, 0] - points[:, 0].mean(), points[:, 1] - points[:, 1].mean()
     steepness = float(requests @ size / (requests @ requests))
     left = size - steepness * requests
     error = float(np.sqrt(left @ left / max(1, len(points) - 2) / (requests @ requests)))
-    return steepness, error
+    together = float(left[:-1] @ left[1:] / (left @ left)) if left.any() else 0.0
+    return steepness, error * float(np.sqrt((1 + together) / (1 - together)))
 
 
 def mixed(crops: Sequence[bytes]) -> list[bytes]:
@@ -149,7 +155,7 @@ def run(seconds: float) -> dict[str, Any]:
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     given = parser.parse_args(arguments)
     results = run(given.seconds)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ from benchmarks.rapid import Rapid
 from benchmarks.served import Served
 from benchmarks.waiting import PLATES, Windowed, capacity, interactive, open_loop
 from platoon.engine.batcher import Batcher, Priority
-from platoon.engine.runtime import Runtime, best_batch, open_runtime
+from platoon.engine.runtime import Executor, Runtime, best_batch, open_runtime
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -122,14 +123,22 @@ class Bare:
     item: tuple[int, ...]
 
     def measure(self, seconds: float) -> dict[str, float]:
-        """CPU and wall time per item at the best batch."""
+        """CPU and wall time per item at the best batch, with as many executions at once as there may be."""
         inputs = np.random.default_rng(3).integers(0, 256, (self.batch, *self.item), dtype=np.uint8)
-        self.runtime(inputs)
-        runs, begin, cpu = 0, time.perf_counter(), time.process_time()
-        while time.perf_counter() - begin < seconds:
-            self.runtime(inputs)
-            runs += 1
-        items = runs * self.batch
+        executors = self.runtime.foreground()
+
+        def work(executor: Executor) -> int:
+            runs = 0
+            while time.perf_counter() - begin < seconds:
+                executor(inputs)
+                runs += 1
+            return runs
+
+        for executor in executors:
+            executor(inputs)
+        with ThreadPoolExecutor(len(executors)) as pool:
+            begin, cpu = time.perf_counter(), time.process_time()
+            items = self.batch * sum(pool.map(work, executors))
         return {
             "batch": self.batch,
             "cpu_ms": 1e3 * (time.process_time() - cpu) / items,
@@ -143,12 +152,12 @@ def bare_models(settings: Settings) -> dict[str, Bare]:
     width, height = INPUT_SIZE
     line = fit_line(np.zeros((48, 200, 3), np.uint8)).shape
     graphs = {
-        "detection": (detection_graph(), (height, width, 3), True),
-        "recognition": (recognition_graph(PLATE)[0], line, False),
+        "detection": (detection_graph(), (height, width, 3)),
+        "recognition": (recognition_graph(PLATE)[0], line),
     }
     bare = {}
-    for name, (graph, item, half) in graphs.items():
-        runtime = open_runtime(graph, settings.engine, tuning, example=(1, *item), half=half)
+    for name, (graph, item) in graphs.items():
+        runtime = open_runtime(graph, settings.engine, tuning, example=(1, *item), half=True)
         best = best_batch(runtime, graph, tuning, item=item, limit=settings.engine.max_batch)
         bare[name] = Bare(runtime, best, item)
     return bare

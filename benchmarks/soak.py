@@ -1,9 +1,9 @@
 """Does the service stay as it is: memory, answers, queues, while requests of all kinds come as fast as it takes them?
 
 Plates, lines, batches, bodies that are no pictures and callers who leave early, from many clients at once. Memory is
-looked at all the while. It grows for the first minutes, until every thread has run and every shape of input been seen; its
-slope is a least-squares line over the last third, told for a million requests, beside its standard error. Every answer is
-checked against the first one for the same request.
+looked at all the while. It grows for the first minutes, until every thread has run and every shape of input been seen;
+its slope is a least-squares line over the last third, told for a million requests, beside its standard error. Every
+answer is checked against the first one for the same request.
 
 python -m benchmarks.soak [--seconds 300] [--results FOLDER]
 """

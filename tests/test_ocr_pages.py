@@ -6,7 +6,8 @@ import pytest
 
 from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
-from platoon.ocr.pages import Kind, Pages, kind_of, open_pages
+from platoon.ocr.pages import Kind, Pages, kind_of, open_file, open_pages
+from platoon.ocr.pdf import Sheet
 from tests.drawn import INVOICE, document, encoded, endless_pdf, one_page_pdf, page
 
 INK = page(*INVOICE)
@@ -111,6 +112,83 @@ def test_pages_are_drawn_as_they_are_taken() -> None:
         assert next(pages.pictures).shape == (200, 400, 3)
         with pytest.raises((DeadlineExceeded, InvalidInput)):  # whichever bound this machine meets first
             next(pages.pictures)
+
+
+def with_an_endless_page(*, first: bytes) -> bytes:
+    """A PDF of three pages, of which the second can never be drawn."""
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]>>"
+    objects = b"99 0 obj\n" + first + b"\nendobj\n98 0 obj\n" + page + b"\nendobj\n"
+    return (
+        endless_pdf()
+        .replace(b"/Kids[3 0 R]/Count 1", b"/Kids[99 0 R 3 0 R 98 0 R]/Count 3")
+        .replace(b"xref\n", objects + b"xref\n", 1)
+    )
+
+
+def test_a_page_that_cannot_be_drawn_is_told_in_its_place_and_the_rest_is_drawn() -> None:
+    data = with_an_endless_page(first=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9000 9000]>>")
+    with open_file(data, max_pages=5, max_pixels=1_000_000, page_s=2.0) as file:
+        large, endless, plain = file.draw([0, 1, 2])
+    assert isinstance(large, TooLarge)
+    assert isinstance(endless, DeadlineExceeded | InvalidInput)  # whichever bound this machine meets first
+    assert isinstance(plain, Sheet)
+    assert plain.picture.shape == (200, 400, 3)
+
+
+def test_pages_are_drawn_in_any_order_and_those_that_nobody_wants_are_not() -> None:
+    data = with_an_endless_page(first=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]>>")
+    with open_file(data, max_pages=5, max_pixels=1_000_000, page_s=30.0) as file:
+        heights = [sheet.picture.shape[1] for sheet in file.draw([2, 0]) if isinstance(sheet, Sheet)]
+        next(file.draw([2, 0]))
+        heights += [sheet.picture.shape[1] for sheet in file.draw([2]) if isinstance(sheet, Sheet)]
+    assert heights == [400, 200, 400]
+
+
+TEXT = b"BT /F 12 Tf 20 80 Td (Total 99) Tj ET"
+FONT = b"/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>"
+
+
+def test_the_text_of_a_page_is_told_where_it_is_drawn() -> None:
+    with open_file(one_page_pdf(content=TEXT, resources=FONT), **LIMITS) as file:  # type: ignore[arg-type]
+        (sheet,) = file.draw([0], text=True)
+    assert isinstance(sheet, Sheet)
+    assert sheet.characters is not None
+    assert bytes(sheet.characters.codes.astype(np.uint8)) == b"Total 99"
+    ink = np.argwhere(sheet.picture[..., 0] < 128)[:, ::-1]
+    boxes = sheet.characters.corners
+    assert np.abs(boxes[0, 0, 0] - ink[:, 0].min()) < 4
+    assert np.abs(boxes[-1, 2, 0] - ink[:, 0].max()) < 4
+    assert boxes[:, :, 1].min() < ink[:, 1].min() < ink[:, 1].max() < boxes[:, :, 1].max()
+    assert (boxes[:, 0, 1] < boxes[:, 3, 1]).all()
+    assert not sheet.characters.unknown.any()
+    assert sheet.characters.pictured == 0
+
+
+@pytest.mark.parametrize(("matrix", "up"), [(b"0 1 -1 0 100 20 Tm", True), (b"0 -1 1 0 100 80 Tm", False)])
+def test_text_that_runs_up_or_down_begins_where_one_begins_to_read(matrix: bytes, up: bool) -> None:
+    turned = one_page_pdf(content=b"BT /F 12 Tf " + matrix + b" (go) Tj ET", resources=FONT)
+    with open_file(turned, **LIMITS) as file:  # type: ignore[arg-type]
+        (sheet,) = file.draw([0], text=True)
+    assert isinstance(sheet, Sheet)
+    assert sheet.characters is not None
+    first, second = sheet.characters.corners
+    assert (first[0, 1] > second[0, 1]) == up
+    assert (first[0, 0] < first[3, 0]) == up  # its top is on the left if it runs up
+    assert (first[0, 1] > first[1, 1]) == up
+
+
+def test_the_text_of_a_turned_page_is_told_where_it_is_drawn() -> None:
+    turned = one_page_pdf(b"[0 0 200 100]/Rotate 90", TEXT, FONT)
+    with open_file(turned, **LIMITS) as file:  # type: ignore[arg-type]
+        (sheet,) = file.draw([0], text=True)
+    assert isinstance(sheet, Sheet)
+    assert sheet.characters is not None
+    ink = np.argwhere(sheet.picture[..., 0] < 128)[:, ::-1]
+    boxes = sheet.characters.corners.reshape(-1, 2)
+    assert sheet.picture.shape == (400, 200, 3)
+    assert (boxes.min(axis=0) < ink.min(axis=0) + 4).all()
+    assert (boxes.max(axis=0) > ink.max(axis=0) - 4).all()
+    assert sheet.characters.corners[0, 0, 1] < sheet.characters.corners[-1, 0, 1]
 
 
 def test_files_are_told_apart_by_their_first_bytes() -> None:

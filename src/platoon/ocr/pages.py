@@ -1,31 +1,23 @@
 """The pages in a file: a picture has one, a PDF or TIFF has as many as it has.
 
 Sizes are known, and refused, before anything is decoded; pages are drawn one after the other as they are taken,
-so a long document needs the memory of a few. PDF files are drawn in a process of their own, see `pdf_process`.
+so a long document needs the memory of a few. PDF files are drawn in a process of their own, see `pdf`.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import math
-import os
-import selectors
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Protocol
 
-import numpy as np
 from PIL import Image
 
-from platoon.errors import DeadlineExceeded, InvalidInput, Unavailable
+from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
+from platoon.ocr.pdf import Pdf, Sheet
 from platoon.ocr.picture import as_pixels, check_size, load_picture, picture_size, reading
 
 
@@ -36,6 +28,25 @@ class Kind(StrEnum):
     TIFF = "tiff"
     """Of several pages."""
     PDF = "pdf"
+
+
+class File(Protocol):
+    """The pages of one file while it is open."""
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """(width, height) of each page in pixels; pictures that are turned upright swap theirs."""
+
+    def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
+        """These pages, drawn as they are taken; or why one cannot be drawn.
+
+        Args:
+            text: tell the text that they carry, too, as only those of a PDF do.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +67,30 @@ def kind_of(data: bytes) -> Kind:
 
 
 @contextmanager
+def open_file(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iterator[File]:
+    """The picture, TIFF or PDF in `data`. Of a picture and a TIFF no page may have too many pixels.
+
+    Args:
+        page_s: no page of a PDF may take longer to be drawn.
+
+    Raises:
+        TooLarge, InvalidInput, DeadlineExceeded: as `open_pages`.
+    """
+    kind = kind_of(data)
+    if kind is Kind.PDF:
+        with Pdf(data, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as pdf:
+            yield _Pdf(pdf)
+    elif kind is Kind.TIFF:
+        name = f"TIFF of {len(data)} bytes"
+        with reading(name), Image.open(io.BytesIO(data), formats=("TIFF",)) as tiff:
+            yield _Tiff(name, tiff, max_pages=max_pages, max_pixels=max_pixels)
+    else:
+        yield _Picture(data, max_pixels)
+
+
+@contextmanager
 def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iterator[Pages]:
-    """The pages of the picture, TIFF or PDF in `data`.
+    """The pages of the picture, TIFF or PDF in `data`, all of them or an error.
 
     Args:
         page_s: no page of a PDF may take longer to be drawn.
@@ -67,120 +100,65 @@ def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -
         InvalidInput: it is damaged, locked, of more than `max_pages`, or none of these; taking a page may too.
         DeadlineExceeded: a page could not be drawn in time; also when taking one.
     """
-    kind = kind_of(data)
-    if kind is Kind.PDF:
-        with _pdf(data, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as pages:
-            yield pages
-    elif kind is Kind.TIFF:
-        with _tiff(data, max_pages=max_pages, max_pixels=max_pixels) as pages:
-            yield pages
-    else:
-        size = picture_size(data, max_pixels=max_pixels)
-        yield Pages(Kind.IMAGE, [size], (load_picture(data, max_pixels=max_pixels) for _ in range(1)))
-
-
-@contextmanager
-def _tiff(data: bytes, *, max_pages: int, max_pixels: int) -> Iterator[Pages]:
-    name = f"TIFF of {len(data)} bytes"
-    with reading(name), Image.open(io.BytesIO(data), formats=("TIFF",)) as tiff:
-        sizes: list[tuple[int, int]] = []
-        while len(sizes) <= max_pages:
-            check_size(name, tiff.width, tiff.height, max_pixels)
-            sizes.append((tiff.width, tiff.height))
-            try:
-                tiff.seek(len(sizes))
-            except EOFError:
-                break
-        if len(sizes) > max_pages:
-            raise InvalidInput(f"{name} has more than {max_pages} pages")
+    with open_file(data, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as file:
+        for index, (width, height) in enumerate(file.sizes):
+            check_size(f"page {index + 1}", width, height, max_pixels)
 
         def pictures() -> Iterator[Pixels]:
-            for index in range(len(sizes)):
-                with reading(name):
-                    tiff.seek(index)
-                    picture = as_pixels(tiff)
-                yield picture
+            for outcome in file.draw(range(len(file.sizes))):
+                if isinstance(outcome, PlatoonError):
+                    raise outcome
+                yield outcome.picture
 
-        yield Pages(Kind.TIFF if len(sizes) > 1 else Kind.IMAGE, sizes, pictures())
-
-
-@contextmanager
-def _pdf(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iterator[Pages]:
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.seek(0)
-        # The processor's limit stands behind the deadline, for a process that nobody waits for any more.
-        limits = (max_pages, math.ceil(page_s) + 2)
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "platoon.ocr.pdf_process", *map(str, limits)],
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise Unavailable(f"cannot start a process to draw a PDF: {error.strerror}") from error
-    with process, _Pipe(process, page_s) as pipe:
-        sizes = [(width, height) for width, height in pipe.message()["sizes"]]
-        for width, height in sizes:
-            check_size("a page of the PDF", width, height, max_pixels)
-        yield Pages(Kind.PDF, sizes, (pipe.page() for _ in sizes))
+        yield Pages(file.kind, file.sizes, pictures())
 
 
-class _Pipe:
-    """Reads what the drawing process writes, and ends it: there is nothing it would have to finish."""
+class _Pdf:
+    kind = Kind.PDF
 
-    def __init__(self, process: subprocess.Popen[bytes], page_s: float) -> None:
-        assert process.stdout is not None
-        self._process, self._page_s, self._fd = process, page_s, process.stdout.fileno()
-        self._deadline = 0.0
-        self._buffer = bytearray()
-        self._selector = selectors.DefaultSelector()
-        os.set_blocking(self._fd, False)
-        self._selector.register(self._fd, selectors.EVENT_READ)
+    def __init__(self, pdf: Pdf) -> None:
+        self.sizes, self.draw = pdf.sizes, pdf.draw
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
-        self._process.kill()
+class _Tiff:
+    def __init__(self, name: str, tiff: Image.Image, *, max_pages: int, max_pixels: int) -> None:
+        self._name, self._tiff = name, tiff
+        self.sizes: list[tuple[int, int]] = []
+        while len(self.sizes) <= max_pages:
+            check_size(name, tiff.width, tiff.height, max_pixels)
+            self.sizes.append((tiff.width, tiff.height))
+            try:
+                tiff.seek(len(self.sizes))
+            except EOFError:
+                break
+        if len(self.sizes) > max_pages:
+            raise InvalidInput(f"{name} has more than {max_pages} pages")
+        self.kind = Kind.TIFF if len(self.sizes) > 1 else Kind.IMAGE
 
-    def message(self) -> dict[str, list[list[int]]]:
-        """The next line, when it is an object."""
-        self._deadline = time.monotonic() + self._page_s
-        message: dict[str, list[list[int]]] = self._line()
-        return message
+    def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
+        del text  # there is none
+        for index in indices:
+            outcome: Sheet | PlatoonError
+            try:
+                with reading(f"page {index + 1} of the {self._name}"):
+                    self._tiff.seek(index)
+                    outcome = Sheet(as_pixels(self._tiff))
+            except PlatoonError as error:
+                outcome = error
+            yield outcome
 
-    def page(self) -> Pixels:
-        """The next page, (height, width, 3)."""
-        self._deadline = time.monotonic() + self._page_s
-        width, height, stride = self._line()
-        rows = np.frombuffer(self._take(height * stride), np.uint8).reshape(height, stride)
-        return np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
 
-    def _line(self) -> Any:
-        while b"\n" not in self._buffer:
-            self._fill(1 << 16)
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
-        message = json.loads(line)
-        if isinstance(message, dict) and "error" in message:
-            raise InvalidInput(f"the PDF {message['error']}")
-        return message
+class _Picture:
+    kind = Kind.IMAGE
 
-    def _take(self, n: int) -> bytes:
-        while len(self._buffer) < n:
-            self._fill(n - len(self._buffer))
-        taken = bytes(self._buffer[:n])
-        del self._buffer[:n]
-        return taken
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self._data, self._max_pixels = data, max_pixels
+        self.sizes = [picture_size(data, max_pixels=max_pixels)]
 
-    def _fill(self, n: int) -> None:
-        left = self._deadline - time.monotonic()
-        if left <= 0 or not self._selector.select(left):
-            raise DeadlineExceeded(f"a page of the PDF took longer than {self._page_s:g} s to draw")
-        more = os.read(self._fd, max(n, 1 << 16))
-        if not more:
-            raise InvalidInput("the PDF cannot be drawn: it takes too much memory or time, or it is damaged")
-        self._buffer += more
+    def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
+        del text  # there is none
+        for _ in indices:
+            try:
+                yield Sheet(load_picture(self._data, max_pixels=self._max_pixels))
+            except PlatoonError as error:
+                yield error

@@ -8,6 +8,7 @@ paths of pictures are those that PaddleX's clients look for.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ Block = Mapping[str, Any]
 
 PLAIN: Final = "text/plain"
 """What `block_content_type` of `model_settings` says where contents are what stands on the page, no markup."""
+MARKDOWN: Final = "text/markdown"
+"""And where they are Markdown."""
 IGNORED: Final = frozenset({"number", "footnote", "header", "header_image", "footer", "footer_image", "aside_text"})
 """Labels that are left out unless a caller names others."""
 PICTURES: Final = frozenset({"image", "header_image", "footer_image", "figure", "chart", "seal", "flowchart"})
@@ -97,6 +100,14 @@ def goes_on(block: Block) -> bool:
 def breaks_off(block: Block) -> bool:
     """Whether a block ends within a sentence."""
     return block["block_label"] in RUNNING and _END.search(block["block_content"]) is None
+
+
+def page_width(page: Mapping[str, Any]) -> int:
+    """In pixels, at least 1; where the page does not tell, as far as its blocks reach."""
+    told = page.get("width")
+    if isinstance(told, int) and told > 0:
+        return told
+    return max(1, *(math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]), 1)
 
 
 def _told(blocks: Sequence[Block], look: Look) -> Iterable[Block]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import cv2
 
 from platoon.documents.block_markdown import (
+    MARKDOWN,
     PICTURES,
     PLAIN,
     Look,
@@ -23,6 +24,7 @@ from platoon.documents.block_markdown import (
     block_markdown,
     ends_paragraph,
     markdown_of,
+    page_width,
 )
 from platoon.documents.exports.markdown import body_height, escaped, title_level
 from platoon.documents.exports.tables import to_html
@@ -74,34 +76,63 @@ def layout_result(
         page_count: of the document.
     """
     pruned = pruned_result(page, options, page_count=page_count, word_boxes=shown.word_boxes)
-    return finished_result(pruned, picture, shown)
-
-
-def finished_result(pruned: dict[str, Any], picture: Pixels | None, shown: Shown) -> dict[str, Any]:
-    """A page with its Markdown and pictures; `pruned` is changed as the caller wants its contents."""
-    look, plain = shown.look, pruned["model_settings"].get("block_content_type") == PLAIN
-    blocks, width = pruned["parsing_res_list"], pruned["width"]
-    text = markdown_of(blocks, look, plain=plain, width=width)
-    if "error" in pruned:
-        text = f"> This page could not be read: {escaped(pruned['error'])}"
-    result: dict[str, Any] = {
-        "prunedResult": pruned,
-        "markdown": {
-            "text": text,
-            "images": {} if picture is None or not shown.images else _pictures(blocks, picture),
-            "isStart": begins_paragraph(blocks, look),
-            "isEnd": ends_paragraph(blocks, look),
-        },
-    }
-    if shown.visualize and picture is not None and picture.size:
-        result["outputImages"] = {"layout_det_res": _base64(_overlay(picture, blocks))}
-        result["inputImage"] = _base64(picture)
+    images, drawn = page_pictures(pruned, picture, shown)
+    markdown = markdown_of_page(pruned, shown, images)
     if shown.markdown_contents:
-        for block in blocks:
-            everything = Look(look.pretty, frozenset(), formula_numbers=True, words_of_pictures=look.words_of_pictures)
-            block["block_content"] = block_markdown(block, everything, plain=plain, width=width)
-        pruned["model_settings"] |= {"format_block_content": True, "block_content_type": "text/markdown"}
-    return result
+        pruned = with_markdown_contents(pruned, shown.look)
+    return {"prunedResult": pruned, "markdown": markdown, **drawn}
+
+
+def markdown_of_page(pruned: Mapping[str, Any], shown: Shown, images: Mapping[str, str]) -> dict[str, Any]:
+    """The `markdown` of a page, whoever parsed it.
+
+    Args:
+        images: {path: base64 of a picture}, which are told with it.
+    """
+    look, blocks = shown.look, pruned["parsing_res_list"]
+    if "error" in pruned:
+        text = f"> This page could not be read: {escaped(str(pruned['error']))}"
+    else:
+        text = markdown_of(blocks, look, plain=is_plain(pruned), width=page_width(pruned))
+    return {
+        "text": text,
+        "images": dict(images),
+        "isStart": begins_paragraph(blocks, look),
+        "isEnd": ends_paragraph(blocks, look),
+    }
+
+
+def with_markdown_contents(pruned: Mapping[str, Any], look: Look) -> dict[str, Any]:
+    """The page with Markdown as the contents of its blocks, of whatever label."""
+    plain, width = is_plain(pruned), page_width(pruned)
+    everything = replace(look, ignore=frozenset(), formula_numbers=True)
+    blocks = [
+        {**block, "block_content": block_markdown(block, everything, plain=plain, width=width)}
+        for block in pruned["parsing_res_list"]
+    ]
+    settings = {**pruned["model_settings"], "format_block_content": True, "block_content_type": MARKDOWN}
+    return {**pruned, "parsing_res_list": blocks, "model_settings": settings}
+
+
+def page_pictures(
+    pruned: Mapping[str, Any], picture: Pixels | None, shown: Shown
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The pictures that the Markdown of a page shows, {path: base64 of a JPEG}, and those of the page as a whole."""
+    if picture is None or not picture.size:
+        return {}, {}
+    blocks = pruned["parsing_res_list"]
+    images = _cut_out(blocks, picture) if shown.images else {}
+    if not shown.visualize:
+        return images, {}
+    return images, {
+        "outputImages": {"layout_det_res": _base64(_overlay(picture, blocks))},
+        "inputImage": _base64(picture),
+    }
+
+
+def is_plain(pruned: Mapping[str, Any]) -> bool:
+    """Whether the contents of its blocks are what stands on the page, and no markup."""
+    return bool(pruned["model_settings"].get("block_content_type") == PLAIN)
 
 
 def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: bool = False) -> dict[str, Any]:
@@ -227,7 +258,7 @@ def _table(index: int, block: Block) -> dict[str, Any]:
     }
 
 
-def _pictures(blocks: Sequence[Mapping[str, Any]], picture: Pixels) -> dict[str, str]:
+def _cut_out(blocks: Sequence[Mapping[str, Any]], picture: Pixels) -> dict[str, str]:
     pictures = {}
     for block in blocks:
         if path := block.get("block_image"):

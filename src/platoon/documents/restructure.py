@@ -7,7 +7,6 @@ its `parsing_res_list` and its width.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from platoon.documents import html_table
-from platoon.documents.block_markdown import IGNORED, PICTURES, breaks_off, goes_on
+from platoon.documents.block_markdown import IGNORED, PICTURES, breaks_off, goes_on, page_width
 
 Pruned = Mapping[str, Any]
 
@@ -187,14 +186,6 @@ def _first_table(page: Pruned) -> dict[str, Any] | None:
 def _as_wide(upper: Mapping[str, Any], above: Pruned, lower: Mapping[str, Any], below: Pruned) -> bool:
     one, other = (_width(block) / page_width(page) for block, page in ((upper, above), (lower, below)))
     return abs(one - other) <= _SIMILAR * max(one, other)
-
-
-def page_width(page: Pruned) -> int:
-    """In pixels, at least 1; where the page does not tell, as far as its blocks reach."""
-    told = page.get("width")
-    if isinstance(told, int) and told > 0:
-        return told
-    return max(1, *(math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]), 1)
 
 
 def _width(block: Mapping[str, Any]) -> float:

@@ -7,15 +7,12 @@ left had waiting is cancelled. Bodies, keys and rates are left to the faces, and
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
@@ -23,13 +20,14 @@ from typing import TypeVar
 import numpy as np
 
 from platoon.engine.batcher import Priority
-from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, Unavailable
+from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
 from platoon.ocr.picture import load_picture, picture_size
 from platoon.ocr.reading import Call, How, Reading, read
+from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
 from platoon.tracing import Tracing
 
@@ -56,17 +54,16 @@ class OcrService:
     ) -> None:
         self.settings, self.metrics, self.engine = settings, metrics, engine
         self.tracing = tracing or Tracing()
-        self._budget = PixelBudget(settings.max_decoded_pixels)
-        self._pictures = ThreadPoolExecutor(PICTURES_AT_ONCE, "ocr pictures")
-        self._documents = ThreadPoolExecutor(DOCUMENTS_AT_ONCE, "ocr documents")
+        self.budget = PixelBudget(settings.max_decoded_pixels)
+        """Of all callers together, also of those who read through the engine in other ways."""
+        self._pictures = Workers(PICTURES_AT_ONCE, "ocr pictures", self.tracing)
+        self._documents = Workers(DOCUMENTS_AT_ONCE, "ocr documents", self.tracing)
         self._reason = ""
-        self._calls: set[Call] = set()
-        """Under way; cancelled when the service stops."""
 
     def warm_up(self) -> None:
         """Load the models that lines need and run each once, in the background; see `not_ready`."""
         self._reason = "engine: loading and warming up"
-        self._pictures.submit(self._warm_up)
+        self._pictures.begin(self._warm_up)
 
     def not_ready(self) -> list[str]:
         """Why the service cannot work yet, or not at all."""
@@ -93,9 +90,7 @@ class OcrService:
         """
         how = replace(how, max_lines=self.settings.max_lines)
         deadline_s = self.settings.deadline_s
-        return await self._run(
-            self._pictures, priority, deadline_s, deadline_s, lambda call: self._read_pictures(files, how, call)
-        )
+        return await self._pictures.run(priority, lambda call: self._read_pictures(files, how, call), most_s=deadline_s)
 
     async def read_pages(
         self, data: bytes, how: How, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
@@ -112,54 +107,19 @@ class OcrService:
         """
         how = replace(how, max_lines=self.settings.max_lines)
         document = kind_of(data) is not Kind.IMAGE
-        most_s = self.settings.deadline_s * (self.settings.max_pages if document else 1)
-        return await self._run(
-            self._documents if document else self._pictures,
-            Priority.BULK if document else Priority.INTERACTIVE,
-            self.settings.deadline_s,
-            most_s,
+        deadline_s = self.settings.deadline_s
+        workers, priority = (self._documents, Priority.BULK) if document else (self._pictures, Priority.INTERACTIVE)
+        return await workers.run(
+            priority,
             lambda call: self._read_pages(data, how, make, kind, call),
+            first_s=deadline_s,
+            most_s=deadline_s * (self.settings.max_pages if document else 1),
         )
 
     def close(self) -> None:
         """Give up what is under way, and end the threads."""
-        for call in list(self._calls):
-            call.cancel()
-        self._pictures.shutdown(cancel_futures=True)
-        self._documents.shutdown(cancel_futures=True)
-
-    async def _run(
-        self, threads: ThreadPoolExecutor, priority: Priority, first_s: float, most_s: float, work: Callable[[Call], T]
-    ) -> T:
-        """`work` on a thread. It is cancelled with its caller, and given up after `most_s`.
-
-        Args:
-            first_s: until the deadline that `work` begins with, and may move.
-        """
-        call = Call(priority, time.monotonic() + first_s, trace=self.tracing.work())
-
-        def run() -> T:
-            try:
-                return work(call)
-            except CancelledError as error:  # by the caller, who hears nothing any more, or by a closing engine
-                raise Unavailable("what waited was cancelled") from error
-
-        try:
-            begun = threads.submit(copy_context().run, run)
-        except RuntimeError as error:
-            raise Unavailable("the service is stopping") from error
-        self._calls.add(call)
-        call.when_cancelled(begun.cancel)
-        try:
-            async with asyncio.timeout(most_s):
-                return await asyncio.wrap_future(begun)
-        except DeadlineExceeded:
-            raise
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"not read within {most_s:g} s") from error
-        finally:
-            self._calls.discard(call)
-            call.cancel()
+        self._pictures.close()
+        self._documents.close()
 
     def _read_pictures(self, files: Sequence[bytes], how: How, call: Call) -> list[Reading | PlatoonError]:
         outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
@@ -172,7 +132,7 @@ class OcrService:
             except PlatoonError as error:
                 outcomes[index] = error
         for indices in in_portions(sizes, self.settings.max_pixels):
-            with self._budget.holding(sum(sizes[index] for index in indices), call):
+            with self.budget.holding(sum(sizes[index] for index in indices), call):
                 loaded: dict[int, Pixels] = {}
                 with call.trace.stage("decode", len(indices)):
                     for index in indices:
@@ -211,7 +171,7 @@ class OcrService:
             areas = {index: width * height for index, (width, height) in enumerate(pages.sizes)}
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
                 call.check()
-                with self._budget.holding(sum(areas[index] for index in indices), call):
+                with self.budget.holding(sum(areas[index] for index in indices), call):
                     with call.trace.stage("decode", len(indices)):
                         pictures = list(islice(pages.pictures, len(indices)))
                     readings = read(self.engine, pictures, how, call)
@@ -238,17 +198,18 @@ class PixelBudget:
     """Bounds the pixels that are held decoded; who comes first is served first. Safe from any thread."""
 
     def __init__(self, pixels: int) -> None:
-        self._free = pixels
+        self._all = self._free = pixels
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
 
     @contextmanager
     def holding(self, pixels: int, call: Call) -> Iterator[None]:
-        """Hold so many, at most the whole budget, waiting for them until the call ends.
+        """Hold so many, or the whole budget if that is less, waiting for them until the call ends.
 
         Raises:
             DeadlineExceeded, CancelledError: the call ended first.
         """
+        pixels = min(pixels, self._all)
         self._take(pixels, call)
         try:
             yield

@@ -10,6 +10,7 @@ import numpy as np
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import Options, ReadPage, page_indices
 from platoon.errors import InvalidInput, Unavailable
+from platoon.ocr.pages import open_pages
 from platoon.ocr.reading import Call
 
 
@@ -21,7 +22,9 @@ def page(index: int) -> Page:
 
 @dataclass
 class ScriptedReader:
-    """A file is a number of pages, or `broken`, or `busy`; pages are read as far as `turns` lets, if it is set."""
+    """A file is a number of pages, or `broken`, `busy` or `odd`, or a real one; pages are read as far as `turns` lets,
+    if it is set.
+    """
 
     turns: threading.Semaphore | None = None
     read: list[int] = field(default_factory=list)
@@ -39,7 +42,7 @@ class ScriptedReader:
             raise Unavailable("the engine is busy")
         if data == b"odd":
             raise RuntimeError("secret of the house")
-        indices = [index for index in page_indices(options.pages, int(data)) if index not in skip]
+        indices = [index for index in page_indices(options.pages, _count(data)) if index not in skip]
         yield _Open(indices, self._pages(indices, call))
 
     def _pages(self, indices: Sequence[int], call: Call) -> Iterator[ReadPage]:
@@ -59,3 +62,10 @@ class _Open:
 
     def __iter__(self) -> Iterator[ReadPage]:
         return self.pages
+
+
+def _count(data: bytes) -> int:
+    if data.isdigit():
+        return int(data)
+    with open_pages(data, max_pages=100, max_pixels=1_000_000, page_s=60) as pages:
+        return len(pages.sizes)

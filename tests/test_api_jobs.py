@@ -3,52 +3,25 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any, Self
-from unittest.mock import Mock
 
 import httpx
 import pytest
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.jobs import JobDesk
-from platoon.api.serve import Faces
 from platoon.api.webhooks import SIGNATURE, Webhooks
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
-from platoon.documents.runner import JobRunner
-from platoon.metrics import Metrics
-from platoon.ocr.service import OcrService
-from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings
+from platoon.settings import ApiKey, ServiceSettings
+from tests.job_service import SECRET, serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
 
 PATIENCE_S = 30
-SECRET = "between us"
-
-
-def opened(folder: Path) -> JobStore:
-    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=5, max_attempts=2, lease_s=30)
-
-
-@contextmanager
-def serving(folder: Path, reader: ScriptedReader, **service: Any) -> Iterator[httpx.Client]:
-    settings = Settings(api=ApiSettings(port=0), service=ServiceSettings(**service))
-    metrics = Metrics()
-    engine: Any = Mock()  # nothing here reads pictures
-    ocr = OcrService(engine, settings.service, metrics)
-    with closing(opened(folder)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
-        desk = JobDesk(jobs, lambda _: runner.look(), max_pages=100, webhooks=True)
-        with (
-            Webhooks(jobs, fetcher_for(settings.service), SECRET),
-            Faces(None, settings, service=ocr, desk=desk) as faces,
-            httpx.Client(base_url=faces.address, timeout=PATIENCE_S, trust_env=False) as client,
-        ):
-            yield client
-    ocr.close()
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from platoon import web
-from platoon.api import cameras, events, health, jobs, live, manual, ocr, problems
+from platoon.api import cameras, events, health, jobs, live, manual, ocr, problems, sdk_jobs
 from platoon.api.browser import BrowserGuard
+from platoon.api.fetch import fetcher_for
 from platoon.api.intake import Intake
 from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
@@ -51,6 +52,8 @@ def create_app(
         app.include_router(rest.routes(models, intake, settings.service))
         if desk is not None:
             app.include_router(jobs.routes(desk, intake))
+            fetcher = fetcher_for(settings.service) if settings.service.fetch else None
+            app.include_router(sdk_jobs.routes(desk, intake, fetcher))
     parts = [part for part in (site, service) if part is not None]
     app.include_router(health.routes(parts, parts[0].metrics if parts else Metrics()))
     web.mount(app, cameras=site is not None)

@@ -31,7 +31,7 @@ def documents_in_background(service: OcrService, settings: Settings) -> Iterator
         secret = settings.jobs.webhook_secret
         if secret is not None:
             stack.enter_context(Webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
-        yield JobDesk(jobs, lambda _: runner.look(), max_pages=settings.jobs.max_pages, webhooks=secret is not None)
+        yield JobDesk(jobs, lambda _: runner.look(), settings)
 
 
 def open_jobs(settings: Settings) -> Jobs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,11 +18,12 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from platoon.api.fetch import check_url
-from platoon.api.intake import Fields, Incoming, Intake, Work
+from platoon.api.intake import Contract, Fields, Incoming, Intake, Work
 from platoon.api.problems import as_problem, described
 from platoon.documents.jobs import PRIORITIES, Job, Jobs, Order, State
 from platoon.documents.page import Page
 from platoon.documents.read import Options, page_indices
+from platoon.documents.redraw import redrawn
 from platoon.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -35,6 +36,8 @@ from platoon.errors import (
     Unauthorised,
     Unsupported,
 )
+from platoon.media.frame import Pixels
+from platoon.settings import Settings
 
 TextLayer = Literal["auto", "ignore", "only"]
 TEXT_LAYERS: Final[Mapping[str, TextLayer]] = {"auto": "auto", "ignore": "ignore", "only": "only"}
@@ -47,16 +50,13 @@ class JobDesk:
     jobs: Jobs
     announce: Callable[[Job], object]
     """Tells whoever reads of one that was added or cancelled."""
-    max_pages: int
-    """Of one document."""
-    webhooks: bool
-    """Whether there is a secret to sign them with."""
+    settings: Settings
 
     def add(self, order: Order, document: bytes) -> Job:
         """Keep a job, and let it be begun. Raises InvalidInput, Overloaded, StoreError."""
         if not document:
             raise InvalidInput("file: is empty")
-        page_indices(order.options.pages, self.max_pages)
+        page_indices(order.options.pages, self.settings.jobs.max_pages)
         job = self.jobs.add(order, document)
         self.announce(job)
         return job
@@ -67,6 +67,17 @@ class JobDesk:
         cancelled = self.jobs.get(job.id) or job
         self.announce(cancelled)
         return cancelled
+
+    def redrawn(self, job: Job) -> Iterator[tuple[Page, Pixels]]:
+        """The pages of a job with their pictures; see `redrawn`."""
+        return redrawn(
+            self.jobs.pages(job.id),
+            sorted(self.jobs.indices(job.id)),
+            self.jobs.document(job.id),
+            max_pages=self.settings.jobs.max_pages,
+            max_pixels=self.settings.service.max_pixels,
+            page_s=self.settings.service.deadline_s,
+        )
 
     def find(self, job_id: str, caller: str) -> Job:
         """A job that came with the caller's key. Raises NotFound."""
@@ -123,17 +134,26 @@ class Standing(BaseModel):
     """Its place among those that wait, from 1."""
 
 
-class Call:
-    """A call about jobs that has no body.
+class JobContract:
+    """The contract of these calls."""
+
+    name = "jobs"
+
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """See `Contract.refuse`."""
+        del incoming
+        return as_problem(error)
+
+
+class JobCall:
+    """A call about jobs, without a body.
 
     Args:
         answer: called on a thread.
     """
 
-    name = "jobs"
-
-    def __init__(self, answer: Callable[[Incoming], Response]) -> None:
-        self._answer = answer
+    def __init__(self, contract: Contract, answer: Callable[[Incoming], Response]) -> None:
+        self.name, self.refuse, self._answer = contract.name, contract.refuse, answer
 
     async def take(self, incoming: Incoming) -> Work:
         """See `Endpoint.take`."""
@@ -143,26 +163,23 @@ class Call:
 
         return work
 
-    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
-        """See `Contract.refuse`."""
-        del incoming
-        return as_problem(error)
 
-
-class Submission(Call):
+class Submission:
     """A call that hands in a document.
 
     Args:
         read: the document and the order from the body.
-        accepted: what is said of the job; called on a thread.
+        accepted: what is said of the job.
     """
 
     def __init__(
         self,
+        contract: Contract,
         desk: JobDesk,
         read: Callable[[Incoming], Awaitable[tuple[bytes, Order]]],
         accepted: Callable[[Job], Response],
     ) -> None:
+        self.name, self.refuse = contract.name, contract.refuse
         self._desk, self._read, self._accepted = desk, read, accepted
 
     async def take(self, incoming: Incoming) -> Work:
@@ -179,11 +196,11 @@ class Submission(Call):
 def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     """The calls of `/api/v1/ocr`."""
     router = APIRouter(prefix="/api/v1/ocr", tags=["documents"])
-    jobs = desk.jobs
+    jobs, webhooks = desk.jobs, desk.settings.jobs.webhook_secret is not None
 
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
         fields = await incoming.fields("file")
-        return fields.file("file"), order_of(fields, owner=incoming.caller, webhooks=desk.webhooks)
+        return fields.file("file"), order_of(fields, owner=incoming.caller, webhooks=webhooks)
 
     def accepted(job: Job) -> Response:
         return JSONResponse(Queued(task_id=job.id, status="pending", message=_QUEUED).model_dump(), 202)
@@ -196,7 +213,9 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         desk.cancel(desk.find(incoming.request.path_params["task_id"], incoming.caller))
         return standing(incoming)
 
-    submission, asking, cancelling = Submission(desk, read, accepted), Call(standing), Call(cancel)
+    contract = JobContract()
+    submission = Submission(contract, desk, read, accepted)
+    asking, cancelling = JobCall(contract, standing), JobCall(contract, cancel)
     admission = (Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded)
 
     @router.post(

@@ -223,9 +223,14 @@ def _parse(body: bytes, incoming: Incoming) -> OcrRequest:
         tree = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Faults([{"type": "json_invalid", "loc": "body", "msg": f"JSON decode error: {error}"}]) from None
+    if isinstance(tree, dict) and isinstance(log_id := tree.get("logId"), str) and len(log_id) <= 256:
+        incoming.log_id = log_id
+    return validated(tree)
+
+
+def validated(tree: Any) -> OcrRequest:
+    """The request in a tree of JSON. Raises Faults."""
     if isinstance(tree, dict):
-        if isinstance(log_id := tree.get("logId"), str) and len(log_id) <= 256:
-            incoming.log_id = log_id
         tree = {name: value for name, value in tree.items() if value is not None}
     try:
         request = OcrRequest.model_validate(tree)

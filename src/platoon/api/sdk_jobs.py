@@ -1,0 +1,377 @@
+"""`/api/v2/ocr/jobs`: the job API that PaddleOCR's SDK, and what is built on it, speaks.
+
+Success is `{code: 0, msg, data}`, an error `{code, msg}` with the HTTP status as its code; what does not fit is 400, as
+the SDK tells that from what broke. The result lies at an address that nobody can guess, as it is fetched without a
+token: JSON lines, one for each page. Its models stand for what is told of a page: the lines, or the whole layout. What
+reads them is ours in any case.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import pydantic_core
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from platoon.api import paddlex
+from platoon.api.fetch import Fetcher
+from platoon.api.intake import Fields, Incoming, Intake, content_type
+from platoon.api.jobs import JobCall, JobDesk, Submission
+from platoon.api.problems import described, headers_for
+from platoon.documents.jobs import Job, Order, State
+from platoon.documents.layout_request import OWN, LayoutOptions, refusals
+from platoon.documents.layout_result import Shown, data_info, layout_result, overall
+from platoon.documents.page import Page
+from platoon.documents.read import Options
+from platoon.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlatoonError,
+    StoreError,
+    TooLarge,
+    Unauthorised,
+    Unsupported,
+)
+from platoon.media.frame import Pixels
+from platoon.ocr.pages import Kind, kind_of
+
+LINES: Final = ("PP-OCRv5", "PP-OCRv5-latin", "PP-OCRv6")
+"""Models whose result is `ocrResults`."""
+LAYOUTS: Final = ("PP-StructureV3", "PaddleOCR-VL", "PaddleOCR-VL-1.5", "PaddleOCR-VL-1.6")
+"""Models whose result is `layoutParsingResults`."""
+_STATES: Final = {
+    State.PENDING: "pending",
+    State.STARTED: "running",
+    State.SUCCESS: "done",
+    State.FAILURE: "failed",
+    State.REVOKED: "failed",
+}
+
+
+class JobRequest(BaseModel):
+    """A job whose file is at an address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fileUrl: Annotated[str, Field(min_length=1, json_schema_extra={"format": "uri"})]  # noqa: N815 - the contract's names
+    model: Annotated[str, Field(json_schema_extra={"enum": [*LINES, *LAYOUTS]})]
+    optionalPayload: dict[str, Any] = Field(default_factory=dict)  # noqa: N815
+    pageRanges: str | None = None  # noqa: N815
+    batchId: Annotated[str, Field(min_length=1, max_length=256)] | None = None  # noqa: N815
+
+
+class Refused(BaseModel):
+    """An error."""
+
+    code: int
+    msg: str
+
+
+class Added(BaseModel):
+    """A job that was taken."""
+
+    jobId: str  # noqa: N815
+
+
+class AddedReply(BaseModel):
+    """The answer to it."""
+
+    code: Literal[0]
+    msg: str
+    data: Added
+
+
+class Extracted(BaseModel):
+    """How far a job is."""
+
+    totalPages: int  # noqa: N815
+    extractedPages: int  # noqa: N815
+    startTime: str | None  # noqa: N815
+    endTime: str | None  # noqa: N815
+
+
+class Place(BaseModel):
+    """Where a result is."""
+
+    jsonUrl: str  # noqa: N815
+
+
+class Standing(BaseModel):
+    """Where a job stands."""
+
+    jobId: str  # noqa: N815
+    model: str
+    state: Literal["pending", "running", "done", "failed"]
+    extractProgress: Extracted  # noqa: N815
+    resultUrl: Place | None = None  # noqa: N815
+    errorMsg: str | None = None  # noqa: N815
+
+
+class StandingReply(BaseModel):
+    """The answer to that question."""
+
+    code: Literal[0]
+    msg: str
+    data: Standing
+
+
+class Batch(BaseModel):
+    """The jobs of a batch."""
+
+    batchId: str  # noqa: N815
+    extractResult: list[Standing]  # noqa: N815
+
+
+class BatchReply(BaseModel):
+    """The answer to that question."""
+
+    code: Literal[0]
+    msg: str
+    data: Batch
+
+
+class SdkContract:
+    """The contract of these calls."""
+
+    name = "sdk-jobs"
+
+    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
+        """See `Contract.refuse`."""
+        del incoming
+        status = _STATUSES.get(error.status, error.status)
+        return JSONResponse({"code": status, "msg": str(error)}, status, headers_for(error))
+
+
+def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None) -> APIRouter:
+    """The calls of `/api/v2/ocr/jobs`.
+
+    Args:
+        fetcher: none: files are not fetched.
+    """
+    router = APIRouter(prefix="/api/v2/ocr/jobs", tags=["documents"])
+    jobs, contract = desk.jobs, SdkContract()
+
+    async def read(incoming: Incoming) -> tuple[bytes, Order]:
+        if content_type(incoming.request) != "application/json":
+            fields = await incoming.fields("file")
+            document = fields.file("file")
+            return document, order_of(_request_in(fields), owner=incoming.caller)
+        try:
+            tree = pydantic_core.from_json(await incoming.body(), allow_inf_nan=False)
+        except ValueError as error:
+            if isinstance(error, PlatoonError):
+                raise
+            raise InvalidInput(f"the body is no JSON: {error}") from None
+        request = _validated(tree)
+        order = order_of(request, owner=incoming.caller)
+        if fetcher is None:
+            raise InvalidInput("fileUrl: this service fetches no files; send it as file in a multipart body")
+        try:
+            return await fetcher.fetch(request.fileUrl), order
+        except TooLarge as error:
+            raise TooLarge(f"fileUrl: {error}") from error
+        except InvalidInput as error:
+            raise InvalidInput(f"fileUrl: {error}") from error
+
+    def accepted(job: Job) -> Response:
+        return _success({"jobId": job.id})
+
+    def standing(incoming: Incoming) -> Response:
+        job = desk.find(incoming.request.path_params["job_id"], incoming.caller)
+        return _success(_standing(job, incoming.request))
+
+    def batch_standing(incoming: Incoming) -> Response:
+        batch = incoming.request.path_params["batch_id"]
+        found = jobs.batch(batch, incoming.caller)
+        if not found:
+            raise NotFound(f"no batch {batch[:60]!r}: there never was one, or it has outlived its time")
+        told = [_standing(job, incoming.request) for job in found]
+        return _success({"batchId": batch, "extractResult": told})
+
+    submission = Submission(contract, desk, read, accepted)
+    asking, asking_batch = JobCall(contract, standing), JobCall(contract, batch_standing)
+
+    @router.post("", response_model=AddedReply, openapi_extra=_BODY, responses=_refusals(InvalidInput, TooLarge))
+    async def add(request: Request) -> Response:
+        """Read a document in the background, as PaddleOCR's SDK asks for it.
+
+        Multipart with `file`, `model` and `optionalPayload` (JSON), or JSON with `fileUrl`. `pageRanges` is as in
+        `1-3,7`; `batchId` is the caller's own name for several jobs.
+        """
+        return await intake.serve(request, submission)
+
+    @router.get("/batch/{batch_id}", response_model=BatchReply, responses=_refusals(NotFound))
+    async def get_batch(request: Request, batch_id: str) -> Response:
+        """Where the jobs of a batch stand."""
+        del batch_id
+        return await intake.serve(request, asking_batch)
+
+    @router.get("/{job_id}", response_model=StandingReply, responses=_refusals(NotFound))
+    async def get_job(request: Request, job_id: str) -> Response:
+        """Where a job stands, and where its result is."""
+        del job_id
+        return await intake.serve(request, asking)
+
+    @router.get(
+        "/{job_id}/{secret}/result.jsonl",
+        name=_RESULT,
+        response_class=Response,
+        responses={
+            200: {"content": {_JSON_LINES: {"schema": {"type": "string"}}}},
+            **described(NotFound, StoreError),
+        },
+    )
+    def get_result(job_id: str, secret: str) -> Response:
+        """The result: a line of JSON for each page. Needs no key, only the address."""
+        job = jobs.get(job_id)
+        if job is None or not hmac.compare_digest(job.secret.encode(), secret.encode()) or not job.order.form:
+            raise NotFound(f"no result at this address of the job {job_id[:60]!r}: it may have outlived its time")
+        return StreamingResponse(result_lines(desk, job), media_type=_JSON_LINES)
+
+    return router
+
+
+def order_of(request: JobRequest, *, owner: str) -> Order:
+    """What a request asks for. Raises InvalidInput, naming the field."""
+    if request.model not in (*LINES, *LAYOUTS):
+        raise InvalidInput(f"model: {request.model[:60]!r} is not known; there are {', '.join((*LINES, *LAYOUTS))}")
+    options, _ = asked(request.model, request.optionalPayload)
+    form = json.dumps({"model": request.model, "payload": request.optionalPayload})
+    return Order(replace(options, pages=request.pageRanges or ""), owner=owner, batch=request.batchId, form=form)
+
+
+def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None]:
+    """How a document is read, and, of a layout, how it is shown. Raises InvalidInput, naming the field."""
+    if model in LINES:
+        request = paddlex.validated({**payload, "file": "-"})
+        if request.visualize:
+            raise InvalidInput("visualize: a job sends no pictures of lines; leave it out or send false")
+        options = Options(text_layer="ignore", layout=False, tables=False, how=request.how())
+        return options, None
+    try:
+        layout = LayoutOptions.model_validate(payload)
+    except ValidationError as error:
+        raise InvalidInput(_faults(error)) from None
+    refused = refusals(layout, OWN)
+    if layout.restructurePages:
+        refused["restructurePages"] = "is not available: a job tells each page alone; see /restructure-pages"
+    if refused:
+        raise InvalidInput("; ".join(f"{name} {why}" for name, why in refused.items()))
+    return layout.options(), layout.shown()
+
+
+def result_lines(desk: JobDesk, job: Job) -> Iterator[bytes]:
+    """The result, a line for each page."""
+    wanted = json.loads(job.order.form)
+    options, shown = asked(wanted["model"], wanted["payload"])
+    kind = kind_of(desk.jobs.document(job.id))
+    pages: Iterable[tuple[Page, Pixels | None]] = ((page, None) for page in desk.jobs.pages(job.id))
+    if shown is not None and (shown.images or shown.visualize):
+        pages = desk.redrawn(job)
+    for page, picture in pages:
+        info = data_info(kind, [page.size]) | ({} if kind is Kind.IMAGE else {"numPages": job.done})
+        if shown is None:
+            pruned = overall(page.lines, options.how) | ({} if page.error is None else {"error": page.error})
+            result: dict[str, Any] = {"ocrResults": [{"prunedResult": pruned}]}
+        else:
+            layout = layout_result(page, picture, options, shown, page_count=job.done)
+            result = {"layoutParsingResults": [layout]}
+        line = {"result": {**result, "dataInfo": info}}
+        yield json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _standing(job: Job, request: Request) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "jobId": job.id,
+        "model": json.loads(job.order.form)["model"] if job.order.form else "",
+        "state": _STATES[job.state],
+        "extractProgress": {
+            "totalPages": job.total or 0,
+            "extractedPages": job.done,
+            "startTime": _moment(job.started),
+            "endTime": _moment(job.ended),
+        },
+    }
+    if job.state is State.SUCCESS and job.order.form:
+        told["resultUrl"] = {"jsonUrl": str(request.url_for(_RESULT, job_id=job.id, secret=job.secret))}
+    elif job.state is State.REVOKED:
+        told["errorMsg"] = "cancelled"
+    elif job.state is State.FAILURE:
+        told["errorMsg"] = job.error
+    return told
+
+
+def _moment(time: float | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+
+
+def _request_in(fields: Fields) -> JobRequest:
+    """What a form asks for."""
+    tree: dict[str, Any] = {"fileUrl": "-", "model": fields.text("model")}
+    if payload := fields.text("optionalPayload"):
+        try:
+            tree["optionalPayload"] = pydantic_core.from_json(payload, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidInput(f"optionalPayload: is no JSON: {error}") from None
+    for name in ("pageRanges", "batchId"):
+        if value := fields.text(name):
+            tree[name] = value
+    return _validated(tree)
+
+
+def _validated(tree: Any) -> JobRequest:
+    try:
+        return JobRequest.model_validate(tree)
+    except ValidationError as error:
+        raise InvalidInput(_faults(error)) from None
+
+
+def _faults(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))[:80] or 'body'}: {fault['msg']}" for fault in faults)
+
+
+def _success(data: dict[str, Any]) -> Response:
+    return JSONResponse({"code": 0, "msg": "Success", "data": data})
+
+
+def _refusals(*errors: type[PlatoonError]) -> dict[int | str, dict[str, Any]]:
+    found = described(Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded, *errors, form=Refused)
+    return {_STATUSES.get(int(status), status): told for status, told in found.items()}
+
+
+_STATUSES: Final = {InvalidInput.status: 400, Unsupported.status: 400, StoreError.status: 503}
+"""As which statuses these errors leave: the SDK knows no others of their kind."""
+_RESULT: Final = "sdk_result"
+_JSON_LINES: Final = "application/jsonl"
+_MODEL: Final = {"type": "string", "enum": [*LINES, *LAYOUTS]}
+_FORM: Final = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "model": _MODEL,
+        "optionalPayload": {"type": "string", "contentMediaType": "application/json"},
+        "pageRanges": {"type": "string"},
+        "batchId": {"type": "string", "maxLength": 256},
+    },
+    "required": ["file", "model"],
+}
+_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _FORM},
+            "application/json": {"schema": JobRequest.model_json_schema()},
+        },
+    }
+}

@@ -1,0 +1,50 @@
+"""The job service on a port of its own, with a reader whose pages are known."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import httpx
+from pydantic import SecretStr
+
+from platoon.api.fetch import fetcher_for
+from platoon.api.jobs import JobDesk
+from platoon.api.serve import Faces
+from platoon.api.webhooks import Webhooks
+from platoon.documents.job_store import JobStore
+from platoon.documents.runner import JobRunner, Reader
+from platoon.metrics import Metrics
+from platoon.ocr.service import OcrService
+from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings
+
+SECRET = "between us"
+"""Signs webhooks."""
+
+
+def opened(folder: Path) -> JobStore:
+    """The jobs in a folder."""
+    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=5, max_attempts=2, lease_s=30)
+
+
+@contextmanager
+def serving(folder: Path, reader: Reader, **service: Any) -> Iterator[httpx.Client]:
+    """A client of a service with this reader, whose jobs are in this folder."""
+    settings = Settings(
+        api=ApiSettings(port=0),
+        service=ServiceSettings(**service),
+        jobs=JobSettings(max_pages=100, webhook_secret=SecretStr(SECRET)),
+    )
+    metrics = Metrics()
+    engine: Any = Mock()  # nothing here reads pictures
+    ocr = OcrService(engine, settings.service, metrics)
+    with closing(opened(folder)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
+        desk = JobDesk(jobs, lambda _: runner.look(), settings)
+        with (
+            Webhooks(jobs, fetcher_for(settings.service), SECRET),
+            Faces(None, settings, service=ocr, desk=desk) as faces,
+            httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
+        ):
+            yield client
+    ocr.close()

@@ -41,6 +41,44 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         Settings.load(broken)
 
 
+def test_variables_of_paddleocrs_gateway_are_understood_also_by_their_older_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPS_TRITON_URL", "pipeline:8001")
+    monkeypatch.setenv("HPS_VLM_URL", "http://vlm:8080")
+    monkeypatch.setenv("HPS_MAX_CONCURRENT_REQUESTS", "3")
+    monkeypatch.setenv("HPS_MAX_CONCURRENT_NON_INFERENCE_REQUESTS", "5")
+    monkeypatch.setenv("HPS_INFERENCE_TIMEOUT", "60")
+    monkeypatch.setenv("HPS_HEALTH_CHECK_TIMEOUT", "2")
+    monkeypatch.setenv("HPS_LOG_LEVEL", "debug")
+    monkeypatch.setenv("GPU_DEVICE_ID", "1")
+    settings = Settings.load()
+    gateway = settings.gateway
+    assert (gateway.triton_url, gateway.vlm_url) == ("pipeline:8001", "http://vlm:8080")
+    assert (gateway.max_inference_requests, gateway.max_other_requests) == (3, 5)
+    assert (gateway.timeout_s, gateway.health_timeout_s) == (60, 2)
+    assert (settings.log_level, settings.engine.device) == ("DEBUG", 1)
+    monkeypatch.setenv("HPS_MAX_CONCURRENT_INFERENCE_REQUESTS", "4")
+    monkeypatch.setenv("HPS_DEVICE_ID", "2")
+    monkeypatch.setenv("PLATOON_GATEWAY__MAX_OTHER_REQUESTS", "6")
+    file = tmp_path / "platoon.toml"
+    file.write_text("[gateway]\nvlm_model = 'reader'\nvlm_url = 'http://elsewhere:1'\n")
+    settings = Settings.load(file)
+    assert (settings.gateway.max_inference_requests, settings.gateway.max_other_requests) == (4, 6)
+    assert (settings.gateway.vlm_url, settings.gateway.vlm_model) == ("http://vlm:8080", "reader")
+    assert settings.engine.device == 2
+
+
+def test_a_variable_that_sets_nothing_here_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("UVICORN_WORKERS", "1")
+    monkeypatch.setenv("HPS_UVICORN_WORKERS", "4")
+    Settings.load()
+    (line,) = caplog.messages
+    assert line.startswith("HPS_UVICORN_WORKERS has no effect")
+
+
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().api.port = 1

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -134,7 +134,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
 
     settings = Settings.load(settings_file, api__host=host, api__port=port)
     check_listening(settings.api.host, settings.service)
-    _log_to_terminal(settings.log_format)
+    _log_to_terminal(settings)
     stop = _stopped_by_signals()
     metrics = Metrics()
     with ExitStack() as stack:
@@ -278,7 +278,7 @@ def _run_live(
     from platoon.streams.registry import RegistryFollower
     from platoon.tracing import tracing_for
 
-    _log_to_terminal(settings.log_format)
+    _log_to_terminal(settings)
     stop = _stopped_by_signals()
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
     with ExitStack() as stack:
@@ -394,8 +394,9 @@ def _stopped_by_signals() -> threading.Event:
     return stop
 
 
-def _log_to_terminal(form: Literal["text", "json"]) -> None:
+def _log_to_terminal(settings: Settings) -> None:
     handler: logging.Handler
+    form = settings.log_format
     if form == "json" or not sys.stderr.isatty():
         from platoon.logs import JsonLines, PlainLines
 
@@ -404,7 +405,7 @@ def _log_to_terminal(form: Literal["text", "json"]) -> None:
     else:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged form it is sent
     for noisy in ("httpx", "httpcore", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,17 +1,22 @@
 """One typed tree of settings, from flags, environment and file, read once and passed down.
 
-Order of precedence: flags, then variables (`PLATOON_STORE__MAX_AGE_DAYS=30`), then the file given with
-`--settings` (TOML, the same tree). Every field has a sentence and a default.
+Order of precedence: flags, then variables (`PLATOON_STORE__MAX_AGE_DAYS=30`), then those of PaddleOCR-VL's gateway
+(`HPS_VLM_URL`), then the file given with `--settings` (TOML, the same tree). Every field has a sentence and a default.
 """
 
+import logging
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
+
+_log = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -176,6 +181,37 @@ class ServiceSettings(_Section):
         return self
 
 
+class GatewaySettings(_Section):
+    """`/layout-parsing` and `/restructure-pages`: who parses the documents, and how many at once."""
+
+    triton_url: str | None = Field(default=None, pattern=r"^[^\s/@]+:\d{1,5}$")
+    """`host:port` of the gRPC face of a Triton that has the models `layout-parsing` and `restructure-pages`; none:
+    documents are parsed here."""
+    vlm_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
+    """Where an OpenAI-compatible server has a vision-language model that reads the blocks of pages, as
+    `http://host:port`; none: the own models read them. With `triton_url` it is Triton's, and only its health is asked
+    for."""
+    vlm_model: str | None = Field(default=None, min_length=1, max_length=256)
+    """Its name there; none: the first that the server lists."""
+    vlm_api_key: SecretStr | None = None
+    """The key that it wants; best given as `PLATOON_GATEWAY__VLM_API_KEY`."""
+    vlm_max_requests: int = Field(default=16, ge=1, le=1024)
+    """Blocks of all callers that it is asked for at once."""
+    vlm_timeout_s: Seconds = 120.0
+    """An answer for one block that takes longer has failed, and is asked for again."""
+    max_inference_requests: int = Field(default=16, ge=1, le=1024)
+    """Documents of all callers that are parsed at once; more wait."""
+    max_other_requests: int = Field(default=64, ge=1, le=1024)
+    """The same for calls that need no model."""
+    timeout_s: Seconds = 600.0
+    """A call that takes longer is given up (504); waiting counts."""
+    health_timeout_s: Seconds = 5.0
+    """A server behind that has not said by then that it is ready, is not."""
+    unavailable: Literal["refuse", "leave-out"] = "refuse"
+    """What a caller asks for that needs a model which is not here, as for charts and seals: refuse it by name, or leave
+    it out and name it in `left_out` of each page. PaddleOCR's own clients ask for charts unless told otherwise."""
+
+
 class JobSettings(_Section):
     """Documents that are read in the background."""
 
@@ -215,6 +251,9 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
     jobs: JobSettings = JobSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """What is worth a log line."""
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with the id of the request it is about."""
     tracing: bool = False
@@ -231,14 +270,7 @@ class Settings(BaseSettings):
             InvalidSettings: names every field that does not fit, in one go.
         """
         tree = {} if file is None else _read(file)
-        given: dict[str, Any] = {}
-        for name, value in flags.items():
-            if value is not None:
-                *sections, field = name.split("__")
-                branch = given
-                for section in sections:
-                    branch = branch.setdefault(section, {})
-                branch[field] = value
+        given = _tree({name: value for name, value in flags.items() if value is not None})
 
         class WithFile(cls):  # type: ignore[valid-type, misc]
             @classmethod
@@ -251,7 +283,8 @@ class Settings(BaseSettings):
                 file_secret_settings: PydanticBaseSettingsSource,
             ) -> tuple[PydanticBaseSettingsSource, ...]:
                 del dotenv_settings, file_secret_settings
-                return init_settings, env_settings, InitSettingsSource(settings_cls, tree)
+                others = InitSettingsSource(settings_cls, _of_gateways(os.environ))
+                return init_settings, env_settings, others, InitSettingsSource(settings_cls, tree)
 
         try:
             loaded = WithFile(**given)
@@ -259,6 +292,44 @@ class Settings(BaseSettings):
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InvalidSettings(f"settings do not fit: {problems}") from error
         return cls.model_construct(**{name: getattr(loaded, name) for name in cls.model_fields})
+
+
+_OF_GATEWAYS: Final[Mapping[str, str]] = {
+    "HPS_TRITON_URL": "gateway__triton_url",
+    "HPS_VLM_URL": "gateway__vlm_url",
+    "HPS_MAX_CONCURRENT_REQUESTS": "gateway__max_inference_requests",
+    "HPS_MAX_CONCURRENT_INFERENCE_REQUESTS": "gateway__max_inference_requests",
+    "HPS_MAX_CONCURRENT_NON_INFERENCE_REQUESTS": "gateway__max_other_requests",
+    "HPS_INFERENCE_TIMEOUT": "gateway__timeout_s",
+    "HPS_HEALTH_CHECK_TIMEOUT": "gateway__health_timeout_s",
+    "HPS_LOG_LEVEL": "log_level",
+    "GPU_DEVICE_ID": "engine__device",
+    "HPS_DEVICE_ID": "engine__device",
+}
+"""Variables of the gateway of PaddleOCR-VL, older names first, and what they set here. Its `HPS_UVICORN_WORKERS` sets
+nothing: one process serves all, so that limits hold for all."""
+
+
+def _of_gateways(environment: Mapping[str, str]) -> dict[str, Any]:
+    given = {name: environment[variable] for variable, name in _OF_GATEWAYS.items() if environment.get(variable)}
+    if "log_level" in given:
+        given["log_level"] = given["log_level"].upper()
+    for variable in ("HPS_UVICORN_WORKERS", "UVICORN_WORKERS"):
+        if environment.get(variable, "1") not in ("", "1"):
+            _log.warning("%s has no effect: one process serves all callers, within limits that hold for all", variable)
+    return _tree(given)
+
+
+def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"store__path": ...}` as the sections that it names."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, field = name.split("__")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[field] = value
+    return tree
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from platoon.ocr.pdf_process import SCALE
 PDFS = Path("/usr/share/doc")
 NONE_FOUND = """\
 no pages of PDF files with text were found in {folder}; name another folder with --pdfs, or install some, as on Debian:
-apt-get install --no-install-recommends bzip2-doc debian-faq debian-refcard developers-reference gnuplot-doc \
-graphviz-doc groff libcfitsio-doc libtasn1-doc nettle-dev shared-mime-info valgrind zlib1g-dev"""
+apt-get install --no-install-recommends bzip2-doc debian-faq debian-refcard fontconfig gnuplot-doc graphviz-doc groff \
+libcfitsio-doc libtasn1-doc nettle-dev shared-mime-info valgrind zlib1g-dev"""
 
 FEWEST = 400
 """Characters on a page."""

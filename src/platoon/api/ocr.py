@@ -11,6 +11,7 @@ from platoon.api.fleet import Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
+from platoon.api.paddlex_envelope import PaddleXRefused
 from platoon.api.problems import Problem, described
 from platoon.errors import (
     DeadlineExceeded,
@@ -87,14 +88,6 @@ class Refused(BaseModel):
     error: str
     code: str
     retry: bool
-
-
-class PaddleXRefused(BaseModel):
-    """An error in PaddleX serving's contract."""
-
-    logId: str  # noqa: N815 - the contract's names
-    errorCode: int  # noqa: N815
-    errorMsg: str  # noqa: N815
 
 
 _REFUSALS = (

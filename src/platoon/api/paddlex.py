@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
-from uuid import uuid4
 
 import cv2
 import numpy as np
-import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
+from platoon.api import paddlex_envelope
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Work
-from platoon.api.problems import headers_for
-from platoon.errors import InvalidInput, PlatoonError, redact
+from platoon.api.paddlex_envelope import Faults, file_of, refusal, success, tree_of
+from platoon.documents.layout_result import data_info, text_det_params
+from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels, Quad, as_jpeg
 from platoon.ocr.detection import Postprocessing
 from platoon.ocr.lines import Turn, upright
@@ -109,24 +107,16 @@ class PaddleX:
         del body
 
         async def work() -> Response:
-            result = await self._result(request)
-            content = {"logId": _log_id(incoming), "errorCode": 0, "errorMsg": "Success", "result": result}
-            # Pages come with their pictures: megabytes, which are not turned into text on the event loop.
-            return Response(await asyncio.to_thread(_as_json, content), media_type="application/json")
+            return await success(await self._result(request), incoming)
 
         return work
 
     def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
         """See `Contract.refuse`."""
-        message = str(error)
-        if error.status == 422:
-            about_file = {"type": "value_error", "loc": "body.file", "msg": message}
-            message = json.dumps(error.faults if isinstance(error, Faults) else [about_file])
-        content = {"logId": _log_id(incoming), "errorCode": error.status, "errorMsg": message}
-        return JSONResponse(content, error.status, headers_for(error))
+        return refusal(error, incoming)
 
     async def _result(self, request: OcrRequest) -> dict[str, Any]:
-        data = await self._file(request.file)
+        data = await file_of(request.file, self._fetcher)
         asked = None if request.fileType is None else (Kind.PDF, Kind.IMAGE)[request.fileType]
         how = request.how()
 
@@ -134,36 +124,8 @@ class PaddleX:
             return reading.size, page_result(picture, reading, request, how)
 
         kind, pages = await self._service.read_pages(data, how, page, kind=asked)
-        sizes = [{"width": width, "height": height} for (width, height), _ in pages]
-        info = sizes[0] if kind is Kind.IMAGE else {"numPages": len(sizes), "pages": sizes}
-        return {"ocrResults": [result for _, result in pages], "dataInfo": {**info, "type": kind}}
-
-    async def _file(self, file: str) -> bytes:
-        if file.startswith(("http://", "https://")):
-            if self._fetcher is None:
-                raise Faults.of("file", "is a URL, and this service fetches none; send it as base64")
-            try:
-                return await self._fetcher.fetch(file)
-            except InvalidInput as error:
-                raise Faults.of("file", f"cannot be had: {error}", status=error.status) from error
-        try:
-            return await asyncio.to_thread(_decode, file)
-        except (binascii.Error, ValueError):
-            raise Faults.of("file", "is neither base64 nor an http or https URL") from None
-
-
-class Faults(InvalidInput):
-    """Fields that cannot be used, as the contract tells them: `{type, loc, msg}` each."""
-
-    def __init__(self, faults: Sequence[Mapping[str, str]], *, status: int = 422) -> None:
-        super().__init__("; ".join(fault["msg"] for fault in faults))
-        self.faults = [{**fault, "msg": redact(fault["msg"])} for fault in faults]
-        self.status = status
-
-    @classmethod
-    def of(cls, field: str, message: str, *, status: int = 422) -> Faults:
-        """One field's fault."""
-        return cls([{"type": "value_error", "loc": f"body.{field}", "msg": f"{field} {message}"}], status=status)
+        info = data_info(kind, [size for size, _ in pages])
+        return {"ocrResults": [result for _, result in pages], "dataInfo": info}
 
 
 def page_result(picture: Pixels, reading: Reading, request: OcrRequest, how: How) -> dict[str, Any]:
@@ -181,14 +143,7 @@ def pruned(reading: Reading, request: OcrRequest, how: How) -> dict[str, Any]:
     result: dict[str, Any] = {
         "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
         "dt_polys": [_corners(quad) for quad in reading.found],
-        "text_det_params": {
-            "limit_side_len": how.limit_side,
-            "limit_type": how.limit_type,
-            "thresh": how.boxes.threshold,
-            "max_side_limit": MAX_SIDE,
-            "box_thresh": how.boxes.box_threshold,
-            "unclip_ratio": how.boxes.unclip,
-        },
+        "text_det_params": text_det_params(how),
         "text_type": "general",
         "textline_orientation_angles": [
             int(line.turn is Turn.UPSIDE_DOWN) if how.upside_down else -1 for line in lines
@@ -218,52 +173,20 @@ def outlined(picture: Pixels, lines: Sequence[ReadLine]) -> Pixels:
 
 
 def _parse(body: bytes, incoming: Incoming) -> OcrRequest:
-    """The request in a body. Raises Faults; the caller's `logId` is kept for the answer in any case."""
+    """The request in a body. Raises Faults."""
     try:
-        tree = pydantic_core.from_json(body, allow_inf_nan=False)
+        tree = tree_of(body, incoming)
     except ValueError as error:
         raise Faults([{"type": "json_invalid", "loc": "body", "msg": f"JSON decode error: {error}"}]) from None
-    if isinstance(tree, dict) and isinstance(log_id := tree.get("logId"), str) and len(log_id) <= 256:
-        incoming.log_id = log_id
     return validated(tree)
 
 
 def validated(tree: Any) -> OcrRequest:
     """The request in a tree of JSON. Raises Faults."""
-    if isinstance(tree, dict):
-        tree = {name: value for name, value in tree.items() if value is not None}
-    try:
-        request = OcrRequest.model_validate(tree)
-    except ValidationError as error:
-        raise Faults([_fault(fault) for fault in error.errors(include_url=False, include_input=False)]) from None
-    faults = [
-        {"type": "unsupported", "loc": f"body.{name}", "msg": f"{name} {_NO_MODEL}"}
-        for name in _UNSUPPORTED
-        if getattr(request, name)
-    ]
-    if faults:
-        raise Faults(faults)
+    request = paddlex_envelope.validated(OcrRequest, tree)
+    if faults := dict.fromkeys((name for name in _UNSUPPORTED if getattr(request, name)), _NO_MODEL):
+        raise Faults.unsupported(faults)
     return request
-
-
-def _fault(fault: Any) -> dict[str, str]:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
-    name = ".".join(map(str, fault["loc"])) or "body"
-    return {"type": fault["type"], "loc": f"body{path}", "msg": f"{name[:80]}: {fault['msg']}"}
-
-
-def _decode(file: str) -> bytes:
-    if file.startswith("data:"):
-        file = file.partition(",")[2]
-    return base64.b64decode("".join(file.split()), validate=True)
-
-
-def _log_id(incoming: Incoming) -> str:
-    return incoming.log_id or str(uuid4())
-
-
-def _as_json(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _corners(quad: Quad) -> list[list[int]]:

@@ -1,0 +1,139 @@
+"""What all contracts of PaddleX serving have in common: JSON in an envelope, faults told field by field, and files that
+come as base64 or by URL.
+
+Success is `{logId, errorCode: 0, errorMsg: "Success", result}`, an error the same without `result` and with its HTTP
+status as `errorCode`. A caller's own `logId` comes back, else a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+from starlette.responses import JSONResponse, Response
+
+from platoon.api.fetch import Fetcher
+from platoon.api.intake import Incoming
+from platoon.api.problems import headers_for
+from platoon.errors import InvalidInput, PlatoonError, redact
+
+Request = TypeVar("Request", bound=BaseModel)
+MAX_LOG_ID = 256
+
+
+class PaddleXRefused(BaseModel):
+    """An error in PaddleX serving's contract."""
+
+    logId: str  # noqa: N815 - the contract's names
+    errorCode: int  # noqa: N815
+    errorMsg: str  # noqa: N815
+
+
+class Faults(InvalidInput):
+    """Fields that cannot be used, as the contract tells them: `{type, loc, msg}` each."""
+
+    def __init__(self, faults: Sequence[Mapping[str, str]], *, status: int = 422) -> None:
+        super().__init__("; ".join(fault["msg"] for fault in faults))
+        self.faults = [{**fault, "msg": redact(fault["msg"])} for fault in faults]
+        self.status = status
+
+    @classmethod
+    def of(cls, field: str, message: str, *, status: int = 422) -> Faults:
+        """One field's fault."""
+        return cls([{"type": "value_error", "loc": f"body.{field}", "msg": f"{field} {message}"}], status=status)
+
+    @classmethod
+    def unsupported(cls, fields: Mapping[str, str]) -> Faults:
+        """Fields that ask for what cannot be done, and why."""
+        return cls(
+            [{"type": "unsupported", "loc": f"body.{name}", "msg": f"{name} {why}"} for name, why in fields.items()]
+        )
+
+
+def tree_of(body: bytes, incoming: Incoming) -> Any:
+    """The JSON in a body; the caller's `logId` is kept for the answer, whatever becomes of the call.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    tree = pydantic_core.from_json(body, allow_inf_nan=False)
+    if isinstance(tree, dict) and isinstance(log_id := tree.get("logId"), str) and len(log_id) <= MAX_LOG_ID:
+        incoming.log_id = log_id
+    return tree
+
+
+def validated(model: type[Request], tree: Any) -> Request:
+    """The request in a tree of JSON; null is as if a field were left out. Raises Faults."""
+    if isinstance(tree, dict):
+        tree = {name: value for name, value in tree.items() if value is not None}
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise Faults([_fault(fault) for fault in error.errors(include_url=False, include_input=False)]) from None
+
+
+async def file_of(file: str, fetcher: Fetcher | None) -> bytes:
+    """The bytes of the field `file`: base64, or what is at a URL.
+
+    Args:
+        fetcher: none: URLs are refused.
+
+    Raises:
+        Faults: it is neither, or cannot be had.
+    """
+    if file.startswith(("http://", "https://")):
+        if fetcher is None:
+            raise Faults.of("file", "is a URL, and this service fetches none; send it as base64")
+        try:
+            return await fetcher.fetch(file)
+        except InvalidInput as error:
+            raise Faults.of("file", f"cannot be had: {error}", status=error.status) from error
+    try:
+        return await asyncio.to_thread(_decode, file)
+    except (binascii.Error, ValueError):
+        raise Faults.of("file", "is neither base64 nor an http or https URL") from None
+
+
+async def success(result: Mapping[str, Any], incoming: Incoming) -> Response:
+    """What was asked for."""
+    content = {"logId": log_id(incoming), "errorCode": 0, "errorMsg": "Success", "result": result}
+    # Pages come with their pictures: megabytes, which are not turned into text on the event loop.
+    return Response(await asyncio.to_thread(as_json, content), media_type="application/json")
+
+
+def refusal(error: PlatoonError, incoming: Incoming, *, message: str = "") -> Response:
+    """Why it is not done; `message` takes the place of the error's own words."""
+    if error.status == 422 and not message:
+        about_file = {"type": "value_error", "loc": "body.file", "msg": str(error)}
+        message = json.dumps(error.faults if isinstance(error, Faults) else [about_file])
+    content = {"logId": log_id(incoming), "errorCode": error.status, "errorMsg": message or str(error)}
+    return JSONResponse(content, error.status, headers_for(error))
+
+
+def log_id(incoming: Incoming) -> str:
+    """The caller's name for a call, or a new one."""
+    return incoming.log_id or str(uuid4())
+
+
+def as_json(content: Any) -> bytes:
+    """Compact, in UTF-8."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _fault(fault: Any) -> dict[str, str]:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+    name = ".".join(map(str, fault["loc"])) or "body"
+    return {"type": fault["type"], "loc": f"body{path}", "msg": f"{name[:80]}: {fault['msg']}"}
+
+
+def _decode(file: str) -> bytes:
+    if file.startswith("data:"):
+        file = file.partition(",")[2]
+    return base64.b64decode("".join(file.split()), validate=True)

@@ -7,22 +7,35 @@ to the jobs.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Literal
 
-from platoon.documents.layout import Layout
-from platoon.documents.page import Block, Label, Line, Page, Word, around
+import numpy as np
+
+from platoon.documents.layout import Layout, Region
+from platoon.documents.order import blocks_of
+from platoon.documents.page import Block, Label, Line, Page, Word
+from platoon.documents.tables import table_in
+from platoon.documents.text_layer import lines_of, sound
+from platoon.engine.batcher import Reply
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.pages import Kind, Pages, open_pages
-from platoon.ocr.reading import Call, How, Reading, ReadLine, read
+from platoon.ocr.pages import File, Kind, open_file
+from platoon.ocr.pdf import Sheet
+from platoon.ocr.reading import Call, How, ReadLine, read
 
 AT_A_TIME = 4
 """Pages held in memory at most: neighbours share batches."""
+PIXELS_AT_A_TIME = 32_000_000
+"""With so many pixels, three bytes each, no further page joins those that are held."""
+MAX_LISTED = 100_000
+"""Pages of a file that only a few are read of."""
+
+_RANGE = re.compile(r"(?P<first>\d{1,9})(?:\s*(?P<dash>-)\s*(?P<last>\d{1,9})?)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -99,34 +112,103 @@ class DocumentReader:
             DeadlineExceeded: it took too long to be opened. Iterating raises what the engine does (Overloaded,
             DeadlineExceeded, Unavailable), and CancelledError.
         """
-        with open_pages(data, max_pages=self._max_pages, max_pixels=self._max_pixels, page_s=self._page_s) as pages:
-            wanted = page_indices(options.pages, len(pages.sizes))
+        with open_file(data, max_pages=MAX_LISTED, max_pixels=self._max_pixels, page_s=self._page_s) as file:
+            wanted = page_indices(options.pages, len(file.sizes))
+            if len(wanted) > self._max_pages:
+                raise InvalidInput(
+                    f"the document has {len(wanted)} pages to be read, more than {self._max_pages}; "
+                    f"choose fewer, as in 1-{self._max_pages}"
+                )
             indices = [index for index in wanted if index not in skip]
-            yield OpenDocument(pages.kind, pages.sizes, indices, self._read(pages, indices, options, call))
+            yield OpenDocument(file.kind, file.sizes, indices, self._read(file, indices, options, call))
 
-    def _read(self, pages: Pages, indices: Sequence[int], options: Options, call: Call) -> Iterator[ReadPage]:
-        chosen = ((index, picture) for index, picture in enumerate(pages.pictures) if index in set(indices))
-        scale = 2.0 if pages.kind is Kind.PDF else 1.0
-        while some := list(islice(chosen, AT_A_TIME)):
-            readings = self._read_each([picture for _, picture in some], options, call)
-            for (index, picture), reading in zip(some, readings, strict=True):
-                page = Page(index, (picture.shape[1], picture.shape[0]), scale, ())
-                if isinstance(reading, PlatoonError):
-                    page = replace(page, error=str(reading))
-                else:
-                    page = replace(page, blocks=tuple(_block(line_of(line)) for line in reading.lines))
-                yield ReadPage(page, picture)
+    def _read(self, file: File, indices: Sequence[int], options: Options, call: Call) -> Iterator[ReadPage]:
+        outcomes = zip(indices, file.draw(indices, text=options.text_layer != "ignore"), strict=True)
+        while some := _portion(outcomes, call):
+            yield from self._read_some(some, file.sizes, options, call)
 
-    def _read_each(self, pictures: Sequence[Pixels], options: Options, call: Call) -> list[Reading | PlatoonError]:
+    def _read_some(
+        self, some: Sequence[tuple[int, Drawn]], sizes: Sequence[tuple[int, int]], options: Options, call: Call
+    ) -> Iterator[ReadPage]:
+        """These pages, which share batches."""
+        sheets = {index: drawn for index, drawn in some if isinstance(drawn, Sheet)}
+        lines: dict[int, Lines] = {index: _carried(sheet, options) for index, sheet in sheets.items()}
+        unread = [index for index, carried in lines.items() if carried is None]
+        regions = self._regions({index: sheet.picture for index, sheet in sheets.items()}, options, call)
+        lines |= zip(unread, self._read_each([sheets[index].picture for index in unread], options, call), strict=True)
+        for index, drawn in some:
+            found = lines[index] if isinstance(drawn, Sheet) else drawn
+            page = Page(index, sizes[index], 1.0, (), "ocr" if index in unread else "text-layer")
+            picture = np.zeros((0, 0, 3), np.uint8)
+            if isinstance(drawn, Sheet):
+                picture = drawn.picture
+                page = replace(page, size=(picture.shape[1], picture.shape[0]), scale=drawn.scale)
+            if isinstance(found, PlatoonError):
+                yield ReadPage(replace(page, source="ocr", error=str(found)), picture)
+                continue
+            standing = call.result(regions[index]) if index in regions else []
+            blocks = blocks_of(found or (), standing, page.size)
+            if options.tables:
+                blocks = [_with_cells(block, picture) for block in blocks]
+            yield ReadPage(replace(page, blocks=tuple(blocks)), picture)
+
+    def _regions(self, pictures: Mapping[int, Pixels], options: Options, call: Call) -> dict[int, Reply[list[Region]]]:
+        if self._layout is None or not options.layout or not pictures:
+            return {}
+        return dict(zip(pictures, self._layout.submit(list(pictures.values()), call), strict=True))
+
+    def _read_each(self, pictures: Sequence[Pixels], options: Options, call: Call) -> list[Lines]:
         """All pictures together, or, when one of them cannot be read, each alone."""
+        if not pictures:
+            return []
         try:
-            return [*read(self._engine, pictures, options.how, call)]
+            readings = read(self._engine, pictures, options.how, call)
         except PlatoonError as error:
             if error.retry:
                 raise
             if len(pictures) == 1:
                 return [error]
-            return [outcome for picture in pictures for outcome in self._read_each([picture], options, call)]
+            return [lines for picture in pictures for lines in self._read_each([picture], options, call)]
+        return [[line_of(line) for line in reading.lines] for reading in readings]
+
+
+Drawn = Sheet | PlatoonError
+"""A page, or why it could not be drawn."""
+Lines = Sequence[Line] | PlatoonError | None
+"""What a page says, or why it could not be read; none: it has to be read yet."""
+
+
+def _portion(outcomes: Iterator[tuple[int, Drawn]], call: Call) -> list[tuple[int, Drawn]]:
+    """The next few pages; nothing at the end."""
+    some: list[tuple[int, Drawn]] = []
+    held = 0
+    for index, drawn in outcomes:
+        call.check()
+        some.append((index, drawn))
+        held += drawn.picture.shape[0] * drawn.picture.shape[1] if isinstance(drawn, Sheet) else 0
+        if len(some) == AT_A_TIME or held >= PIXELS_AT_A_TIME:
+            break
+    return some
+
+
+def _carried(sheet: Sheet, options: Options) -> Lines:
+    """The lines that a page carries, where they are to be taken."""
+    size = (sheet.picture.shape[1], sheet.picture.shape[0])
+    if options.text_layer == "ignore":
+        return None
+    if sheet.characters is None or (options.text_layer == "auto" and not sound(sheet.characters, size)):
+        return [] if options.text_layer == "only" else None
+    lines = lines_of(sheet.characters)
+    if len(lines) > options.how.max_lines:
+        return InvalidInput(f"the page carries {len(lines)} lines of text, more than {options.how.max_lines}")
+    return lines
+
+
+def _with_cells(block: Block, picture: Pixels) -> Block:
+    """The block, with its cells if it is a table that has some."""
+    if block.label is not Label.TABLE:
+        return block
+    return replace(block, table=table_in(picture, block.box, block.lines))
 
 
 def page_indices(pages: str, count: int) -> list[int]:
@@ -137,12 +219,12 @@ def page_indices(pages: str, count: int) -> list[int]:
     """
     chosen: set[int] = set()
     for part in filter(None, (part.strip() for part in pages.split(","))):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not (first.isascii() and first.isdecimal()) or (last and not (last.isascii() and last.isdecimal())):
+        match = _RANGE.fullmatch(part)
+        if match is None:
             raise InvalidInput(f"pages: {part[:40]!r} is no page and no range as in 1-3,7")
-        end = int(last) if last else count if dash else int(first)
-        chosen.update(range(int(first) - 1, min(end, count)))
-    chosen.discard(-1)
+        first = int(match["first"])
+        last = int(match["last"]) if match["last"] else count if match["dash"] else first
+        chosen.update(range(max(0, first - 1), min(last, count)))
     if pages.strip() and not chosen:
         raise InvalidInput(f"pages: {pages[:40]!r} names none of the document's {count}")
     return sorted(chosen) if chosen else list(range(count))
@@ -161,7 +243,3 @@ def line_of(line: ReadLine) -> Line:
 
 def _corners(quad: Quad) -> tuple[tuple[float, float], ...]:
     return tuple((float(x), float(y)) for x, y in quad)
-
-
-def _block(line: Line) -> Block:
-    return Block(Label.TEXT, around(line.corners), 1.0, (line,), line.text)

@@ -18,7 +18,7 @@ from PIL import Image
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.ocr.pdf import Pdf, Sheet
-from platoon.ocr.picture import as_pixels, check_size, load_picture, picture_size, reading
+from platoon.ocr.picture import as_pixels, check_size, density, opened, picture_size, reading
 
 
 class Kind(StrEnum):
@@ -142,7 +142,7 @@ class _Tiff:
             try:
                 with reading(f"page {index + 1} of the {self._name}"):
                     self._tiff.seek(index)
-                    outcome = Sheet(as_pixels(self._tiff))
+                    outcome = Sheet(as_pixels(self._tiff), density(self._tiff))
             except PlatoonError as error:
                 outcome = error
             yield outcome
@@ -159,6 +159,9 @@ class _Picture:
         del text  # there is none
         for _ in indices:
             try:
-                yield Sheet(load_picture(self._data, max_pixels=self._max_pixels))
+                with opened(self._data, "", self._max_pixels) as picture:
+                    sheet = Sheet(as_pixels(picture), density(picture))
             except PlatoonError as error:
                 yield error
+            else:
+                yield sheet

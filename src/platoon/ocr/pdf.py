@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, Unavailable
 from platoon.media.frame import Pixels
-from platoon.ocr.pdf_process import FLAGS
+from platoon.ocr.pdf_process import FLAGS, SCALE
 from platoon.ocr.picture import check_size
 
 
@@ -50,6 +50,8 @@ class Sheet:
     """A page as it was drawn."""
 
     picture: Pixels
+    scale: float
+    """Pixels per point (1/72 inch); 1 where nothing tells."""
     characters: Characters | None = None
     """The text that it carries, where that was wanted and there is some."""
 
@@ -189,7 +191,7 @@ class _Process:
         characters = self._characters(message, name) if "text" in message else None
         rows = np.frombuffer(self._take(height * stride, name), np.uint8).reshape(height, stride)
         self.asked = None
-        return Sheet(np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3), characters)
+        return Sheet(np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3), SCALE, characters)
 
     def close(self) -> None:
         self._selector.close()

@@ -38,7 +38,7 @@ def load_picture(source: Path | str | bytes, *, name: str = "", max_pixels: int 
         TooLarge: it declares more than `max_pixels`, or a side longer than `MAX_SIDE`.
         InvalidInput: it is none of `FORMATS`, damaged or truncated.
     """
-    with _opened(source, name, max_pixels) as picture:
+    with opened(source, name, max_pixels) as picture:
         return as_pixels(picture)
 
 
@@ -47,8 +47,14 @@ def picture_size(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) ->
 
     Raises as `load_picture`, though what is damaged further on goes unnoticed.
     """
-    with _opened(source, "", max_pixels) as picture:
+    with opened(source, "", max_pixels) as picture:
         return picture.width, picture.height
+
+
+def density(picture: Image.Image) -> float:
+    """Pixels per point (1/72 inch), as its file says; 1 where it says none that scanners and cameras have."""
+    dots_per_inch = picture.info.get("dpi", (72,))[0]
+    return float(dots_per_inch) / 72 if 50 <= dots_per_inch <= 2400 else 1.0
 
 
 def as_pixels(picture: Image.Image) -> Pixels:
@@ -85,7 +91,8 @@ def reading(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+def opened(source: Path | str | bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture in a file or in the bytes of one, not decoded yet; raises as `load_picture`."""
     name = name or (f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}")
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     with reading(name), Image.open(file, formats=FORMATS) as picture:

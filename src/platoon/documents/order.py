@@ -1,0 +1,229 @@
+"""Blocks in reading order, from lines that were read and regions that were found.
+
+Each line is in exactly one block: what no region claims joins the text it stands next to, or makes a block with others.
+The order is that of a recursive XY-cut (Nagy and Seth, "Hierarchical Representation of Optically Scanned Documents",
+ICPR 1984), which here cuts between columns wherever it can, and across a page only where something spans them.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+
+from platoon.documents.layout import Region
+from platoon.documents.page import MARGINAL, Block, Box, Label, Line
+from platoon.documents.paragraphs import paragraphs, rows_of, running_text
+
+INSIDE = 0.5
+"""A line belongs to a region that holds so much of it."""
+WITHIN = 0.7
+"""Of two regions of which one holds so much of the other only one counts."""
+HEADERS_END = 0.2
+"""A header lies in this part of the page, from the top; a footer in as much from the bottom."""
+NEAR = 0.8
+"""Lines further apart than this times their height make no block together."""
+ALIKE = 1.6
+"""Lines of which one is so many times higher than the other make no block together."""
+BESIDE = 0.5
+"""What stands beside each other with so much of the shorter one's height is two columns."""
+DEEPEST = 64
+"""After so many cuts what is left goes from top to bottom."""
+
+_HOLDS_OTHERS = (Label.TABLE, Label.FIGURE)
+_RUNNING = (Label.TITLE, Label.TABLE_CAPTION, Label.FIGURE_CAPTION, Label.HEADER, Label.FOOTER)
+"""Labels of blocks that have one paragraph."""
+_SHOWN = (Label.TABLE, Label.FIGURE, Label.EQUATION)
+"""Labels of blocks that are something without a line, too."""
+_PAGE_NUMBER = re.compile(r"\W{0,3}(?:\d{1,4}|[ivxlc]{1,7})\W{0,3}", re.IGNORECASE)
+
+
+def blocks_of(lines: Sequence[Line], regions: Sequence[Region], size: tuple[int, int]) -> list[Block]:
+    """The blocks of a page in reading order: headers first, footers last.
+
+    Args:
+        size: (width, height) of the page.
+    """
+    chosen = _settled(regions)
+    members: list[list[Line]] = [[] for _ in chosen]
+    others: list[Line] = []
+    for line in lines:
+        shares = [_share(line.box, region.box) for region in chosen]
+        best = max(range(len(chosen)), key=shares.__getitem__, default=None)
+        if best is not None and shares[best] >= INSIDE:
+            members[best].append(line)
+        else:
+            others.append(line)
+    others = _join(
+        others, [inside for inside, region in zip(members, chosen, strict=True) if region.label is Label.TEXT]
+    )
+    blocks = [
+        _block(_placed(region.label, region.box, size), inside, region.score, region.box)
+        for region, inside in zip(chosen, members, strict=True)
+        if inside or region.label in _SHOWN
+    ]
+    blocks += [_block(_label_of(group, size), group, 1.0) for group in _groups(others)]
+    return in_order(blocks)
+
+
+def in_order(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks in reading order."""
+    blocks = list(blocks)
+    body = [block for block in blocks if block.label not in MARGINAL]
+    first, last = ([block for block in blocks if block.label is label] for label in (Label.HEADER, Label.FOOTER))
+    return [*_downwards(first), *_cut(body), *_downwards(last)]
+
+
+def _settled(regions: Sequence[Region]) -> list[Region]:
+    """Regions of which none holds another: tables and figures hold theirs, of others the surer one counts."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda region: (region.label not in _HOLDS_OTHERS, -region.score)):
+        if all(max(_share(region.box, other.box), _share(other.box, region.box)) < WITHIN for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _placed(label: Label, box: Box, size: tuple[int, int]) -> Label:
+    """The label, if it can be that of something in this place."""
+    middle = (box[1] + box[3]) / 2 / size[1]
+    if (label is Label.HEADER and middle > HEADERS_END) or (label is Label.FOOTER and middle < 1 - HEADERS_END):
+        return Label.TEXT
+    return label
+
+
+def _label_of(group: Sequence[Line], size: tuple[int, int]) -> Label:
+    """What lines are that no region claims: text, but for numbers of pages."""
+    if len(group) == 1 and _PAGE_NUMBER.fullmatch(group[0].text.strip()):
+        for label in MARGINAL:
+            if _placed(label, group[0].box, size) is label:
+                return label
+    return Label.TEXT
+
+
+def _block(label: Label, lines: Sequence[Line], confidence: float, box: Box | None = None) -> Block:
+    rows = rows_of(lines)
+    text = running_text(rows) if label in _RUNNING else paragraphs(rows)
+    if label in _HOLDS_OTHERS:
+        text = "\n".join(" ".join(line.text for line in row) for row in rows)
+    boxes = [line.box for line in lines]
+    if box is not None and (not boxes or label in _SHOWN):
+        boxes.append(box)
+    return Block(label, _around(boxes), confidence, tuple(line for row in rows for line in row), text)
+
+
+def _join(lines: Sequence[Line], texts: Sequence[list[Line]]) -> list[Line]:
+    """Add each line to the text that it continues, up or down; gives those that continue none."""
+    left = sorted(lines, key=lambda line: line.box[1])
+    for _ in ("down", "up"):
+        rest: list[Line] = []
+        for line in left:
+            text = next((text for text in texts if any(_belong_together(line, other) for other in text)), None)
+            (rest if text is None else text).append(line)
+        left = rest[::-1]
+    return left
+
+
+def _groups(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines that stand together."""
+    groups: list[list[Line]] = []
+    for line in sorted(lines, key=lambda line: line.box[1]):
+        near = [group for group in groups if any(_belong_together(line, other) for other in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append([*(other for group in near for other in group), line])
+    return groups
+
+
+def _belong_together(one: Line, other: Line) -> bool:
+    """Whether two lines are neighbours in one text: one above the other, near, and of one height."""
+    a, b = one.box, other.box
+    low, high = sorted((max(1, a[3] - a[1]), max(1, b[3] - b[1])))
+    overlap = min(a[2], b[2]) - max(a[0], b[0])
+    return (
+        high <= ALIKE * low
+        and max(a[1], b[1]) - min(a[3], b[3]) <= NEAR * low
+        and overlap >= INSIDE * min(a[2] - a[0], b[2] - b[0])
+    )
+
+
+def _cut(blocks: Sequence[Block], depth: int = 0) -> Iterator[Block]:
+    """Blocks in the order of a recursive XY-cut."""
+    if len(blocks) < 2 or depth > DEEPEST:
+        yield from _downwards(blocks)
+        return
+    columns = _columns(blocks)
+    parts = columns if len(columns) > 1 else _bands(blocks)
+    if len(parts) == 1:
+        yield from _downwards(blocks)
+        return
+    for part in parts:
+        yield from _cut(part, depth + 1)
+
+
+def _columns(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Blocks parted where nothing stands from top to bottom, from left to right.
+
+    Only what stands beside each other is columns: a date on the right above an address on the left is not.
+    """
+    columns = _parted(blocks, 0)
+    merged = [columns[0]]
+    for column in columns[1:]:
+        if _beside(merged[-1], column):
+            merged.append(column)
+        else:
+            merged[-1] = merged[-1] + column
+    return merged
+
+
+def _bands(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Blocks parted where nothing stands from left to right, from top to bottom; neighbours that make columns together
+    stay together, so that a gap which runs through all columns does not tear them.
+    """
+    bands = _parted(blocks, 1)
+    merged = [bands[0]]
+    for band in bands[1:]:
+        together = merged[-1] + band
+        if len(_columns(together)) > 1:
+            merged[-1] = together
+        else:
+            merged.append(band)
+    return merged
+
+
+def _parted(blocks: Sequence[Block], axis: int) -> list[list[Block]]:
+    """Blocks in groups, between which there is a gap along an axis: 0 from left to right, 1 from top to bottom."""
+    slack = 0.3 * statistics.median(min(block.box[2] - block.box[0], block.box[3] - block.box[1]) for block in blocks)
+    slack = min(slack, 4)  # of boxes that touch, pixels
+    ordered = sorted(blocks, key=lambda block: block.box[axis])
+    groups = [[ordered[0]]]
+    end = ordered[0].box[axis + 2]
+    for block in ordered[1:]:
+        if block.box[axis] >= end - slack:
+            groups.append([])
+        groups[-1].append(block)
+        end = max(end, block.box[axis + 2])
+    return groups
+
+
+def _beside(left: Sequence[Block], right: Sequence[Block]) -> bool:
+    """Whether these are columns: both more than single lines, which are rows of a form, and beside each other."""
+    if not all(any(len(block.lines) > 1 or block.label in _SHOWN for block in blocks) for blocks in (left, right)):
+        return False
+    a, b = (_around([block.box for block in blocks]) for blocks in (left, right))
+    return min(a[3], b[3]) - max(a[1], b[1]) >= BESIDE * min(a[3] - a[1], b[3] - b[1])
+
+
+def _downwards(blocks: Sequence[Block]) -> list[Block]:
+    return sorted(blocks, key=lambda block: (block.box[1], block.box[0]))
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def _share(box: Box, of: Box) -> float:
+    """How much of `box` lies in `of`, 0 to 1."""
+    width = min(box[2], of[2]) - max(box[0], of[0])
+    height = min(box[3], of[3]) - max(box[1], of[1])
+    area = max(1, (box[2] - box[0]) * (box[3] - box[1]))
+    return max(0, width) * max(0, height) / area

@@ -1,0 +1,288 @@
+"""The cells of a table: from its rules where it has some, from the gaps between its words where it has none.
+
+Rules are what is left of the ink after a morphological opening with long, thin elements; where two neighbours of the
+grid have no rule between them they are one cell. Columns without rules are where no word stands, in the rows that have
+most cells (Kieninger and Dengel's T-Recs, 1998, goes the same way from words to blocks); what reaches over such a gap
+spans its columns.
+
+No package does this here: those that bring a model for it download the model, and those that do it with OpenCV want
+a data frame library and a compiler besides.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.documents.page import Box, Cell, Line, Table, Word
+from platoon.documents.paragraphs import joined
+from platoon.media.frame import Pixels
+
+MARGIN = 6
+"""Pixels around the region in which its outer rules may lie."""
+LONG = (3.0, 1.6)
+"""So many times the height of a word is a rule long that runs across, or down; no character is."""
+THICK = 0.5
+"""Times the height of a word: what is thicker is no rule."""
+COVERED = 0.6
+"""A rule along so much of an edge parts the cells beside it."""
+COLUMN_GAP = 0.8
+"""Words of a row further apart than this times their height are of different cells."""
+FEW_RULES = 2
+"""Where no more run across within a table, they part its head and foot, and not every row."""
+
+
+class _Rule(NamedTuple):
+    """A line that was drawn, across or down."""
+
+    at: float
+    """y of one that runs across, x of one that runs down."""
+    start: float
+    end: float
+
+
+class _Chunk(NamedTuple):
+    """Neighbouring words of a row."""
+
+    left: int
+    right: int
+    words: list[Word]
+
+
+def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
+    """The table in `box`, whose text is `lines`; None where there is no grid of at least two by two, or two in a row.
+
+    Args:
+        picture: the page, RGB (height, width, 3) uint8.
+    """
+    words = [word for line in lines for word in (line.words or (Word(line.text, line.corners, line.confidence),))]
+    if not words:
+        return None
+    height = statistics.median(max(1, word.box[3] - word.box[1]) for word in words)
+    rows = _text_rows(words)
+    across, down = _rules(picture, box, height)
+    around = _around(word.box for word in words)
+    xs = _borders(down, (around[0], around[2]), height) if down else _column_gaps(rows, around, height)
+    ys = _row_borders(across, rows, around, height, ruled=bool(down))
+    if (len(xs) - 1) * (len(ys) - 1) < 2 or len(xs) < 3:
+        return None
+    places = _numbered(len(ys) - 1, len(xs) - 1)
+    if down:
+        _merge_without_rules(places, ys, xs, across, down)
+    else:
+        _merge_spans(places, ys, xs, rows, height)
+    return _table(_rectangles(places), ys, xs, words)
+
+
+def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[_Rule]]:
+    """The rules that run across and those that run down."""
+    left, top = max(0, box[0] - MARGIN), max(0, box[1] - MARGIN)
+    crop = picture[top : box[3] + MARGIN, left : box[2] + MARGIN]
+    if min(crop.shape[:2]) < 3:
+        return [], []
+    darkness = 255 - cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    # Against the mean around, so that a shaded row has edges and is no rule itself.
+    ink = cv2.adaptiveThreshold(darkness, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 25, -12)
+    found: list[list[_Rule]] = []
+    for axis, times in enumerate(LONG):
+        length = max(9, round(times * height))
+        thin, long = ((1, 3), (length, 1)) if axis == 0 else ((3, 1), (1, length))
+        # Rules of scans lean a little: thickened, one row of pixels still runs along them.
+        thick = cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_RECT, thin))
+        lines = cv2.morphologyEx(thick, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_RECT, long))
+        _, _, stats, centres = cv2.connectedComponentsWithStats(lines)
+        rules = []
+        for (x, y, width, tall, _), (centre_x, centre_y) in zip(stats[1:].tolist(), centres[1:].tolist(), strict=True):
+            thickness, start, extent = (tall, x + left, width) if axis == 0 else (width, y + top, tall)
+            if thickness <= max(6, THICK * height):
+                at = centre_y + top if axis == 0 else centre_x + left
+                rules.append(_Rule(at, start, start + extent))
+        found.append(rules)
+    return found[0], found[1]
+
+
+def _borders(rules: Sequence[_Rule], text: tuple[int, int], height: float) -> list[float]:
+    """Where rows or columns end: at rules, and around the text where that goes beyond them."""
+    borders: list[float] = []
+    for at in sorted(rule.at for rule in rules):
+        if borders and at - borders[-1] < THICK * height:
+            borders[-1] = (borders[-1] + at) / 2
+        else:
+            borders.append(at)
+    if text[0] < borders[0] - THICK * height:
+        borders.insert(0, text[0] - 1)
+    if text[1] > borders[-1] + THICK * height:
+        borders.append(text[1] + 1)
+    return borders
+
+
+def _row_borders(
+    across: Sequence[_Rule], rows: Sequence[Sequence[Word]], around: Box, height: float, *, ruled: bool
+) -> list[float]:
+    """Where rows end: at rules, and between rows of text that no rule parts although rules part columns, or nothing."""
+    borders = [around[1] - 1.0, around[3] + 1.0]
+    if across:
+        borders = _borders(across, (around[1], around[3]), height)
+    if ruled and len(borders) - 2 > FEW_RULES:
+        return borders
+    boxes = [_around(word.box for word in row) for row in rows]
+    gaps = [below[1] - above[3] for above, below in pairwise(boxes)]
+    least = _least_gap(gaps, height)
+    for (above, below), gap in zip(pairwise(boxes), gaps, strict=True):
+        if gap >= least and not any(above[3] - gap / 2 - 2 <= at <= below[1] + 2 for at in borders):
+            borders.append((above[3] + below[1]) / 2)
+    if not ruled:  # rules over and under a head hold nothing but it: what is empty is no row
+        middles = [(box[1] + box[3]) / 2 for box in boxes]
+        ordered = sorted(borders)
+        borders = [ordered[0]]
+        for at in ordered[1:]:
+            if any(borders[-1] < middle <= at for middle in middles):
+                borders.append(at)
+            else:
+                borders[-1] = at
+    return sorted(borders)
+
+
+def _least_gap(gaps: Sequence[float], height: float) -> float:
+    """What at least lies between two rows: more than between the lines of a cell, where there are such lines."""
+    if not gaps:
+        return 0.0
+    narrow, wide = min(gaps), max(gaps)
+    return (narrow + wide) / 2 if wide - narrow > 0.4 * height else narrow
+
+
+def _column_gaps(rows: Sequence[Sequence[Word]], around: Box, height: float) -> list[float]:
+    """Where columns end that have no rules: in gaps that run through all rows with at least half of the most cells."""
+    chunks = [_chunks(row, height) for row in rows]
+    most = max(map(len, chunks))
+    full = [row for row in chunks if len(row) > 1 and 2 * len(row) >= most]
+    taken = np.zeros(around[2] - around[0] + 1, int)
+    for row in full:
+        for chunk in row:
+            taken[chunk.left - around[0] : chunk.right - around[0]] += 1
+    free = np.flatnonzero(taken <= len(full) // 10) + around[0]
+    gaps = [gap for gap in np.split(free, np.flatnonzero(np.diff(free) > 1) + 1) if len(gap) >= 0.5 * height]
+    inner = [float(gap.mean()) for gap in gaps if around[0] < gap[0] and gap[-1] < around[2]]
+    return [around[0] - 1.0, *inner, around[2] + 1.0]
+
+
+def _text_rows(words: Iterable[Word]) -> list[list[Word]]:
+    """Words that stand beside each other, from top to bottom, each row from left to right."""
+    rows: list[list[Word]] = []
+    for word in sorted(words, key=lambda word: word.box[1] + word.box[3]):
+        middle = (word.box[1] + word.box[3]) / 2
+        if rows and rows[-1][0].box[1] <= middle <= rows[-1][0].box[3]:
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+    return [sorted(row, key=lambda word: word.box[0]) for row in rows]
+
+
+def _chunks(row: Sequence[Word], height: float) -> list[_Chunk]:
+    chunks: list[_Chunk] = []
+    for word in row:
+        left, _, right, _ = word.box
+        if chunks and left - chunks[-1].right < COLUMN_GAP * height:
+            last = chunks[-1]
+            chunks[-1] = _Chunk(last.left, max(last.right, right), [*last.words, word])
+        else:
+            chunks.append(_Chunk(left, right, [word]))
+    return chunks
+
+
+Places = NDArray[np.int_]
+"""(rows, columns): of each place of the grid the number of its cell."""
+
+
+def _numbered(rows: int, columns: int) -> Places:
+    return np.arange(rows * columns).reshape(rows, columns)
+
+
+def _merge_without_rules(
+    places: Places, ys: Sequence[float], xs: Sequence[float], across: Sequence[_Rule], down: Sequence[_Rule]
+) -> None:
+    """Make one cell of neighbours that no rule parts; borders of rows where no rule is at all part all the same."""
+    for row, (top, bottom) in enumerate(pairwise(ys)):
+        for column in range(len(xs) - 2):
+            if not _parts(down, xs[column + 1], top, bottom):
+                places[places == places[row, column + 1]] = places[row, column]
+    for row, border in enumerate(ys[1:-1]):
+        if not any(abs(rule.at - border) <= MARGIN for rule in across):
+            continue
+        for column, (left, right) in enumerate(pairwise(xs)):
+            if not _parts(across, border, left, right):
+                places[places == places[row + 1, column]] = places[row, column]
+
+
+def _parts(rules: Iterable[_Rule], at: float, start: float, end: float) -> bool:
+    """Whether rules run along most of this edge."""
+    along = sum(max(0.0, min(rule.end, end) - max(rule.start, start)) for rule in rules if abs(rule.at - at) <= MARGIN)
+    return along >= COVERED * (end - start)
+
+
+def _merge_spans(
+    places: Places, ys: Sequence[float], xs: Sequence[float], rows: Sequence[Sequence[Word]], height: float
+) -> None:
+    """Make one cell of neighbours over whose border words reach, or which words in one go fill."""
+    for words in rows:
+        row = _index(ys, (words[0].box[1] + words[0].box[3]) / 2)
+        for chunk in _chunks(words, height):
+            first, last = _index(xs, chunk.left + 1), _index(xs, chunk.right - 1)
+            for column in range(first, last):
+                places[places == places[row, column + 1]] = places[row, column]
+
+
+def _rectangles(places: Places) -> Places:
+    """Cells made as large as the rectangles around them, until none reaches into another."""
+    while True:
+        before = places.copy()
+        for number in np.unique(places):
+            rows, columns = np.nonzero(places == number)
+            if not len(rows):
+                continue
+            inside = places[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            places = np.where(np.isin(places, inside), number, places)
+        if (places == before).all():
+            return places
+
+
+def _table(places: Places, ys: Sequence[float], xs: Sequence[float], words: Sequence[Word]) -> Table:
+    inside: dict[int, list[Word]] = {}
+    for word in words:
+        left, top, right, bottom = word.box
+        place = places[_index(ys, (top + bottom) / 2), _index(xs, (left + right) / 2)]
+        inside.setdefault(int(place), []).append(word)
+    cells = []
+    for number in dict.fromkeys(places.ravel().tolist()):
+        rows, columns = np.nonzero(places == number)
+        first_row, first_column, last_row, last_column = rows.min(), columns.min(), rows.max(), columns.max()
+        text = ""
+        for row in _text_rows(inside.get(number, ())):
+            text = joined(text, " ".join(word.text for word in row))
+        cells.append(
+            Cell(
+                int(first_row),
+                int(first_column),
+                text,
+                (round(xs[first_column]), round(ys[first_row]), round(xs[last_column + 1]), round(ys[last_row + 1])),
+                int(last_row - first_row + 1),
+                int(last_column - first_column + 1),
+            )
+        )
+    return Table(len(ys) - 1, len(xs) - 1, tuple(cells))
+
+
+def _index(borders: Sequence[float], at: float) -> int:
+    """Between which borders something lies; what lies outside belongs to the nearest."""
+    return int(np.clip(np.searchsorted(borders, at) - 1, 0, len(borders) - 2))
+
+
+def _around(boxes: Iterable[Box]) -> Box:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)

@@ -1,1 +1,1 @@
-"""The forms in which a document is shown to others: a module each, told apart in `forms`."""
+"""The forms in which a document is shown to others: a module each, behind the face of `exporting`."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from enum import StrEnum
 from typing import BinaryIO, Protocol
 
 from platoon.documents.exports.alto import AltoExport
+from platoon.documents.exports.form import Form
 from platoon.documents.exports.hocr import HocrExport
 from platoon.documents.exports.json_object import JsonExport
 from platoon.documents.exports.markdown import FIGURES, MarkdownExport
@@ -16,34 +16,6 @@ from platoon.documents.exports.plain import TextExport
 from platoon.documents.page import Page
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
-
-
-class Form(StrEnum):
-    """What a document becomes."""
-
-    MARKDOWN = "md"
-    JSON = "json"
-    TEXT = "txt"
-    HOCR = "hocr"
-    ALTO = "alto"
-    PDF = "pdf"
-
-    @property
-    def suffix(self) -> str:
-        """Of its files' names."""
-        return ".alto.xml" if self is Form.ALTO else f".{self.value}"
-
-    @property
-    def media_type(self) -> str:
-        """As in the header Content-Type."""
-        return {
-            Form.MARKDOWN: "text/markdown; charset=utf-8",
-            Form.JSON: "application/json",
-            Form.TEXT: "text/plain; charset=utf-8",
-            Form.HOCR: "application/xhtml+xml",
-            Form.ALTO: "application/xml",
-            Form.PDF: "application/pdf",
-        }[self]
 
 
 class Export(Protocol):

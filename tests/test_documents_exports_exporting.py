@@ -4,7 +4,8 @@ import json
 import pypdfium2
 import pytest
 
-from platoon.documents.exports.forms import Form, exporting
+from platoon.documents.exports.exporting import exporting
+from platoon.documents.exports.form import Form
 from platoon.documents.page import Label
 from tests.documents import blank, block, page
 from tests.drawn import one_page_pdf

@@ -124,7 +124,7 @@ class Running:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self.address = self.until(lambda: re.search(r"watches .*(http://[\d.]+:\d+)", self.log), "it listens")[1]
+            self.address = self.until(lambda: re.search(r"(?:watches|sent to) .*(http://[\d.]+:\d+)", self.log), "it listens")[1]
             client = httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
             self.http = self._opened.enter_context(client)
             self.until(lambda: self.http.get("/health/ready").status_code == 200, "it is ready")

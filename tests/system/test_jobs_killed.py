@@ -1,0 +1,60 @@
+"""`kill -9` while a document is read: what was taken is read to its end, and each page is in the result once."""
+
+import random
+import sqlite3
+import time
+from contextlib import closing
+from typing import Any
+
+from tests.drawn import document, page
+from tests.running import Place, Running
+
+PAGES = 12
+KILLS = 4
+PAPER = document([page((f"Leaf {number}", 20, 60), size=(320, 120)) for number in range(1, PAGES + 1)])
+
+
+def test_no_page_is_lost_or_told_twice_however_often_the_service_is_killed(place: Place) -> None:
+    chance = random.Random(4)
+    with place.start("serve") as running:
+        sent = running.http.post("/api/v1/ocr/process", files={"file": PAPER})
+        assert sent.status_code == 202
+        task = sent.json()["task_id"]
+        running.kill()
+    for _ in range(KILLS):
+        with place.start("serve") as running:
+            done = standing(running, task)["progress"]["done"]
+            goal = min(done + chance.randint(0, 3), PAGES - 1)
+            reach(running, task, goal)
+            time.sleep(chance.uniform(0, 0.1))  # anywhere in a page
+            running.kill()
+        with closing(sqlite3.connect(place.store / "jobs.sqlite")) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            (kept,) = database.execute("SELECT count(*) FROM page").fetchone()
+            assert kept >= goal
+    with place.start("serve") as running:
+        running.until(lambda: standing(running, task)["status"] == "SUCCESS", "it is read")
+        told = standing(running, task)
+        read_now = running.metric("platoon_job_pages_total")
+    assert told["progress"] == {"pages": PAGES, "done": PAGES}
+    found = [(line["page_number"], line["text"]) for line in told["result"]["detections"]]
+    assert found == [(number, f"Leaf {number}") for number in range(1, PAGES + 1)]
+    assert read_now <= PAGES - kept
+
+
+def test_a_stop_puts_a_document_back_and_the_next_start_goes_on(place: Place) -> None:
+    with place.start("serve") as running:
+        task = running.http.post("/api/v1/ocr/process", files={"file": PAPER}).json()["task_id"]
+        reach(running, task, 1)
+        assert running.stop() == 0
+    with place.start("serve") as running:
+        running.until(lambda: standing(running, task)["status"] == "SUCCESS", "it is read")
+        assert running.metric("platoon_job_pages_total") < PAGES
+
+
+def reach(running: Running, task: str, goal: int) -> None:
+    running.until(lambda: standing(running, task)["progress"]["done"] >= goal, f"{goal} pages are read")
+
+
+def standing(running: Running, task: str) -> Any:
+    return running.get(f"/api/v1/ocr/results/{task}")

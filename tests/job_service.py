@@ -23,9 +23,9 @@ SECRET = "between us"
 """Signs webhooks."""
 
 
-def opened(folder: Path) -> JobStore:
+def opened(folder: Path, *, max_waiting: int = 5) -> JobStore:
     """The jobs in a folder."""
-    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=5, max_attempts=2, lease_s=30)
+    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=max_waiting, max_attempts=2, lease_s=30)
 
 
 @contextmanager

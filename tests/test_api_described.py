@@ -6,8 +6,10 @@ needs, to tests alone; its pytest plugin stays off, as it would be loaded for ev
 """
 
 import base64
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +30,18 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
+from platoon.documents.jobs import Order
+from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.served import NAMES
 from platoon.ocr.service import OcrService
-from platoon.settings import ApiSettings, ServiceSettings, Settings
+from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings
 from tests.drawn import INVOICE, document, encoded, page
 from tests.fake_site import FakeSite, camera, event
+from tests.job_service import opened
+from tests.scripted_reader import ScriptedReader
 
 PATIENCE_S = 60
 CALLS = 30
@@ -46,13 +53,12 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-THERE: Mapping[str, st.SearchStrategy[str]] = {
+THERE: dict[str, st.SearchStrategy[str]] = {
     "model": st.sampled_from(NAMES),
     "version": st.just("1"),
     "camera": st.just("gate"),
     "event": st.just("e1"),
 }
-"""What a call must name to get anywhere."""
 SMALL = page(("Ink", 4, 26), size=(64, 32))
 FILES = st.sampled_from((encoded(SMALL), encoded(SMALL, "JPEG"), document([SMALL] * 2))) | st.binary(max_size=99)
 
@@ -67,6 +73,8 @@ class Described:
     address: str
     caller: requests.Session
     operations: list[Any]
+    there: Mapping[str, st.SearchStrategy[str]]
+    """What a call must name to get anywhere."""
 
     def read(self) -> Any:
         """What the service reads in an honest picture."""
@@ -83,8 +91,12 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
     limits = ServiceSettings(max_pixels=1_000_000, max_body_bytes=4_000_000, max_pages=4, fetch=False)
     service = OcrService(text_engine, limits, site.metrics)
     try:
+        settings = Settings(api=ApiSettings(port=0), service=limits, jobs=JobSettings(max_waiting=10_000))
+        folder = tmp_path_factory.mktemp("jobs")
         with (
-            Faces(site, Settings(api=ApiSettings(port=0), service=limits), service=service) as faces,
+            closing(opened(folder, max_waiting=10_000)) as jobs,
+            JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
+            Faces(site, settings, service=service, desk=JobDesk(jobs, lambda _: None, settings)) as faces,
             requests.Session() as caller,
         ):
             caller.trust_env = False
@@ -92,18 +104,23 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
             schema.validate()
             operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
             assert len(operations) == sum(map(len, schema.raw_schema["paths"].values()))
-            yield Described(faces.address, caller, operations)
+            job = jobs.add(Order(batch="b1", form=json.dumps({"model": "PP-OCRv6", "payload": {}})), b"2")
+            known = {"task_id": job.id, "job_id": job.id, "secret": job.secret, "batch_id": "b1"}
+            there = THERE | {name: st.just(value) for name, value in known.items()}
+            yield Described(faces.address, caller, operations, there)
     finally:
         service.close()
 
 
-def strategy(operation: Any, mode: GenerationMode) -> st.SearchStrategy[Case[Any]]:
+def strategy(
+    operation: Any, mode: GenerationMode, there: Mapping[str, st.SearchStrategy[str]]
+) -> st.SearchStrategy[Case[Any]]:
     """Calls of an operation, most about something that is there."""
     asked: st.SearchStrategy[Case[Any]] = operation.as_strategy(mode)
     names = {parameter.name for parameter in operation.path_parameters}
     if not names:
         return asked
-    about = st.fixed_dictionaries({name: THERE[name] for name in names})
+    about = st.fixed_dictionaries({name: there[name] for name in names})
     return about.flatmap(lambda path: operation.as_strategy(mode, path_parameters=path)) | asked
 
 
@@ -125,7 +142,7 @@ def test_no_call_that_the_description_leads_to_ends_in_another_way_than_it_says(
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],
         )
-        @given(strategy(operation, mode))
+        @given(strategy(operation, mode, described.there))
         def call(case: Case[Any]) -> None:
             reply = case.call(session=described.caller, timeout=PATIENCE_S)
             statuses[reply.status_code] += 1

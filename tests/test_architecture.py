@@ -29,7 +29,7 @@ ALLOWED = {
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "tracing", "streams", "documents", "ocr", "engine", "media", "store", "web"},
 }
-TOP = {"cli", "__main__", "__init__"}
+TOP = {"cli", "read_command", "terminal", "__main__", "__init__"}
 
 
 def imports_of(module: Path) -> set[str]:

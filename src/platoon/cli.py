@@ -6,24 +6,22 @@ Exit codes: 0 done, 1 something could not be read or written, 2 the command or i
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from platoon.documents.exports.form import Form
 from platoon.errors import InvalidSettings, PlatoonError, redact
 from platoon.settings import Settings
+from platoon.terminal import bars, log_to_terminal, plain, stderr
 
 if TYPE_CHECKING:
     from platoon.ocr.service import OcrService
@@ -52,7 +50,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except PlatoonError as error:
-        _errors().print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
+        stderr().print(f"[bold red]error:[/] {plain(str(error))}", highlight=False)
         raise SystemExit(2 if isinstance(error, InvalidSettings) else 1) from None
 
 
@@ -69,7 +67,7 @@ def demo(
     from platoon.streams.registry import CameraSpec
 
     settings = Settings.load(settings_file, api__host=host, api__port=port, analysis__fps=fps)
-    with _progress() as progress:
+    with bars() as progress:
         task = progress.add_task("rendering four cameras, once", total=None)
         clips = demo_clips(
             settings.cache / "demo",
@@ -134,7 +132,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
 
     settings = Settings.load(settings_file, api__host=host, api__port=port)
     check_listening(settings.api.host, settings.service)
-    _log_to_terminal(settings)
+    log_to_terminal(settings)
     stop = _stopped_by_signals()
     metrics = Metrics()
     with ExitStack() as stack:
@@ -155,32 +153,38 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
 
 @app.command()
 def read(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures and clips.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures and clips; documents, folders of them or patterns.")],
     settings_file: SettingsFile = None,
     plates: Annotated[bool, typer.Option("--plates", help="Only licence plates, best first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+    document: Annotated[
+        bool, typer.Option("--document", help="Read documents: blocks, tables, figures. All that follows implies it.")
+    ] = False,
+    forms: Annotated[
+        list[Form] | None, typer.Option("--format", help="What each document becomes; may be given several times.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for what documents become.", file_okay=False)] = None,
+    pages: Annotated[str, typer.Option(help="Of documents, only these, as in 1-3,7.")] = "",
+    text_layer: Annotated[
+        Literal["auto", "ignore", "only"],
+        typer.Option(help="Take the text in PDFs where it is sound, never or always."),
+    ] = "auto",
+    overlay: Annotated[
+        Path | None, typer.Option(help="A picture of what was found on a document's pages.", dir_okay=False)
+    ] = None,
 ) -> None:
-    """Read the text of pictures and clips."""
-    from platoon.recorded import FileReader
+    """Read the text of pictures and clips; or documents, into other forms."""
+    from platoon.documents.read import Options
+    from platoon.read_command import read_documents, read_files
 
     settings = Settings.load(settings_file)
-    failed = 0
-    with FileReader(settings, plates=plates) as reader, _progress() as progress:
-        task = progress.add_task("reading", total=len(paths), visible=len(paths) > 1)
-        for path in paths:
-            clip = progress.add_task(path.name, total=None, visible=False)
-
-            def on_frame(done: int, total: int | None, clip: Any = clip) -> None:
-                progress.update(clip, completed=done, total=total, visible=True)
-
-            result = reader.read(path, on_frame=on_frame)
-            progress.remove_task(clip)
-            failed += result["error"] is not None
-            _print_result(result, as_json=as_json)
-            progress.advance(task)
-    if failed:
-        _errors().print(f"{failed} of {len(paths)} could not be read", highlight=False)
-        raise typer.Exit(1)
+    if not (document or forms or out or pages or overlay or text_layer != "auto"):
+        read_files(paths, settings, plates=plates, as_json=as_json)
+        return
+    if plates or as_json:
+        raise InvalidSettings("--plates and --json are for pictures and clips; documents take --format json")
+    options = Options(pages=pages, text_layer=text_layer)
+    read_documents(paths, settings, options, forms=forms or [], folder=out, overlay=overlay)
 
 
 @models_app.command("list")
@@ -231,19 +235,19 @@ def doctor(settings_file: SettingsFile = None) -> None:
     marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]•[/]", Verdict.FAULT: "[bold red]✗[/]"}
     table = Table("", "", "", "", box=SIMPLE_HEAD, show_header=False)
     faults, area = 0, ""
-    with _progress() as progress:
+    with bars() as progress:
         task = progress.add_task("looking", total=None)
         for finding in examine(settings):
             progress.update(task, description=f"looked at {finding.subject}")
             if finding.area != area and area:
                 table.add_section()
             shown = f"[bold]{finding.area}[/]" if finding.area != area else ""
-            table.add_row(shown, marks[finding.verdict], _plain(finding.subject), _plain(finding.text))
+            table.add_row(shown, marks[finding.verdict], plain(finding.subject), plain(finding.text))
             area = finding.area
             faults += finding.verdict is Verdict.FAULT
     Console().print(table)
     if faults:
-        _errors().print(f"{faults} fault{'s' * (faults != 1)}, marked ✗", highlight=False)
+        stderr().print(f"{faults} fault{'s' * (faults != 1)}, marked ✗", highlight=False)
         raise typer.Exit(1)
 
 
@@ -278,7 +282,7 @@ def _run_live(
     from platoon.streams.registry import RegistryFollower
     from platoon.tracing import tracing_for
 
-    _log_to_terminal(settings)
+    log_to_terminal(settings)
     stop = _stopped_by_signals()
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
     with ExitStack() as stack:
@@ -319,7 +323,7 @@ def _run_once(
     site = _site(settings, isolated=isolated, recorded=True, loop=False, tell=tell)
     with ExitStack() as stack:
         stack.callback(site.stop)
-        progress = stack.enter_context(_progress())
+        progress = stack.enter_context(bars())
         task = progress.add_task("frames", total=None)
         site.change(cameras)
         site.start()
@@ -327,7 +331,7 @@ def _run_once(
             progress.update(task, completed=sum(camera.analysed for camera in site.cameras()))
         broken = [camera for camera in site.cameras() if camera.source.cause is not None]
     for camera in broken:
-        _errors().print(f"camera {camera.id}: {_plain(camera.source.message)}", highlight=False)
+        stderr().print(f"camera {camera.id}: {plain(camera.source.message)}", highlight=False)
     if broken:
         raise typer.Exit(1)
 
@@ -355,57 +359,9 @@ def _event_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], Non
         yield lines.append
 
 
-def _print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
-        return
-    if result["error"] is not None:
-        _errors().print(f"{result['path']}: {_plain(result['error'])}", highlight=False)
-        return
-    for found in result.get("plates", result.get("lines", ())):
-        typer.echo(f"{result['path']}\t{found['text']}\t{found['confidence']:.2f}")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-
-
-def _errors() -> Console:
-    return Console(stderr=True, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """Text that rich does not take for markup."""
-    return redact(text).replace("[", r"\[")
-
-
 def _stopped_by_signals() -> threading.Event:
     """Set once the process is asked to end."""
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
     return stop
-
-
-def _log_to_terminal(settings: Settings) -> None:
-    handler: logging.Handler
-    form = settings.log_format
-    if form == "json" or not sys.stderr.isatty():
-        from platoon.logs import JsonLines, PlainLines
-
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonLines() if form == "json" else PlainLines())
-    else:
-        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler])
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged form it is sent
-    for noisy in ("httpx", "httpcore", "libav"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

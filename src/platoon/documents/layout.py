@@ -154,7 +154,11 @@ class _Loaded:
             place = Letterbox.fit((picture.shape[1], picture.shape[0]), self._size)
             width, height = place.width, place.height
         ground = np.full((self._size[1], self._size[0], 3), _GREY, np.uint8)
-        ground[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        twice = (2 * width, 2 * height)
+        if picture.shape[1] > twice[0] and picture.shape[0] > twice[1]:  # cubic alone would skip pixels
+            picture = cv2.resize(picture, twice, interpolation=cv2.INTER_AREA)
+        # As in training. On 16 pages the scores of all regions sum up to 129; by area, which is smoother, to 120.
+        ground[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
         return ground
 
     def _regions(self, executor: Executor, items: Sequence[_Item]) -> list[list[Region]]:

@@ -19,6 +19,8 @@ INSIDE = 0.5
 """A line belongs to a region that holds so much of it."""
 WITHIN = 0.7
 """Of two regions of which one holds so much of the other only one counts."""
+HOLDER = 1.5
+"""Tables and figures count so many times as sure as they are against what they hold."""
 HEADERS_END = 0.2
 """A header lies in this part of the page, from the top; a footer in as much from the bottom."""
 NEAR = 0.8
@@ -75,9 +77,9 @@ def in_order(blocks: Iterable[Block]) -> list[Block]:
 
 
 def _settled(regions: Sequence[Region]) -> list[Region]:
-    """Regions of which none holds another: tables and figures hold theirs, of others the surer one counts."""
+    """Regions of which none holds another: the surer one counts, tables and figures before the texts inside them."""
     kept: list[Region] = []
-    for region in sorted(regions, key=lambda region: (region.label not in _HOLDS_OTHERS, -region.score)):
+    for region in sorted(regions, key=lambda region: -region.score * (HOLDER if region.label in _HOLDS_OTHERS else 1)):
         if all(max(_share(region.box, other.box), _share(other.box, region.box)) < WITHIN for other in kept):
             kept.append(region)
     return kept
@@ -125,12 +127,18 @@ def _join(lines: Sequence[Line], texts: Sequence[list[Line]]) -> list[Line]:
 
 def _groups(lines: Sequence[Line]) -> list[list[Line]]:
     """Lines that stand together."""
-    groups: list[list[Line]] = []
+    done: list[list[Line]] = []
+    growing: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.box[1]):
-        near = [group for group in groups if any(_belong_together(line, other) for other in group)]
-        groups = [group for group in groups if group not in near]
-        groups.append([*(other for group in near for other in group), line])
-    return groups
+        reach = line.box[1] - NEAR * ALIKE * max(1, line.box[3] - line.box[1])
+        done += [group for group in growing if max(other.box[3] for other in group) < reach]
+        joined, growing = [line], [group for group in growing if max(other.box[3] for other in group) >= reach]
+        for group in list(growing):
+            if any(_belong_together(line, other) for other in group):
+                growing.remove(group)
+                joined = [*group, *joined]
+        growing.append(joined)
+    return [*done, *growing]
 
 
 def _belong_together(one: Line, other: Line) -> bool:
@@ -213,7 +221,19 @@ def _beside(left: Sequence[Block], right: Sequence[Block]) -> bool:
 
 
 def _downwards(blocks: Sequence[Block]) -> list[Block]:
-    return sorted(blocks, key=lambda block: (block.box[1], block.box[0]))
+    """From top to bottom; those that stand in one row from left to right."""
+    rows: list[list[Block]] = []
+    for block in sorted(blocks, key=lambda block: (block.box[1] + block.box[3], block.box[0])):
+        if rows and _in_one_row(rows[-1][0].box, block.box):
+            rows[-1].append(block)
+        else:
+            rows.append([block])
+    return [block for row in rows for block in sorted(row, key=lambda block: block.box[0])]
+
+
+def _in_one_row(a: Box, b: Box) -> bool:
+    """Whether the middle of each lies in the other's height."""
+    return a[1] <= (b[1] + b[3]) / 2 <= a[3] and b[1] <= (a[1] + a[3]) / 2 <= b[3]
 
 
 def _around(boxes: Sequence[Box]) -> Box:

@@ -17,9 +17,12 @@ INDENT = 0.8
 APART = 0.7
 """So much of a line's height more than usual between two lines parts paragraphs."""
 VERSE = 0.5
-"""Where at least so many lines of a block were ended on purpose, as in addresses, verse and code, each line stays."""
+"""Where at least so many lines of a block were ended on purpose, as in addresses, verse and code, each line stays,"""
+SHORT = 40
+"""or where lines of no more characters than this all begin with a capital or a digit, or most end as code does."""
 
 _BULLET = re.compile(r"(?:[•‣◦▪■●○–—·*-]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
+_CODE = re.compile(r"[;{}]$")
 _DIVIDED = re.compile(r"[^\W\d_][-\u00ad\u2010]$")
 _WITHOUT_SPACES = re.compile(r"[\u3001-\u30ff\u3400-\u9fff\uff00-\uffef]")
 """Kana, Han and what goes with them."""
@@ -56,14 +59,15 @@ def paragraphs(rows: Sequence[Row]) -> str:
     height = statistics.median(_bottom(row) - _top(row) for row in rows)
     usual = statistics.median(_top(below) - _top(row) for row, below in pairwise(rows))
     ended = [_fits(below, row, right) for row, below in pairwise(rows)]
-    verse = sum(ended) >= VERSE * len(ended) and len(ended) > 1
+    coded = sum(bool(_CODE.search(_text(row))) for row in rows)
+    verse = len(rows) > 2 and (max(sum(ended), coded) >= VERSE * len(ended) or all(map(_like_address, rows)))
     text = _text(rows[0])
     for (row, below), on_purpose in zip(pairwise(rows), ended, strict=True):
         apart = _top(below) - _top(row) > usual + APART * height
         indented = _left(below) - left >= INDENT * height and _left(row) - left < INDENT * height
         if apart or (not verse and (on_purpose or indented)):
             text += "\n\n" + _text(below)
-        elif on_purpose or _BULLET.match(_text(below)):
+        elif on_purpose or verse or _BULLET.match(_text(below)):
             text += "\n" + _text(below)
         else:
             text = joined(text, _text(below))
@@ -80,6 +84,11 @@ def joined(text: str, more: str) -> str:
     if _WITHOUT_SPACES.match(text[-1]) and _WITHOUT_SPACES.match(more[0]):
         return text + more
     return f"{text} {more}"
+
+
+def _like_address(row: Row) -> bool:
+    text = _text(row)
+    return len(text) <= SHORT and (text[:1].isupper() or text[:1].isdigit()) and not _DIVIDED.search(text)
 
 
 def _fits(below: Row, row: Row, right: int) -> bool:

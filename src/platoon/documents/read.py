@@ -205,10 +205,12 @@ def _carried(sheet: Sheet, options: Options) -> Lines:
 
 
 def _with_cells(block: Block, picture: Pixels) -> Block:
-    """The block, with its cells if it is a table that has some."""
-    if block.label is not Label.TABLE:
+    """The block, with its cells if it is a table that has some: rows are its lines then, cells parted by tabs."""
+    table = table_in(picture, block.box, block.lines) if block.label is Label.TABLE else None
+    if table is None:
         return block
-    return replace(block, table=table_in(picture, block.box, block.lines))
+    rows = [[cell.text for cell in table.cells if cell.row == row] for row in range(table.rows)]
+    return replace(block, table=table, text="\n".join("\t".join(row) for row in rows))
 
 
 def page_indices(pages: str, count: int) -> list[int]:

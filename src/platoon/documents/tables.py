@@ -30,12 +30,16 @@ LONG = (3.0, 1.6)
 """So many times the height of a word is a rule long that runs across, or down; no character is."""
 THICK = 0.5
 """Times the height of a word: what is thicker is no rule."""
+PARTIAL = 0.12
+"""Rules in one place that cover no more of the table's width or height are strokes of characters."""
 COVERED = 0.6
 """A rule along so much of an edge parts the cells beside it."""
 COLUMN_GAP = 0.8
 """Words of a row further apart than this times their height are of different cells."""
 FEW_RULES = 2
 """Where no more run across within a table, they part its head and foot, and not every row."""
+EMPTY = 1.2
+"""Rows further apart than this times the height of a word are parted, even where rules part others."""
 
 
 class _Rule(NamedTuple):
@@ -68,12 +72,13 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     rows = _text_rows(words)
     across, down = _rules(picture, box, height)
     around = _around(word.box for word in words)
-    xs = _borders(down, (around[0], around[2]), height) if down else _column_gaps(rows, around, height)
-    ys = _row_borders(across, rows, around, height, ruled=bool(down))
+    inner_xs, inner_ys = _places(down, box[3] - box[1], height), _places(across, box[2] - box[0], height)
+    xs = _framed(inner_xs, (around[0], around[2]), height) if inner_xs else _column_gaps(rows, around, height)
+    ys = _row_borders(_framed(inner_ys, (around[1], around[3]), height), rows, height, ruled=bool(inner_xs))
     if (len(xs) - 1) * (len(ys) - 1) < 2 or len(xs) < 3:
         return None
     places = _numbered(len(ys) - 1, len(xs) - 1)
-    if down:
+    if inner_xs:
         _merge_without_rules(places, ys, xs, across, down)
     else:
         _merge_spans(places, ys, xs, rows, height)
@@ -107,46 +112,59 @@ def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[
     return found[0], found[1]
 
 
-def _borders(rules: Sequence[_Rule], text: tuple[int, int], height: float) -> list[float]:
-    """Where rows or columns end: at rules, and around the text where that goes beyond them."""
-    borders: list[float] = []
-    for at in sorted(rule.at for rule in rules):
-        if borders and at - borders[-1] < THICK * height:
-            borders[-1] = (borders[-1] + at) / 2
+def _places(rules: Sequence[_Rule], extent: int, height: float) -> list[float]:
+    """Where rules run: x of those that run down, y of those that run across.
+
+    Args:
+        extent: of the table, along the rules.
+    """
+    groups: list[list[_Rule]] = []
+    for rule in sorted(rules):
+        if groups and rule.at - groups[-1][-1].at < THICK * height:
+            groups[-1].append(rule)
         else:
-            borders.append(at)
-    if text[0] < borders[0] - THICK * height:
-        borders.insert(0, text[0] - 1)
-    if text[1] > borders[-1] + THICK * height:
-        borders.append(text[1] + 1)
-    return borders
+            groups.append([rule])
+    long = [group for group in groups if sum(rule.end - rule.start for rule in group) > PARTIAL * extent]
+    return [statistics.fmean(rule.at for rule in group) for group in long]
+
+
+def _framed(borders: Sequence[float], text: tuple[int, int], height: float) -> list[float]:
+    """Borders of rows or columns, with some around the text where that reaches beyond them."""
+    framed = list(borders)
+    if not framed or text[0] < framed[0] - THICK * height:
+        framed.insert(0, text[0] - 1.0)
+    if len(framed) == 1 or text[1] > framed[-1] + THICK * height:
+        framed.append(text[1] + 1.0)
+    return framed
 
 
 def _row_borders(
-    across: Sequence[_Rule], rows: Sequence[Sequence[Word]], around: Box, height: float, *, ruled: bool
+    borders: Sequence[float], rows: Sequence[Sequence[Word]], height: float, *, ruled: bool
 ) -> list[float]:
-    """Where rows end: at rules, and between rows of text that no rule parts although rules part columns, or nothing."""
-    borders = [around[1] - 1.0, around[3] + 1.0]
-    if across:
-        borders = _borders(across, (around[1], around[3]), height)
-    if ruled and len(borders) - 2 > FEW_RULES:
-        return borders
+    """Where rows end: at `borders`, and between rows of text where rules do not part every row.
+
+    Args:
+        borders: rules that run across, and what is around the text.
+        ruled: there are rules that run down, too.
+    """
     boxes = [_around(word.box for word in row) for row in rows]
     gaps = [below[1] - above[3] for above, below in pairwise(boxes)]
-    least = _least_gap(gaps, height)
+    least = EMPTY * height if ruled and len(borders) - 2 > FEW_RULES else _least_gap(gaps, height)
+    found = list(borders)
     for (above, below), gap in zip(pairwise(boxes), gaps, strict=True):
-        if gap >= least and not any(above[3] - gap / 2 - 2 <= at <= below[1] + 2 for at in borders):
-            borders.append((above[3] + below[1]) / 2)
-    if not ruled:  # rules over and under a head hold nothing but it: what is empty is no row
-        middles = [(box[1] + box[3]) / 2 for box in boxes]
-        ordered = sorted(borders)
-        borders = [ordered[0]]
-        for at in ordered[1:]:
-            if any(borders[-1] < middle <= at for middle in middles):
-                borders.append(at)
-            else:
-                borders[-1] = at
-    return sorted(borders)
+        if gap >= least and not any(above[3] - 2 <= at <= below[1] + 2 for at in borders):
+            found.append((above[3] + below[1]) / 2)
+    middles = [(box[1] + box[3]) / 2 for box in boxes]
+    first, *others = sorted(found)
+    kept = [first]
+    for at in others:
+        if any(kept[-1] < middle <= at for middle in middles):
+            kept.append(at)
+        elif len(kept) > 1 and not ruled:  # what is empty between rules over and under a head is no row
+            kept[-1] = at
+        elif at - kept[-1] > height:
+            kept.append(at)
+    return kept
 
 
 def _least_gap(gaps: Sequence[float], height: float) -> float:

@@ -29,7 +29,7 @@ MARGIN = 6
 LONG = (3.0, 1.6)
 """So many times the height of a word is a rule long that runs across, or down; no character is."""
 THICK = 0.5
-"""Times the height of a word: what is thicker is no rule."""
+"""Times the height of a word: what is thicker is no rule, and what is nearer is of one cell."""
 PARTIAL = 0.12
 """Rules in one place that cover no more of the table's width or height are strokes of characters."""
 COVERED = 0.6
@@ -74,12 +74,12 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     around = _around(word.box for word in words)
     inner_xs, inner_ys = _places(down, box[3] - box[1], height), _places(across, box[2] - box[0], height)
     xs = _framed(inner_xs, (around[0], around[2]), height) if inner_xs else _column_gaps(rows, around, height)
-    ys = _row_borders(_framed(inner_ys, (around[1], around[3]), height), rows, height, ruled=bool(inner_xs))
+    ys = _row_borders(_framed(inner_ys, (around[1], around[3]), height), rows, xs, height, ruled=bool(inner_xs))
     if (len(xs) - 1) * (len(ys) - 1) < 2 or len(xs) < 3:
         return None
     places = _numbered(len(ys) - 1, len(xs) - 1)
     if inner_xs:
-        _merge_without_rules(places, ys, xs, across, down)
+        _merge_without_rules(places, ys, xs, across, down, rows, height)
     else:
         _merge_spans(places, ys, xs, rows, height)
     return _table(_rectangles(places), ys, xs, words)
@@ -93,7 +93,7 @@ def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[
         return [], []
     darkness = 255 - cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     # Against the mean around, so that a shaded row has edges and is no rule itself.
-    ink = cv2.adaptiveThreshold(darkness, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 25, -12)
+    ink = cv2.adaptiveThreshold(darkness, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 15, -12)
     found: list[list[_Rule]] = []
     for axis, times in enumerate(LONG):
         length = max(9, round(times * height))
@@ -105,7 +105,7 @@ def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[
         rules = []
         for (x, y, width, tall, _), (centre_x, centre_y) in zip(stats[1:].tolist(), centres[1:].tolist(), strict=True):
             thickness, start, extent = (tall, x + left, width) if axis == 0 else (width, y + top, tall)
-            if thickness <= max(6, THICK * height):
+            if thickness <= max(9, THICK * height):
                 at = centre_y + top if axis == 0 else centre_x + left
                 rules.append(_Rule(at, start, start + extent))
         found.append(rules)
@@ -139,20 +139,24 @@ def _framed(borders: Sequence[float], text: tuple[int, int], height: float) -> l
 
 
 def _row_borders(
-    borders: Sequence[float], rows: Sequence[Sequence[Word]], height: float, *, ruled: bool
+    borders: Sequence[float], rows: Sequence[Sequence[Word]], xs: Sequence[float], height: float, *, ruled: bool
 ) -> list[float]:
-    """Where rows end: at `borders`, and between rows of text where rules do not part every row.
+    """Where rows end: at `borders`, and before rows of text where rules do not part every row.
+
+    What stands in one column alone continues the row above it if it is near; in the first only between rules.
 
     Args:
         borders: rules that run across, and what is around the text.
         ruled: there are rules that run down, too.
     """
     boxes = [_around(word.box for word in row) for row in rows]
-    gaps = [below[1] - above[3] for above, below in pairwise(boxes)]
-    least = EMPTY * height if ruled and len(borders) - 2 > FEW_RULES else _least_gap(gaps, height)
+    every = ruled and len(borders) - 2 > FEW_RULES
     found = list(borders)
-    for (above, below), gap in zip(pairwise(boxes), gaps, strict=True):
-        if gap >= least and not any(above[3] - 2 <= at <= below[1] + 2 for at in borders):
+    for (above, below), row in zip(pairwise(boxes), rows[1:], strict=True):
+        columns = {_index(xs, chunk.left) for chunk in _chunks(row, height)}
+        near = THICK * height if len(columns) == 1 and (ruled or 0 not in columns) else -height
+        apart = below[1] - above[3] > (EMPTY * height if every else near)
+        if apart and not any(above[3] - 2 <= at <= below[1] + 2 for at in borders):
             found.append((above[3] + below[1]) / 2)
     middles = [(box[1] + box[3]) / 2 for box in boxes]
     first, *others = sorted(found)
@@ -165,14 +169,6 @@ def _row_borders(
         elif at - kept[-1] > height:
             kept.append(at)
     return kept
-
-
-def _least_gap(gaps: Sequence[float], height: float) -> float:
-    """What at least lies between two rows: more than between the lines of a cell, where there are such lines."""
-    if not gaps:
-        return 0.0
-    narrow, wide = min(gaps), max(gaps)
-    return (narrow + wide) / 2 if wide - narrow > 0.4 * height else narrow
 
 
 def _column_gaps(rows: Sequence[Sequence[Word]], around: Box, height: float) -> list[float]:
@@ -223,12 +219,26 @@ def _numbered(rows: int, columns: int) -> Places:
 
 
 def _merge_without_rules(
-    places: Places, ys: Sequence[float], xs: Sequence[float], across: Sequence[_Rule], down: Sequence[_Rule]
+    places: Places,
+    ys: Sequence[float],
+    xs: Sequence[float],
+    across: Sequence[_Rule],
+    down: Sequence[_Rule],
+    rows: Sequence[Sequence[Word]],
+    height: float,
 ) -> None:
-    """Make one cell of neighbours that no rule parts; borders of rows where no rule is at all part all the same."""
+    """Make one cell of neighbours that no rule parts: beside each other unless each has words of its own, above each
+    other where rules run between other columns.
+    """
+    chunks = [
+        (_index(ys, (row[0].box[1] + row[0].box[3]) / 2), chunk) for row in rows for chunk in _chunks(row, height)
+    ]
+    filled = {(row, _index(xs, (chunk.left + chunk.right) / 2)) for row, chunk in chunks}
     for row, (top, bottom) in enumerate(pairwise(ys)):
-        for column in range(len(xs) - 2):
-            if not _parts(down, xs[column + 1], top, bottom):
+        for column, border in enumerate(xs[1:-1]):
+            own = {(row, column), (row, column + 1)} <= filled
+            crossed = any(chunk.left < border < chunk.right for at, chunk in chunks if at == row)
+            if (crossed or not own) and not _parts(down, border, top, bottom):
                 places[places == places[row, column + 1]] = places[row, column]
     for row, border in enumerate(ys[1:-1]):
         if not any(abs(rule.at - border) <= MARGIN for rule in across):

@@ -22,12 +22,15 @@ LEAST_COVER = 0.05
 """and then text must cover so much of it to be all that it says."""
 GAP = 1.2
 """Characters further apart than this times their height are of different lines, as columns and cells of tables are."""
+TOUCHING = 0.3
+"""Characters no further apart than this are of one line, although one was ended between them, as before exponents."""
 DRIFT = 0.7
 """So much of its height may a character stand above or below the one before it, as exponents do."""
 
 _LINE_ENDS = frozenset((0x0A, 0x0D))
 _HYPHENS = frozenset((0x02, 0xAD, 0xFFFE))
 """What pdfium or a file may have for a hyphen that divides a word."""
+_REPLACEMENT = 0xFFFD
 _LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 
 
@@ -41,7 +44,7 @@ def sound(characters: Characters, size: tuple[int, int]) -> bool:
     seen = np.array([not _is_blank(code) for code in codes], bool) & ~characters.generated
     if not seen.any():
         return False
-    meaningless = np.array([code not in _HYPHENS and not chr_of(code).isprintable() for code in codes], bool)
+    meaningless = np.array([_is_meaningless(code) for code in codes], bool)
     if (meaningless | characters.unknown)[seen].mean() > MAX_UNKNOWN:
         return False
     corners = characters.corners[seen]
@@ -54,7 +57,7 @@ def lines_of(characters: Characters) -> list[Line]:
     """The lines, in the order in which they are written; a wide gap parts two lines. Their confidence is 1."""
     lines: list[Line] = []
     words: list[list[int]] = [[]]
-    last = -1
+    last, ended = -1, False
 
     def end_line() -> None:
         if any(words):
@@ -63,32 +66,33 @@ def lines_of(characters: Characters) -> list[Line]:
 
     for index, code in enumerate(characters.codes.tolist()):
         if code in _LINE_ENDS:
-            end_line()
+            ended = True
         elif _is_blank(code):
             words.append([])
         else:
-            if any(words) and not _follows(characters.corners, last, index):
+            if any(words) and not _follows(characters.corners, last, index, within=TOUCHING if ended else GAP):
                 end_line()
+            ended = False
             words[-1].append(index)
             last = index
     end_line()
     return lines
 
 
-def chr_of(code: int) -> str:
+def _character(code: int) -> str:
     """The character, or what stands for an impossible one."""
-    return chr(code) if code < 0x110000 else "\ufffd"
+    return chr(code if code < 0x110000 else _REPLACEMENT)
 
 
-def _follows(corners: NDArray[np.float32], before: int, index: int) -> bool:
-    """Whether a character continues the line of the one before."""
+def _follows(corners: NDArray[np.float32], before: int, index: int, *, within: float) -> bool:
+    """Whether a character continues the line of the one before, after a gap of so many times its height at most."""
     along, down = _axes(corners[before])
     if along @ _axes(corners[index])[0] < 0.9:
         return False
     height = max(float(np.hypot(*(corners[which][3] - corners[which][0]))) for which in (before, index))
     gap = float((corners[index][0] - corners[before][1]) @ along)
     drift = float((corners[index].mean(axis=0) - corners[before].mean(axis=0)) @ down)
-    return -height <= gap <= GAP * height and abs(drift) <= DRIFT * height
+    return -height <= gap <= within * height and abs(drift) <= DRIFT * height
 
 
 def _axes(quad: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -113,7 +117,7 @@ def _line(characters: Characters, words: Sequence[Sequence[int]]) -> Line:
 
 def _text(characters: Characters, word: Sequence[int]) -> str:
     pieces = [
-        "-" if characters.hyphens[index] or code in _HYPHENS else _LIGATURES.get(code, chr_of(code))
+        "-" if characters.hyphens[index] or code in _HYPHENS else _LIGATURES.get(code, _character(code))
         for index, code in zip(word, characters.codes[list(word)].tolist(), strict=True)
     ]
     # Two surrogates that follow each other are one character; alone they are none.
@@ -130,5 +134,9 @@ def _around(corners: NDArray[np.float32], glyphs: Sequence[int]) -> Corners:
     return tuple((float(x), float(y)) for x, y in places)
 
 
+def _is_meaningless(code: int) -> bool:
+    return code not in _HYPHENS and (code == _REPLACEMENT or not _character(code).isprintable())
+
+
 def _is_blank(code: int) -> bool:
-    return chr_of(code).isspace() and code not in _LINE_ENDS
+    return _character(code).isspace() and code not in _LINE_ENDS

@@ -1,32 +1,44 @@
 """The OCR service on a port of its own, as its clients see it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 
 from platoon.api.serve import Faces
+from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
-from platoon.settings import ApiSettings, ServiceSettings, Settings
+from platoon.settings import ApiSettings, GatewaySettings, ServiceSettings, Settings
 from platoon.tracing import Tracing
 
 
 @contextmanager
-def serving(engine: Any, *, tracing: Tracing | None = None, **settings: Any) -> Iterator[httpx.Client]:
-    """A client of a service with this engine and these settings."""
+def serving(
+    engine: Any,
+    *,
+    tracing: Tracing | None = None,
+    pipeline: Callable[[OcrService, Settings], Pipeline] | None = None,
+    gateway: GatewaySettings | None = None,
+    **settings: Any,
+) -> Iterator[httpx.Client]:
+    """A client of a service with this engine and these settings.
+
+    Args:
+        pipeline: makes what parses documents.
+    """
     service_settings = ServiceSettings(**settings)
     service = OcrService(engine, service_settings, Metrics(), tracing)
-    whole = Settings(api=ApiSettings(port=0), service=service_settings)
-    try:
-        with (
-            Faces(None, whole, service=service) as faces,
-            httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
-        ):
-            yield client
-    finally:
-        service.close()
+    whole = Settings(api=ApiSettings(port=0), service=service_settings, gateway=gateway or GatewaySettings())
+    with ExitStack() as stack:
+        stack.callback(service.close)
+        parser = None
+        if pipeline is not None:
+            parser = pipeline(service, whole)
+            stack.callback(parser.close)
+        faces = stack.enter_context(Faces(None, whole, service=service, pipeline=parser))
+        yield stack.enter_context(httpx.Client(base_url=faces.address, timeout=60, trust_env=False))
 
 
 def metric(client: httpx.Client, sample: str) -> float:

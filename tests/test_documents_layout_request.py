@@ -53,6 +53,17 @@ def test_false_asks_for_nothing_either() -> None:
     assert refusals(asked(**dict.fromkeys(named, False)), OWN) == {}
 
 
+def test_what_ragflow_sends_is_taken() -> None:
+    sent = {
+        "useDocOrientationClassify": False,
+        "useDocUnwarping": False,
+        "formatBlockContent": True,
+        "visualize": False,
+    }
+    more = {"mergeLayoutBlocks": False, "restructurePages": False, "prettifyMarkdown": True, "showFormulaNumber": True}
+    assert refusals(asked(**sent, **more, returnMarkdownImages=False), OWN) == {}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -75,7 +86,6 @@ def test_false_asks_for_nothing_either() -> None:
         ("useOcrResultsWithTableCells", False),
         ("useE2eWiredTableRecModel", True),
         ("useE2eWirelessTableRecModel", False),
-        ("showFormulaNumber", True),
         ("outputFormats", ["docx"]),
         ("promptLabel", "table"),
         ("repetitionPenalty", 1.1),

@@ -124,7 +124,9 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     """Read pictures and documents for others over HTTP, without cameras."""
     from platoon.api.access import check_listening
     from platoon.api.background import documents_in_background
+    from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
+    from platoon.documents.layout import LayoutModel
     from platoon.metrics import Metrics
     from platoon.ocr.engine import TextEngine
     from platoon.ocr.service import OcrService
@@ -140,8 +142,11 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
-        desk = stack.enter_context(documents_in_background(service, settings))
-        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk))
+        layout = LayoutModel(settings.engine, settings.cache, metrics)
+        stack.callback(layout.close)
+        desk = stack.enter_context(documents_in_background(service, settings, layout))
+        pipeline = stack.enter_context(pipeline_for(service, settings, layout))
+        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk, pipeline=pipeline))
         stack.enter_context(_grpc(service, settings))
         service.warm_up()
         Console(stderr=True).print(
@@ -276,7 +281,9 @@ def _run_live(
     registry: Path | None = None,
 ) -> None:
     from platoon.api.background import documents_in_background
+    from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
+    from platoon.documents.layout import LayoutModel
     from platoon.ocr.service import OcrService
     from platoon.store.retention import Retention
     from platoon.streams.registry import RegistryFollower
@@ -291,8 +298,11 @@ def _run_live(
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(site.engine, settings.service, site.metrics, tracing)
         stack.callback(service.close)
-        desk = stack.enter_context(documents_in_background(service, settings))
-        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk))
+        layout = LayoutModel(settings.engine, settings.cache, site.metrics)
+        stack.callback(layout.close)
+        desk = stack.enter_context(documents_in_background(service, settings, layout))
+        pipeline = stack.enter_context(pipeline_for(service, settings, layout))
+        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk, pipeline=pipeline))
         stack.enter_context(_grpc(service, settings))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()

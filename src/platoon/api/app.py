@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from platoon import web
-from platoon.api import cameras, events, health, jobs, live, manual, ocr, problems, sdk_jobs
+from platoon.api import cameras, events, health, jobs, layout_parsing, live, manual, ocr, problems, sdk_jobs
 from platoon.api.browser import BrowserGuard
 from platoon.api.fetch import fetcher_for
 from platoon.api.intake import Intake
@@ -13,6 +13,7 @@ from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
 from platoon.api.request_id import RequestId
+from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.errors import InvalidInput
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -21,12 +22,18 @@ from platoon.streams.site import Site
 
 
 def create_app(
-    site: Site | None, settings: Settings, *, service: OcrService | None = None, desk: JobDesk | None = None
+    site: Site | None,
+    settings: Settings,
+    *,
+    service: OcrService | None = None,
+    desk: JobDesk | None = None,
+    pipeline: Pipeline | None = None,
 ) -> FastAPI:
     """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
 
     Args:
         desk: takes documents that are read in the background, if there is a service.
+        pipeline: parses documents while their callers wait, if there is a service.
     """
     app = FastAPI(
         title="Platoon",
@@ -50,11 +57,14 @@ def create_app(
         app.include_router(ocr.routes(service, intake))
         models = ServedModels(service.engine, not_ready=service.not_ready)
         app.include_router(rest.routes(models, intake, settings.service))
+        fetcher = fetcher_for(settings.service) if settings.service.fetch else None
+        if pipeline is not None:
+            app.include_router(layout_parsing.routes(pipeline, intake, settings.gateway, fetcher))
         if desk is not None:
             app.include_router(jobs.routes(desk, intake))
-            fetcher = fetcher_for(settings.service) if settings.service.fetch else None
             app.include_router(sdk_jobs.routes(desk, intake, fetcher))
-    parts = [part for part in (site, service) if part is not None]
-    app.include_router(health.routes(parts, parts[0].metrics if parts else Metrics()))
+    metered = [part for part in (site, service) if part is not None]
+    parts = [part for part in (site, service, pipeline) if part is not None]
+    app.include_router(health.routes(parts, metered[0].metrics if metered else Metrics()))
     web.mount(app, cameras=site is not None)
     return app

@@ -10,6 +10,7 @@ from platoon.api.jobs import JobDesk
 from platoon.api.webhooks import Webhooks
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Jobs
+from platoon.documents.layout import Layout
 from platoon.documents.read import DocumentReader
 from platoon.documents.runner import JobRunner
 from platoon.ocr.service import OcrService
@@ -17,8 +18,11 @@ from platoon.settings import Settings
 
 
 @contextmanager
-def documents_in_background(service: OcrService, settings: Settings) -> Iterator[JobDesk]:
+def documents_in_background(service: OcrService, settings: Settings, layout: Layout | None = None) -> Iterator[JobDesk]:
     """Where jobs are handed in; as long as it lasts they are read through the service's engine.
+
+    Args:
+        layout: finds the blocks of pages, and stays its owner's; none: all is text.
 
     Raises:
         StoreError: the jobs cannot be kept.
@@ -26,7 +30,8 @@ def documents_in_background(service: OcrService, settings: Settings) -> Iterator
     with ExitStack() as stack:
         jobs = open_jobs(settings)
         stack.callback(jobs.close)
-        runner = JobRunner(jobs, reader_for(service, settings), service.metrics, at_once=settings.jobs.at_once)
+        reader = reader_for(service, layout, max_pages=settings.jobs.max_pages)
+        runner = JobRunner(jobs, reader, service.metrics, at_once=settings.jobs.at_once)
         stack.enter_context(runner)
         secret = settings.jobs.webhook_secret
         if secret is not None:
@@ -45,12 +50,9 @@ def open_jobs(settings: Settings) -> Jobs:
     )
 
 
-def reader_for(service: OcrService, settings: Settings) -> DocumentReader:
-    """Reads documents through the service's engine, within the limits of the settings."""
+def reader_for(service: OcrService, layout: Layout | None, *, max_pages: int) -> DocumentReader:
+    """Reads documents through the service's engine, within its limits for a page."""
+    limits = service.settings
     return DocumentReader(
-        service.engine,
-        None,
-        max_pages=settings.jobs.max_pages,
-        max_pixels=settings.service.max_pixels,
-        page_s=settings.service.deadline_s,
+        service.engine, layout, max_pages=max_pages, max_pixels=limits.max_pixels, page_s=limits.deadline_s
     )

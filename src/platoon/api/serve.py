@@ -27,6 +27,7 @@ from uvicorn.server import ServerState
 from platoon.api.app import create_app
 from platoon.api.camera_port import create_camera_app
 from platoon.api.jobs import JobDesk
+from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
 from platoon.ocr.service import OcrService
 from platoon.settings import Settings
@@ -137,6 +138,7 @@ class Faces:
         site: none: there are no cameras, only the service.
         service: the OCR service, on the main port.
         desk: takes documents for the service to read in the background.
+        pipeline: parses documents while their callers wait.
 
     Raises:
         PlatoonError: on entering, when a port cannot be had; nothing was started then.
@@ -149,8 +151,10 @@ class Faces:
         *,
         service: OcrService | None = None,
         desk: JobDesk | None = None,
+        pipeline: Pipeline | None = None,
     ) -> None:
         self._site, self._settings, self._service, self._desk = site, settings, service, desk
+        self._pipeline = pipeline
         self._host = settings.api.host
         self._changed = asyncio.Event()
         self._stopping = False
@@ -200,7 +204,8 @@ class Faces:
     ) -> None:
         listeners = Listeners()
         main, *cameras = bound
-        await listeners.open(main, create_app(self._site, self._settings, service=self._service, desk=self._desk))
+        app = create_app(self._site, self._settings, service=self._service, desk=self._desk, pipeline=self._pipeline)
+        await listeners.open(main, app)
         for one, camera in zip(cameras, wanted.values(), strict=True):
             await listeners.open(one, self._camera_app(camera))
         started.set_result(asyncio.get_running_loop())

@@ -107,7 +107,8 @@ def page_width(page: Mapping[str, Any]) -> int:
     told = page.get("width")
     if isinstance(told, int) and told > 0:
         return told
-    return max(1, *(math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]), 1)
+    reach = [math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]]
+    return max([1, *reach])
 
 
 def _told(blocks: Sequence[Block], look: Look) -> Iterable[Block]:

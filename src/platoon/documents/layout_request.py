@@ -7,7 +7,7 @@ asks for nothing but the usual is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -239,7 +239,6 @@ _LAYOUT: Final[Refusals] = {
     "useOcrResultsWithTableCells": ((True,), _ONE_WAY),
     "useE2eWiredTableRecModel": ((False,), _ONE_WAY),
     "useE2eWirelessTableRecModel": ((True,), _ONE_WAY),
-    "showFormulaNumber": ((False,), _NO_MODEL),
     "outputFormats": (([],), _NO_EXPORT),
 }
 OWN: Final[Refusals] = {
@@ -274,11 +273,6 @@ def refusals(asked: BaseModel, cannot: Refusals) -> dict[str, str]:
         for name, (taken, why) in cannot.items()
         if (value := getattr(asked, name)) is not None and value not in taken
     }
-
-
-def without(asked: LayoutRequest, fields: Iterable[str]) -> LayoutRequest:
-    """As if these fields had been left out."""
-    return asked.model_copy(update=dict.fromkeys(fields))
 
 
 def _given(value: T | None, default: T) -> T:

@@ -1,0 +1,31 @@
+"""The gateway's pipeline, as the settings want it: the own models, Triton, or a vision-language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from platoon.api.background import reader_for
+from platoon.documents.layout import Layout
+from platoon.documents.pipelines.own import OwnPipeline, OwnTeller
+from platoon.documents.pipelines.pipeline import Pipeline
+from platoon.ocr.service import OcrService
+from platoon.ocr.workers import Workers
+from platoon.settings import Settings
+
+
+@contextmanager
+def pipeline_for(service: OcrService, settings: Settings, layout: Layout | None) -> Iterator[Pipeline]:
+    """Who parses documents, as long as it lasts.
+
+    Args:
+        layout: finds the blocks of pages, and stays its owner's; none: all is text.
+    """
+    gateway = settings.gateway
+    reader = reader_for(service, layout, max_pages=service.settings.max_pages)
+    workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
+    pipeline = OwnPipeline(reader, OwnTeller(), workers, service.budget, max_lines=service.settings.max_lines)
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()

@@ -14,7 +14,7 @@ def test_every_model_is_listed_with_its_licence_digest_and_origin() -> None:
     result = CliRunner().invoke(app, ["models", "list", "--json"])
     assert result.exit_code == 0
     models = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [model["name"] for model in models] == [*NAMES]
+    assert [model["name"] for model in models] == [*NAMES, "layout"]
     assert models[0]["sha256"] == text_detection().digest
     assert {model["licence"] for model in models} == {"Apache-2.0"}
     assert all("PaddleOCR" in model["origin"] and model["use"] for model in models)

@@ -181,6 +181,14 @@ class ServiceSettings(_Section):
         return self
 
 
+class DocumentSettings(_Section):
+    """How documents are read."""
+
+    layout: Path | None = None
+    """A layout model (ONNX: PicoDet, PP-DocLayout, DocLayout-YOLO) with the names of its classes in its metadata; none:
+    PicoDet with the ten classes of CDLA."""
+
+
 class GatewaySettings(_Section):
     """`/layout-parsing` and `/restructure-pages`: who parses the documents, and how many at once."""
 
@@ -251,6 +259,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
     jobs: JobSettings = JobSettings()
+    documents: DocumentSettings = DocumentSettings()
     gateway: GatewaySettings = GatewaySettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """What is worth a log line."""

@@ -79,6 +79,10 @@ class Place:
         """`platoon ARGUMENTS` as a context; entered once its engine is warm."""
         return Running([sys.executable, "-m", "platoon", *map(str, arguments)], self.folder, self._environment())
 
+    def begin(self, *arguments: str | Path) -> "Process":
+        """`platoon ARGUMENTS` as a context; entered at once."""
+        return Process([sys.executable, "-m", "platoon", *map(str, arguments)], self.folder, self._environment())
+
     def told(self) -> list[dict[str, Any]]:
         """The events in the event file."""
         return [json.loads(line) for line in self.event_file.read_text().splitlines()]
@@ -105,13 +109,12 @@ class Finished:
         return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
-class Running:
-    """A command that serves, between `__enter__` and `__exit__`; its log is shown with whatever fails meanwhile."""
+class Process:
+    """A command that goes on, between `__enter__` and `__exit__`; its log is shown with whatever fails meanwhile."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self._command, self._folder, self._environment = command, folder, environment | {"COLUMNS": "200"}
         self._log = folder / f"log-{time.monotonic_ns()}.txt"
-        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
@@ -123,20 +126,11 @@ class Running:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        try:
-            self.address = self.until(lambda: re.search(r"(?:watches|sent to) .*(http://[\d.]+:\d+)", self.log), "it listens")[1]
-            client = httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
-            self.http = self._opened.enter_context(client)
-            self.until(lambda: self.http.get("/health/ready").status_code == 200, "it is ready")
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
         if self.process.poll() is None:
             self.stop() if error is None else self.kill()
         if error is not None:
@@ -171,6 +165,33 @@ class Running:
             return condition()
 
         return wait_until(checked, what)
+
+
+class Running(Process):
+    """A command that serves; entered once its engine is warm."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+        super().__init__(command, folder, environment)
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            said = r"(?:watches|sent to) .*(http://[\d.]+:\d+)"
+            self.address = self.until(lambda: re.search(said, self.log), "it listens")[1]
+            client = httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
+            self.http = self._opened.enter_context(client)
+            self.until(lambda: self.http.get("/health/ready").status_code == 200, "it is ready")
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+        super().__exit__(kind, error, trace)
 
     def get(self, path: str, **query: str | int) -> Any:
         """The JSON of an address."""

@@ -22,12 +22,13 @@ ALLOWED = {
     "store": EVERYBODY,
     "ocr": EVERYBODY | {"engine", "media", "tracing"},
     "documents": EVERYBODY | {"ocr", "engine", "media", "store", "tracing"},
+    "scale": EVERYBODY | {"documents", "ocr"},
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "doctor": EVERYBODY | {"plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
-    "api": EVERYBODY | {"logs", "tracing", "streams", "documents", "ocr", "engine", "media", "store", "web"},
+    "api": EVERYBODY | {"logs", "tracing", "streams", "scale", "documents", "ocr", "engine", "media", "store", "web"},
 }
 TOP = {"cli", "read_command", "terminal", "__main__", "__init__"}
 

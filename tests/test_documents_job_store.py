@@ -1,18 +1,23 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from platoon.documents.job_store import JobStore
-from platoon.documents.jobs import Claim, Job, Lost, Order, State
+from platoon.documents.jobs import Claim, Job, Jobs, Lost, Order, State
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import Options
 from platoon.errors import NotFound, Overloaded, StoreError
+from platoon.scale.redis_jobs import RedisJobs
+from tests.redis_server import RedisServer
+
+LIMITS: dict[str, Any] = {"keep_s": 3600.0, "max_waiting": 100, "max_attempts": 3, "lease_s": 30.0}
 
 
 class Clock:
@@ -33,15 +38,36 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.sqlite"
 
 
+Place = Callable[..., AbstractContextManager[Jobs]]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Iterator[Place]:
+    """Opens one and the same store, as often as it is called."""
+    if request.param == "sqlite":
+        yield lambda **limits: closing(opened(path, clock, **limits))
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    yield lambda **limits: closing(RedisJobs(server.url, clock=clock, **(LIMITS | limits)))
+    client = redis.Redis.from_url(server.url)
+    client.flushall()
+    client.close()
+
+
 @pytest.fixture
-def jobs(path: Path, clock: Clock) -> Iterator[JobStore]:
-    with closing(opened(path, clock)) as store:
+def jobs(place: Place) -> Iterator[Jobs]:
+    with place() as store:
         yield store
 
 
 def opened(path: Path, clock: Clock, **limits: Any) -> JobStore:
-    given = {"keep_s": 3600.0, "max_waiting": 100, "max_attempts": 3, "lease_s": 30.0, **limits}
-    return JobStore(path, clock=clock, **given)
+    return JobStore(path, clock=clock, **(LIMITS | limits))
 
 
 def page(index: int, text: str = "Ink") -> Page:
@@ -49,23 +75,30 @@ def page(index: int, text: str = "Ink") -> Page:
     return Page(index, (100, 50), 2.0, (Block(Label.TEXT, line.box, 1.0, (line,), text),))
 
 
-def claimed(jobs: JobStore, holder: str = "a") -> Claim:
-    claim = jobs.claim(holder)
+def claimed(jobs: Jobs, holder: str = "a", job: Job | None = None) -> Claim:
+    claim = jobs.claim(holder, job.id if job else None)
     assert claim is not None
     return claim
 
 
-def standing(jobs: JobStore, job: Job) -> Job:
+def standing(jobs: Jobs, job: Job) -> Job:
     found = jobs.get(job.id)
     assert found is not None
     return found
 
 
-def test_a_job_is_there_with_its_document_and_order_after_the_store_was_closed(path: Path, clock: Clock) -> None:
-    order = Order(Options(pages="2-3", text_layer="ignore"), 4, "me", "batch-1", "https://example.org/hook", "v1")
-    with closing(opened(path, clock)) as jobs:
+def test_a_job_is_there_with_its_document_and_order_after_the_store_was_closed(place: Place) -> None:
+    order = Order(
+        Options(pages="2-3", text_layer="ignore"),
+        priority=4,
+        owner="me",
+        batch="batch-1",
+        webhook="https://example.org/hook",
+        form="v1",
+    )
+    with place() as jobs:
         job = jobs.add(order, b"%PDF-")
-    with closing(opened(path, clock)) as jobs:
+    with place() as jobs:
         assert jobs.get(job.id) == job
         assert jobs.get(job.id).order == order  # type: ignore[union-attr]
         assert jobs.document(job.id) == b"%PDF-"
@@ -73,7 +106,7 @@ def test_a_job_is_there_with_its_document_and_order_after_the_store_was_closed(p
         assert jobs.batch("batch-1", "somebody else") == []
 
 
-def test_jobs_are_begun_by_priority_and_then_in_their_order(jobs: JobStore) -> None:
+def test_jobs_are_begun_by_priority_and_then_in_their_order(jobs: Jobs) -> None:
     low, first, second, high = (jobs.add(Order(priority=p), b"x") for p in (-1, 0, 0, 9))
     assert [jobs.place(job) for job in (low, first, second, high)] == [4, 2, 3, 1]
     assert [claimed(jobs).job.id for _ in range(4)] == [high.id, first.id, second.id, low.id]
@@ -81,7 +114,7 @@ def test_jobs_are_begun_by_priority_and_then_in_their_order(jobs: JobStore) -> N
     assert jobs.place(low) is None
 
 
-def test_a_job_can_be_claimed_by_its_id_once(jobs: JobStore) -> None:
+def test_a_job_can_be_claimed_by_its_id_once(jobs: Jobs) -> None:
     first, second = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
     claim = jobs.claim("a", second.id)
     assert claim is not None
@@ -90,7 +123,7 @@ def test_a_job_can_be_claimed_by_its_id_once(jobs: JobStore) -> None:
     assert claimed(jobs).job.id == first.id
 
 
-def test_pages_are_kept_once_each_and_in_order(jobs: JobStore) -> None:
+def test_pages_are_kept_once_each_and_in_order(jobs: Jobs) -> None:
     job = jobs.add(Order(), b"x")
     claim = claimed(jobs)
     jobs.begin(claim, 40)
@@ -105,14 +138,14 @@ def test_pages_are_kept_once_each_and_in_order(jobs: JobStore) -> None:
     assert (ended.state, ended.total, ended.done, ended.error) == (State.SUCCESS, 40, 40, None)
 
 
-def test_a_job_whose_lease_ran_out_is_another_s_and_the_first_can_do_nothing_more(jobs: JobStore, clock: Clock) -> None:
+def test_a_job_whose_lease_ran_out_is_another_s_and_the_first_can_do_nothing_more(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
     slow = claimed(jobs, "slow")
     jobs.keep(slow, page(0))
     clock.now += 29
     assert jobs.claim("quick") is None
     clock.now += 2
-    quick = claimed(jobs, "quick")
+    quick = claimed(jobs, "quick", job)
     assert jobs.indices(job.id) == {0}
     assert not jobs.renew(slow)
     with pytest.raises(Lost):
@@ -129,7 +162,7 @@ def test_a_job_whose_lease_ran_out_is_another_s_and_the_first_can_do_nothing_mor
     assert standing(jobs, job).state is State.SUCCESS
 
 
-def test_a_lease_that_is_renewed_does_not_run_out(jobs: JobStore, clock: Clock) -> None:
+def test_a_lease_that_is_renewed_does_not_run_out(jobs: Jobs, clock: Clock) -> None:
     jobs.add(Order(), b"x")
     claim = claimed(jobs)
     for _ in range(10):
@@ -138,7 +171,7 @@ def test_a_lease_that_is_renewed_does_not_run_out(jobs: JobStore, clock: Clock) 
         assert jobs.claim("b") is None
 
 
-def test_what_failed_is_tried_again_later_and_fails_in_the_end(jobs: JobStore, clock: Clock) -> None:
+def test_what_failed_is_tried_again_later_and_fails_in_the_end(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
     for wait_s in (1, 2):
         jobs.retry(claimed(jobs), "the engine is busy")
@@ -150,22 +183,22 @@ def test_what_failed_is_tried_again_later_and_fails_in_the_end(jobs: JobStore, c
     assert (failed.state, failed.error) == (State.FAILURE, "still busy")
 
 
-def test_attempts_count_from_the_last_page_that_was_kept(jobs: JobStore, clock: Clock) -> None:
+def test_attempts_count_from_the_last_page_that_was_kept(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
     for index in range(10):
-        jobs.keep(claimed(jobs), page(index))
+        jobs.keep(claimed(jobs, f"{index}", job), page(index))
         clock.now += 31
-    for _ in range(3):
-        claimed(jobs)
+    for index in range(3):
+        claimed(jobs, f"again {index}", job)
         clock.now += 31
-    assert jobs.claim("a") is None
+    assert jobs.claim("once more", job.id) is None
     failed = standing(jobs, job)
     assert failed.state is State.FAILURE
     assert "3 times" in (failed.error or "")
     assert failed.done == 10
 
 
-def test_a_job_that_is_given_back_may_be_begun_at_once_and_lost_no_attempt(jobs: JobStore) -> None:
+def test_a_job_that_is_given_back_may_be_begun_at_once_and_lost_no_attempt(jobs: Jobs) -> None:
     job = jobs.add(Order(), b"x")
     for _ in range(10):
         jobs.release(claimed(jobs))
@@ -173,7 +206,7 @@ def test_a_job_that_is_given_back_may_be_begun_at_once_and_lost_no_attempt(jobs:
     assert claimed(jobs).job.id == job.id
 
 
-def test_a_cancelled_job_is_lost_to_whoever_reads_it(jobs: JobStore) -> None:
+def test_a_cancelled_job_is_lost_to_whoever_reads_it(jobs: Jobs) -> None:
     waits, runs = jobs.add(Order(priority=-1), b"x"), jobs.add(Order(), b"y")
     claim = claimed(jobs)
     for job in (waits, runs):
@@ -187,35 +220,34 @@ def test_a_cancelled_job_is_lost_to_whoever_reads_it(jobs: JobStore) -> None:
     assert jobs.claim("a") is None
 
 
-def test_cancelling_what_has_ended_changes_nothing(jobs: JobStore) -> None:
+def test_cancelling_what_has_ended_changes_nothing(jobs: Jobs) -> None:
     job = jobs.add(Order(), b"x")
     jobs.finish(claimed(jobs))
     jobs.cancel(job.id)
     assert standing(jobs, job).state is State.SUCCESS
 
 
-def test_a_job_is_forgotten_with_all_that_belongs_to_it_so_long_after_it_has_ended(
-    jobs: JobStore, clock: Clock, path: Path
-) -> None:
-    job, waiting = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
-    clock.now += 5000
-    claim = claimed(jobs)
-    jobs.keep(claim, page(0))
-    jobs.finish(claim)
-    assert jobs.sweep() == 0
-    clock.now += 3600
-    assert jobs.get(job.id) is None
-    assert jobs.sweep() == 1
-    with pytest.raises(NotFound):
-        jobs.document(job.id)
-    with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT count(*) FROM page").fetchone() == (0,)
-        assert database.execute("SELECT count(*) FROM document").fetchone() == (1,)
-    assert standing(jobs, waiting).state is State.PENDING
+def test_a_job_is_forgotten_with_all_that_belongs_to_it_so_long_after_it_has_ended(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        job, waiting = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
+        clock.now += 5000
+        claim = claimed(jobs)
+        jobs.keep(claim, page(0))
+        jobs.finish(claim)
+        assert jobs.sweep() == 0
+        clock.now += 3600
+        assert jobs.get(job.id) is None
+        assert jobs.sweep() == 1
+        with pytest.raises(NotFound):
+            jobs.document(job.id)
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("SELECT count(*) FROM page").fetchone() == (0,)
+            assert database.execute("SELECT count(*) FROM document").fetchone() == (1,)
+        assert standing(jobs, waiting).state is State.PENDING
 
 
-def test_a_full_queue_turns_jobs_away(path: Path, clock: Clock) -> None:
-    with closing(opened(path, clock, max_waiting=2)) as jobs:
+def test_a_full_queue_turns_jobs_away(place: Place) -> None:
+    with place(max_waiting=2) as jobs:
         first = jobs.add(Order(), b"x")
         jobs.add(Order(), b"x")
         with pytest.raises(Overloaded, match="2 documents"):
@@ -224,7 +256,7 @@ def test_a_full_queue_turns_jobs_away(path: Path, clock: Clock) -> None:
         jobs.add(Order(), b"x")
 
 
-def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: JobStore, clock: Clock) -> None:
+def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.add(Order(), b"no webhook")
     claim = claimed(jobs)
@@ -241,7 +273,7 @@ def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: JobStor
     assert jobs.due_webhook() is None
 
 
-def test_a_webhook_that_never_answers_is_given_up(jobs: JobStore, clock: Clock) -> None:
+def test_a_webhook_that_never_answers_is_given_up(jobs: Jobs, clock: Clock) -> None:
     jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.finish(claimed(jobs))
     told = 0

@@ -142,7 +142,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
-        layout = LayoutModel(settings.engine, settings.cache, metrics)
+        layout = LayoutModel(settings.engine, settings.cache, metrics, path=settings.documents.layout)
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
@@ -192,17 +192,35 @@ def read(
     read_documents(paths, settings, options, forms=forms or [], folder=out, overlay=overlay)
 
 
+@app.command()
+def worker(settings_file: SettingsFile = None) -> None:
+    """Read documents that are handed in at any `platoon serve` with the same PLATOON_BROKER."""
+    from platoon.metrics import Metrics
+    from platoon.ocr.engine import TextEngine
+    from platoon.scale.celery_jobs import work
+
+    settings = Settings.load(settings_file)
+    if settings.broker is None:
+        raise InvalidSettings("a worker needs a broker: set PLATOON_BROKER, as redis://host:6379/0")
+    log_to_terminal(settings)
+    metrics = Metrics()
+    with TextEngine(settings.engine, settings.cache, metrics) as engine:
+        work(settings, engine, metrics)
+
+
 @models_app.command("list")
 def list_models(
     settings_file: SettingsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per model and line.")] = False,
 ) -> None:
     """Which weights Platoon uses, whose they are and what for."""
+    from platoon.documents.layout import NAME, PURPOSE, layout_model
     from platoon.engine.model import Model
     from platoon.ocr.served import PURPOSES, served
 
     settings = Settings.load(settings_file)
     rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
+    rows.append((NAME, layout_model(settings.documents.layout), PURPOSE))
     if settings.plates.detector is not None:
         rows.append(("plate-detector", Model.from_path(settings.plates.detector), "finds plates"))
     for name, model, purpose in rows:
@@ -298,7 +316,7 @@ def _run_live(
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(site.engine, settings.service, site.metrics, tracing)
         stack.callback(service.close)
-        layout = LayoutModel(settings.engine, settings.cache, site.metrics)
+        layout = LayoutModel(settings.engine, settings.cache, site.metrics, path=settings.documents.layout)
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))

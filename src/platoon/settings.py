@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
@@ -220,11 +220,17 @@ class GatewaySettings(_Section):
     it out and name it in `left_out` of each page. PaddleOCR's own clients ask for charts unless told otherwise."""
 
 
+def _of_redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("is no redis:// or rediss:// address")
+    return url
+
+
 class JobSettings(_Section):
     """Documents that are read in the background."""
 
-    at_once: int = Field(default=1, ge=0, le=64)
-    """Documents that this process reads at the same time; 0: it takes jobs and leaves reading to others."""
+    at_once: int = Field(default=1, ge=1, le=64)
+    """Documents that one process reads at the same time."""
     max_pages: int = Field(default=10_000, ge=1)
     """Pages of one document; longer ones fail, and are never cut."""
     max_waiting: int = Field(default=1000, ge=1)
@@ -259,6 +265,9 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
     jobs: JobSettings = JobSettings()
+    broker: Annotated[SecretStr, AfterValidator(_of_redis)] | None = None
+    """The Redis through which `platoon worker` on any machine reads documents, as `redis://host:6379/0`; it keeps them,
+    too. None: this process reads them, and keeps them in the store. Needs the extra `celery`."""
     documents: DocumentSettings = DocumentSettings()
     gateway: GatewaySettings = GatewaySettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -87,7 +87,7 @@ class PicoDetHead:
             parts = []
             for scores, sides, stride in zip(outputs[:levels], outputs[levels:], self.strides, strict=True):
                 sure = np.flatnonzero(scores[page].max(axis=1) >= self.min_score)
-                bins = sides[page][sure].reshape(len(sure), 4, -1)
+                bins = sides[page][sure].reshape(len(sure), 4, sides.shape[2] // 4)
                 shares = np.exp(bins - bins.max(axis=2, keepdims=True))
                 far = (shares / shares.sum(axis=2, keepdims=True)) @ np.arange(bins.shape[2]) * stride
                 rows, columns = np.divmod(sure, -(-size[0] // stride))

@@ -98,6 +98,12 @@ def test_a_header_in_the_middle_of_a_page_is_none() -> None:
     assert {block.label for block in blocks} == {Label.TEXT}
 
 
+def test_what_is_large_and_too_low_for_a_header_is_a_title() -> None:
+    regions = [Region(Label.HEADER, (100, 200, 500, 240), 0.9)]
+    blocks = blocks_of([line("On Growth", 110, 205, 480, 30), *column("a", 100, 300, 900, 4)], regions, SIZE)
+    assert [block.label for block in blocks] == [Label.TITLE, Label.TEXT]
+
+
 def test_the_number_of_a_page_is_its_footer() -> None:
     blocks = blocks_of(
         [line("text", 100, 400, 900), line("- 17 -", 480, 1340, 520), line("42", 100, 600, 130)], [], SIZE

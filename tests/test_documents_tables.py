@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from platoon.documents.page import Line, Table, Word
-from platoon.documents.tables import table_in
+from platoon.documents.tables import ruled_tables, table_in
 from platoon.media.frame import Pixels
 
 BOX = (50, 50, 750, 350)
@@ -117,6 +117,39 @@ def test_rows_that_no_rule_parts_are_rows_where_rules_part_columns() -> None:
     table = table_in(picture, BOX, lines)
     assert table is not None
     assert (table.rows, table.columns) == (3, 2)
+
+
+def test_lines_of_cells_between_few_rules_are_no_rows_of_their_own() -> None:
+    picture = drawn([(60, 60, 700), (220, 60, 700), (340, 60, 700)], [(x, 60, 340) for x in (60, 380, 700)])
+    lines = [
+        words_at(text, 400, 70 + 24 * row)
+        for row, text in enumerate(("Query packages,", "format e.g.", "version", "size"))
+    ]
+    lines += [
+        words_at("dpkg-query", 80, 118),
+        words_at("apt", 80, 260),
+        words_at("Manage", 400, 250),
+        words_at("all", 400, 274),
+    ]
+    assert told(table_in(picture, BOX, lines)) == [
+        ("dpkg-query", 0, 0, 1, 1),
+        ("Query packages, format e.g. version size", 0, 1, 1, 1),
+        ("apt", 1, 0, 1, 1),
+        ("Manage all", 1, 1, 1, 1),
+    ]
+
+
+def test_rules_with_text_between_them_are_a_table_wherever_they_are() -> None:
+    picture = drawn([(y, 60, 700) for y in (60, 120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
+    assert ruled_tables(picture, [*GRID, words_at("elsewhere", 100, 300)]) == [pytest.approx((60, 60, 701, 221), abs=4)]
+
+
+def test_a_drawing_with_a_little_text_is_no_table() -> None:
+    picture = drawn([(y, 60, 700) for y in range(60, 261, 50)], [(x, 60, 260) for x in range(60, 701, 80)])
+    assert ruled_tables(picture, [words_at("a plot", 70, 80), words_at("of it", 300, 180)]) == []
+    frame = drawn([(60, 60, 700), (220, 60, 700)], [(60, 60, 220), (700, 60, 220)])
+    assert ruled_tables(frame, GRID) == []
+    assert ruled_tables(picture, []) == []
 
 
 def test_rules_of_a_scan_that_lean_a_little_are_rules() -> None:

@@ -21,8 +21,10 @@ WITHIN = 0.7
 """Of two regions of which one holds so much of the other only one counts."""
 HOLDER = 1.5
 """Tables and figures count so many times as sure as they are against what they hold."""
-HEADERS_END = 0.2
+HEADERS_END = 0.12
 """A header lies in this part of the page, from the top; a footer in as much from the bottom."""
+LARGE = 1.15
+"""A line so many times as high as most of the page's is a title, if somebody took it for a header."""
 NEAR = 0.8
 """Lines further apart than this times their height make no block together."""
 ALIKE = 1.6
@@ -59,8 +61,9 @@ def blocks_of(lines: Sequence[Line], regions: Sequence[Region], size: tuple[int,
     others = _join(
         others, [inside for inside, region in zip(members, chosen, strict=True) if region.label is Label.TEXT]
     )
+    usual = statistics.median(_height(line) for line in lines) if lines else 0
     blocks = [
-        _block(_placed(region.label, region.box, size), inside, region.score, region.box)
+        _block(_placed(region.label, region.box, size, inside, usual), inside, region.score, region.box)
         for region, inside in zip(chosen, members, strict=True)
         if inside or region.label in _SHOWN
     ]
@@ -85,21 +88,33 @@ def _settled(regions: Sequence[Region]) -> list[Region]:
     return kept
 
 
-def _placed(label: Label, box: Box, size: tuple[int, int]) -> Label:
-    """The label, if it can be that of something in this place."""
+def _placed(label: Label, box: Box, size: tuple[int, int], lines: Sequence[Line], usual: float) -> Label:
+    """The label, if it can be that of something in this place.
+
+    Args:
+        usual: height of a line on this page, in pixels.
+    """
+    if label not in MARGINAL or _is_marginal(label, box, size):
+        return label
+    return Label.TITLE if any(_height(line) >= LARGE * usual for line in lines) else Label.TEXT
+
+
+def _is_marginal(label: Label, box: Box, size: tuple[int, int]) -> bool:
     middle = (box[1] + box[3]) / 2 / size[1]
-    if (label is Label.HEADER and middle > HEADERS_END) or (label is Label.FOOTER and middle < 1 - HEADERS_END):
-        return Label.TEXT
-    return label
+    return middle <= HEADERS_END if label is Label.HEADER else middle >= 1 - HEADERS_END
 
 
 def _label_of(group: Sequence[Line], size: tuple[int, int]) -> Label:
     """What lines are that no region claims: text, but for numbers of pages."""
     if len(group) == 1 and _PAGE_NUMBER.fullmatch(group[0].text.strip()):
         for label in MARGINAL:
-            if _placed(label, group[0].box, size) is label:
+            if _is_marginal(label, group[0].box, size):
                 return label
     return Label.TEXT
+
+
+def _height(line: Line) -> int:
+    return line.box[3] - line.box[1]
 
 
 def _block(label: Label, lines: Sequence[Line], confidence: float, box: Box | None = None) -> Block:

@@ -18,7 +18,7 @@ import numpy as np
 from platoon.documents.layout import Layout, Region
 from platoon.documents.order import blocks_of
 from platoon.documents.page import Block, Label, Line, Page, Word
-from platoon.documents.tables import table_in
+from platoon.documents.tables import ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
 from platoon.engine.batcher import Reply
 from platoon.errors import InvalidInput, PlatoonError
@@ -32,6 +32,8 @@ AT_A_TIME = 4
 """Pages held in memory at most: neighbours share batches."""
 PIXELS_AT_A_TIME = 32_000_000
 """With so many pixels, three bytes each, no further page joins those that are held."""
+RULED = 0.9
+"""How sure it is that rules with text between them are a table, as layout models tell it."""
 MAX_LISTED = 100_000
 """Pages of a file that only a few are read of."""
 
@@ -147,6 +149,8 @@ class DocumentReader:
                 yield ReadPage(replace(page, source="ocr", error=str(found)), picture)
                 continue
             standing = call.result(regions[index]) if index in regions else []
+            if options.tables:
+                standing = [*standing, *_ruled(picture, found or ())]
             blocks = blocks_of(found or (), standing, page.size)
             if options.tables:
                 blocks = [_with_cells(block, picture) for block in blocks]
@@ -202,6 +206,11 @@ def _carried(sheet: Sheet, options: Options) -> Lines:
     if len(lines) > options.how.max_lines:
         return InvalidInput(f"the page carries {len(lines)} lines of text, more than {options.how.max_lines}")
     return lines
+
+
+def _ruled(picture: Pixels, lines: Sequence[Line]) -> list[Region]:
+    """Tables that can be told by their rules, whatever the model takes them for."""
+    return [Region(Label.TABLE, box, RULED) for box in ruled_tables(picture, lines)]
 
 
 def _with_cells(block: Block, picture: Pixels) -> Block:

@@ -32,6 +32,9 @@ THICK = 0.5
 """Times the height of a word: what is thicker is no rule, and what is nearer is of one cell."""
 PARTIAL = 0.12
 """Rules in one place that cover no more of the table's width or height are strokes of characters."""
+FILLED = 0.6
+"""Rules on a page make a table if so many of the cells hold text, else a drawing; and text between rules is rows of
+its own if so many of them fill several columns, else a row."""
 COVERED = 0.6
 """A rule along so much of an edge parts the cells beside it."""
 COLUMN_GAP = 0.8
@@ -83,6 +86,53 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     else:
         _merge_spans(places, ys, xs, rows, height)
     return _table(_rectangles(places), ys, xs, words)
+
+
+def ruled_tables(picture: Pixels, lines: Sequence[Line]) -> list[Box]:
+    """Where rules that touch each other make a table, most of whose cells hold some of the `lines`."""
+    if not lines:
+        return []
+    height = float(statistics.median(max(1, line.box[3] - line.box[1]) for line in lines))
+    across, down = _rules(picture, (0, 0, picture.shape[1], picture.shape[0]), height)
+    boxes = []
+    for grid_across, grid_down in _grids(across, down):
+        xs = [x for rule in grid_across for x in (rule.start, rule.end)] + [rule.at for rule in grid_down]
+        ys = [y for rule in grid_down for y in (rule.start, rule.end)] + [rule.at for rule in grid_across]
+        box = (round(min(xs)), round(min(ys)), round(max(xs)), round(max(ys)))
+        inside = [line for line in lines if _holds(box, line.box)]
+        table = table_in(picture, box, inside)
+        if table is None or table.rows < 2:
+            continue
+        if sum(bool(cell.text) for cell in table.cells) >= FILLED * len(table.cells):
+            boxes.append(box)
+    return boxes
+
+
+def _grids(across: Sequence[_Rule], down: Sequence[_Rule]) -> list[tuple[list[_Rule], list[_Rule]]]:
+    """Rules that touch each other, at least two of them across and four in all."""
+    grids: list[tuple[list[_Rule], list[_Rule]]] = []
+    for rule in down:
+        touched = [other for other in across if _touch(other, rule)]
+        joined = [grid for grid in grids if any(other in grid[0] for other in touched)]
+        grids = [grid for grid in grids if grid not in joined]
+        merged = dict.fromkeys(touched)
+        for grid in joined:
+            merged |= dict.fromkeys(grid[0])
+        grids.append(([*merged], [rule, *(other for grid in joined for other in grid[1])]))
+    return [grid for grid in grids if len(grid[0]) > 1 and len(grid[0]) + len(grid[1]) > 3]
+
+
+def _touch(across: _Rule, down: _Rule) -> bool:
+    return (
+        across.start - MARGIN <= down.at <= across.end + MARGIN
+        and down.start - MARGIN <= across.at <= down.end + MARGIN
+    )
+
+
+def _holds(box: Box, other: Box) -> bool:
+    """Whether the middle of `other` lies in `box`."""
+    x, y = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
 
 
 def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[_Rule]]:
@@ -150,15 +200,22 @@ def _row_borders(
         ruled: there are rules that run down, too.
     """
     boxes = [_around(word.box for word in row) for row in rows]
+    middles = [(box[1] + box[3]) / 2 for box in boxes]
+    columns = [{_index(xs, chunk.left) for chunk in _chunks(row, height)} for row in rows]
+    bands: dict[int, list[bool]] = {}  # whether the rows between two rules fill several columns
+    for middle, filled in zip(middles, columns, strict=True):
+        bands.setdefault(_index(borders, middle), []).append(len(filled) > 1)
     every = ruled and len(borders) - 2 > FEW_RULES
     found = list(borders)
-    for (above, below), row in zip(pairwise(boxes), rows[1:], strict=True):
-        columns = {_index(xs, chunk.left) for chunk in _chunks(row, height)}
-        near = THICK * height if len(columns) == 1 and (ruled or 0 not in columns) else -height
-        apart = below[1] - above[3] > (EMPTY * height if every else near)
-        if apart and not any(above[3] - 2 <= at <= below[1] + 2 for at in borders):
+    for number, (above, below) in enumerate(pairwise(boxes), 1):
+        least = -height
+        rows_here = bands[_index(borders, middles[number])]
+        if every or (ruled and sum(rows_here) < FILLED * len(rows_here)):
+            least = EMPTY * height
+        elif len(columns[number]) == 1 and (ruled or 0 not in columns[number]):
+            least = THICK * height
+        if below[1] - above[3] > least and not any(above[3] - 2 <= at <= below[1] + 2 for at in borders):
             found.append((above[3] + below[1]) / 2)
-    middles = [(box[1] + box[3]) / 2 for box in boxes]
     first, *others = sorted(found)
     kept = [first]
     for at in others:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 from platoon.api.background import reader_for
 from platoon.documents.layout import Layout
-from platoon.documents.pipelines.own import OwnPipeline, OwnTeller
+from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
 from platoon.documents.pipelines.pipeline import Pipeline
+from platoon.documents.pipelines.vlm import VisionModel
+from platoon.documents.pipelines.vlm_teller import VlmTeller
 from platoon.ocr.service import OcrService
 from platoon.ocr.workers import Workers
-from platoon.settings import Settings
+from platoon.settings import GatewaySettings, Settings
 
 
 @contextmanager
@@ -24,8 +26,13 @@ def pipeline_for(service: OcrService, settings: Settings, layout: Layout | None)
     gateway = settings.gateway
     reader = reader_for(service, layout, max_pages=service.settings.max_pages)
     workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
-    pipeline = OwnPipeline(reader, OwnTeller(), workers, service.budget, max_lines=service.settings.max_lines)
+    pipeline = OwnPipeline(reader, teller_for(gateway), workers, service.budget, max_lines=service.settings.max_lines)
     try:
         yield pipeline
     finally:
         pipeline.close()
+
+
+def teller_for(settings: GatewaySettings) -> Teller:
+    """Who says what stands in blocks: the own models, or a vision-language model if there is one."""
+    return OwnTeller() if settings.vlm_url is None else VlmTeller(VisionModel(settings))

@@ -25,7 +25,9 @@ Ratio = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Merge = Literal["large", "small", "union"]
 Label = Annotated[str, Field(max_length=64)]
 Side = Annotated[int | float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Area = Annotated[int, Field(gt=0, le=16_777_216)]
+Kind = Annotated[str, Field(pattern=r"^(ocr|table|chart|formula|seal|spotting)_(min|max)_pixels$")]
 
 
 class LayoutOptions(BaseModel):
@@ -73,16 +75,16 @@ class LayoutOptions(BaseModel):
     useE2eWirelessTableRecModel: bool = True  # noqa: N815
 
     promptLabel: Literal["ocr", "formula", "table", "chart", "seal", "spotting"] | None = None  # noqa: N815
-    """What the whole page is, where no layout is looked for."""
+    """What the whole page is; no layout is looked for then."""
     repetitionPenalty: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None  # noqa: N815
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     topP: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None  # noqa: N815
-    minPixels: Count | None = None  # noqa: N815
+    minPixels: Area | None = None  # noqa: N815
     """Blocks with fewer are scaled up for the model."""
-    maxPixels: Count | None = None  # noqa: N815
+    maxPixels: Area | None = None  # noqa: N815
     """Blocks with more are scaled down for the model."""
     maxNewTokens: Count | None = None  # noqa: N815
-    vlmExtraArgs: dict[Label, Count] | None = None  # noqa: N815
+    vlmExtraArgs: dict[Kind, Area] | None = None  # noqa: N815
     """`table_max_pixels` and the like: `minPixels` and `maxPixels` for one kind of block."""
 
     markdownIgnoreLabels: Annotated[list[Label], Field(max_length=100)] | None = None  # noqa: N815

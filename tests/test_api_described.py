@@ -32,6 +32,7 @@ from schemathesis.specs.openapi.checks import (
 
 from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
+from platoon.documents.exports.form import Form
 from platoon.documents.jobs import Order
 from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine
@@ -58,6 +59,8 @@ THERE: dict[str, st.SearchStrategy[str]] = {
     "version": st.just("1"),
     "camera": st.just("gate"),
     "event": st.just("e1"),
+    "number": st.just("1"),
+    "form": st.sampled_from([form.value for form in Form]),
 }
 SMALL = page(("Ink", 4, 26), size=(64, 32))
 FILES = st.sampled_from((encoded(SMALL), encoded(SMALL, "JPEG"), document([SMALL] * 2))) | st.binary(max_size=99)

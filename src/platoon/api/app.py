@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from platoon import web
-from platoon.api import cameras, events, health, jobs, layout_parsing, live, manual, ocr, problems, sdk_jobs
+from platoon.api import cameras, documents, events, health, jobs, layout_parsing, live, manual, ocr, problems, sdk_jobs
 from platoon.api.browser import BrowserGuard
 from platoon.api.fetch import fetcher_for
 from platoon.api.intake import Intake
@@ -62,9 +62,10 @@ def create_app(
             app.include_router(layout_parsing.routes(pipeline, intake, settings.gateway, fetcher))
         if desk is not None:
             app.include_router(jobs.routes(desk, intake))
+            app.include_router(documents.routes(desk, intake))
             app.include_router(sdk_jobs.routes(desk, intake, fetcher))
     metered = [part for part in (site, service) if part is not None]
     parts = [part for part in (site, service, pipeline) if part is not None]
     app.include_router(health.routes(parts, metered[0].metrics if metered else Metrics()))
-    web.mount(app, cameras=site is not None)
+    web.mount(app, cameras=site is not None, documents=service is not None and desk is not None)
     return app

@@ -68,11 +68,11 @@ class JobDesk:
         self.announce(cancelled)
         return cancelled
 
-    def redrawn(self, job: Job) -> Iterator[tuple[Page, Pixels]]:
-        """The pages of a job with their pictures; see `redrawn`."""
+    def redrawn(self, job: Job, page: Page | None = None) -> Iterator[tuple[Page, Pixels]]:
+        """The pages of a job, or one of them, with their pictures; see `redrawn`."""
         return redrawn(
-            self.jobs.pages(job.id),
-            sorted(self.jobs.indices(job.id)),
+            self.jobs.pages(job.id) if page is None else [page],
+            sorted(self.jobs.indices(job.id)) if page is None else [page.index],
             self.jobs.document(job.id),
             max_pages=self.settings.jobs.max_pages,
             max_pixels=self.settings.service.max_pixels,

@@ -169,6 +169,13 @@ class JobStore:
             yield from (Page.from_json(json.loads(body)) for _, body in rows)
             last = rows[-1][0]
 
+    def page(self, job_id: str, index: int) -> Page | None:
+        """See `Jobs.page`."""
+        found = self._select(
+            "SELECT page.body FROM page JOIN job ON job = number WHERE id = ? AND place = ?", job_id, index
+        )
+        return Page.from_json(json.loads(found[0][0])) if found else None
+
     def indices(self, job_id: str) -> set[int]:
         """See `Jobs.indices`."""
         rows = self._select("SELECT place FROM page JOIN job ON job = number WHERE id = ?", job_id)

@@ -46,6 +46,8 @@ class Order:
     """What a caller asks for besides the document."""
 
     options: Options = field(default_factory=Options)
+    name: str = ""
+    """Of the document, as the caller calls it."""
     priority: int = 0
     """One of `PRIORITIES`."""
     owner: str = ""
@@ -136,6 +138,9 @@ class Jobs(Protocol):
 
     def pages(self, job_id: str) -> Iterator[Page]:
         """The pages that are kept, in order."""
+
+    def page(self, job_id: str, index: int) -> Page | None:
+        """The page `index`, if it is kept."""
 
     def indices(self, job_id: str) -> set[int]:
         """Of the pages that are kept."""

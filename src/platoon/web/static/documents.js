@@ -1,0 +1,224 @@
+// The page about documents: they are handed in on one side and shown on the other.
+
+import { ask, batch, handIn, Refused, useKey } from "./documents_api.js";
+import { byId, h } from "./dom.js";
+import { OpenDocument } from "./open_document.js";
+import { sentence, size, standing, underWay } from "./document_words.js";
+import { clock } from "./format.js";
+
+const LOOK_EVERY_MS = 700;
+const LOOK_AGAIN_MS = 3000;
+const SAY_EVERY_MS = 5000;
+
+const rows = new Map(); // id → the row of a document
+const known = new Map(); // id → the document as it was last told
+let open = null;
+let maxBytes = Infinity;
+let looking = 0;
+let saidAt = 0;
+
+/** A row of the list: what is on its way has no `href` yet. */
+class Row {
+  constructor(name) {
+    this.link = h("a", { className: "title" }, name);
+    this.state = h("span", { className: "standing" });
+    this.bar = h("progress", { max: 1, hidden: true, "aria-label": `Progress of ${name}` });
+    this.button = h("button", { type: "button", className: "small" });
+    this.time = h("time", {});
+    this.element = h("li", {}, this.link, this.button, this.state, this.time, this.bar);
+    this.offer("", "", null);
+  }
+
+  /** What the row's button does; nothing: there is none. */
+  offer(text, label, action) {
+    this.button.hidden = action === null;
+    if (this.button.textContent !== text) this.button.textContent = text;
+    this.button.setAttribute("aria-label", label);
+    this.button.onclick = action;
+  }
+
+  tell(state, text, share) {
+    this.element.dataset.state = state;
+    this.state.textContent = text;
+    this.bar.hidden = share === undefined;
+    if (share === null) this.bar.removeAttribute("value");
+    else if (share !== undefined) this.bar.value = share;
+  }
+
+  show(told) {
+    this.link.href = `#${told.id}`;
+    const created = new Date(told.created * 1000);
+    this.time.dateTime = created.toISOString();
+    this.time.textContent = clock(created);
+    const active = underWay(told);
+    this.tell(told.state, standing(told), active ? (told.pages ? told.done / told.pages : null) : undefined);
+    if (active) this.offer("Cancel", `Cancel ${told.name}`, () => cancel(told.id));
+    else this.offer("", "", null);
+  }
+}
+
+async function look() {
+  clearTimeout(looking);
+  let pause = null;
+  try {
+    const { documents, max_bytes: most } = await ask("", { batch });
+    maxBytes = most;
+    byId("lost").hidden = true;
+    show(documents);
+    if (documents.some(underWay)) pause = LOOK_EVERY_MS;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 401) {
+      askForKey(error.message);
+      return;
+    }
+    tellLost(error.message);
+    pause = LOOK_AGAIN_MS;
+  }
+  clearTimeout(looking); // of a call that was made meanwhile
+  if (pause !== null && !document.hidden) looking = setTimeout(look, pause);
+}
+
+function show(documents) {
+  const ids = new Set(documents.map(({ id }) => id));
+  for (const [id, row] of rows) {
+    if (ids.has(id)) continue;
+    row.element.remove();
+    rows.delete(id);
+    known.delete(id);
+  }
+  for (const told of documents.toReversed()) {
+    const before = known.get(told.id);
+    known.set(told.id, told);
+    if (!rows.has(told.id)) {
+      rows.set(told.id, new Row(told.name || "Unnamed"));
+      byId("recent").prepend(rows.get(told.id).element);
+    }
+    rows.get(told.id).show(told);
+    announce(told, before);
+  }
+  follow();
+}
+
+/** Tell what changed to whoever hears the page: each change of state at once, pages now and then. */
+function announce(told, before) {
+  const changed = before !== undefined && before.state !== told.state;
+  const further = before !== undefined && before.done !== told.done && performance.now() - saidAt > SAY_EVERY_MS;
+  if (!changed && !further) return;
+  saidAt = performance.now();
+  byId("announcer").textContent = `${told.name}: ${standing(told)}`;
+}
+
+/** Show the document that the address names, as it stands. */
+function follow() {
+  const id = location.hash.slice(1);
+  const told = known.get(id);
+  for (const [other, row] of rows) {
+    if (other === id) row.link.setAttribute("aria-current", "true");
+    else row.link.removeAttribute("aria-current");
+  }
+  byId("nothing").hidden = told !== undefined;
+  if (open !== null && open.id !== told?.id) {
+    open.close();
+    open = null;
+  }
+  if (told === undefined) return;
+  if (open === null) {
+    open = new OpenDocument(told, { onCancel: () => cancel(told.id) });
+    byId("shown").append(open.element);
+  }
+  open.update(told);
+}
+
+async function cancel(id) {
+  try {
+    await ask(`/${id}`, { method: "DELETE" });
+  } catch (error) {
+    tellLost(error.message);
+  }
+  await look();
+}
+
+async function take(files) {
+  const fields = { pages: byId("pages").value, text_layer: byId("text-layer").value };
+  const waiting = [...files].map((file) => ({ file, row: new Row(file.name) }));
+  let first = true;
+  for (const { row } of waiting.toReversed()) byId("recent").prepend(row.element);
+  for (const { row } of waiting) row.tell("sending", "Waits to be sent", 0);
+  for (const { file, row } of waiting) {
+    try {
+      const { id } = await send(file, row, fields);
+      await look();
+      row.element.remove();
+      if (first) location.hash = id;
+      first = false;
+    } catch (error) {
+      row.tell("failed", sentence(error.message));
+      row.offer("Dismiss", `Dismiss ${file.name}`, () => row.element.remove());
+      byId("announcer").textContent = `${file.name}: ${error.message}`;
+      if (error.status === 401) askForKey(error.message);
+    }
+  }
+}
+
+function send(file, row, fields) {
+  if (file.size === 0) throw new Refused(0, "the file is empty");
+  if (file.size > maxBytes) {
+    throw new Refused(413, `the file has ${size(file.size)}; at most ${size(maxBytes)} are taken here`);
+  }
+  byId("announcer").textContent = `${file.name} is being sent`;
+  row.tell("sending", "Is being sent", 0);
+  const { taken, abort } = handIn(file, fields, (share) => row.tell("sending", "Is being sent", share));
+  row.offer("Cancel", `Cancel ${file.name}`, abort);
+  return taken;
+}
+
+function tellLost(message) {
+  const lost = byId("lost");
+  lost.textContent = sentence(message);
+  lost.hidden = false;
+}
+
+function askForKey(why) {
+  byId("key-why").textContent = sentence(why);
+  if (!byId("key").open) byId("key").showModal();
+}
+
+byId("key").addEventListener("close", () => {
+  const key = byId("key-input").value.trim();
+  byId("key-input").value = "";
+  if (!key) {
+    tellLost("without a key nothing can be shown here; load the page again to give one");
+    return;
+  }
+  useKey(key);
+  look();
+});
+byId("hand-in").addEventListener("submit", (event) => event.preventDefault());
+byId("files").addEventListener("change", ({ target }) => {
+  const files = [...target.files];
+  target.value = ""; // so that the same file can be chosen again
+  take(files);
+});
+addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", ({ relatedTarget }) => {
+  if (relatedTarget === null) document.body.classList.remove("dropping");
+});
+addEventListener("drop", (event) => {
+  document.body.classList.remove("dropping");
+  if (!event.dataTransfer.files.length) return;
+  event.preventDefault();
+  take(event.dataTransfer.files);
+});
+addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
+addEventListener("hashchange", () => {
+  follow();
+  byId("shown").focus({ preventScroll: true });
+});
+document.addEventListener("visibilitychange", () => document.hidden || look());
+
+look();

@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
+from platoon.errors import InvalidInput, MissingExtra, NotFound, PlatoonError, TooLarge
 from platoon.ocr.picture import FORMATS, load_picture, picture_size
 
 COLOURS = np.zeros((40, 60, 3), np.uint8)
@@ -136,3 +137,30 @@ def test_the_size_is_known_without_decoding(kind: str) -> None:
     assert picture_size(encoded(kind)) == (60, 40)
     with pytest.raises(TooLarge):
         picture_size(encoded(kind), max_pixels=100)
+
+
+def heic(picture: np.ndarray) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(picture)).save(buffer, quality=90)
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_heic_is_read_where_its_library_is_installed(tmp_path: Path) -> None:
+    data = heic(np.full((40, 60, 3), (200, 30, 40), np.uint8))
+    (tmp_path / "phone.heic").write_bytes(data)
+    for source in (data, tmp_path / "phone.heic"):
+        picture = load_picture(source)
+        assert picture.shape == (40, 60, 3)
+        assert np.abs(picture.astype(int) - (200, 30, 40)).max() < 20
+    with pytest.raises(TooLarge):
+        load_picture(data, max_pixels=2399)
+    with pytest.raises(InvalidInput):
+        load_picture(data[: len(data) // 2])
+
+
+def test_heic_without_its_library_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtra, match=r"platoon\[heic\]"):
+        load_picture(b"\0\0\0\x1cftypheic" + b"\0" * 20)

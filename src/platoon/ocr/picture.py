@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
+from platoon.errors import InvalidInput, MissingExtra, NotFound, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 32_766
 """OpenCV cannot cut regions out of anything wider or higher."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+HEIF = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+"""What HEIC pictures, as phones make them, begin with. They are read where `pillow-heif` is installed."""
 MAX_SCANS = 100
 """Of a JPEG. Each scan passes over the whole picture: thousands fit into a small file and take hours. Encoders
 write about ten."""
@@ -37,6 +39,7 @@ def load_picture(source: Path | str | bytes, *, name: str = "", max_pixels: int 
         NotFound: there is no such file.
         TooLarge: it declares more than `max_pixels`, or a side longer than `MAX_SIDE`.
         InvalidInput: it is none of `FORMATS`, damaged or truncated.
+        MissingExtra: it is HEIC, and what reads that is not installed.
     """
     with opened(source, name, max_pixels) as picture:
         return as_pixels(picture)
@@ -94,10 +97,26 @@ def reading(name: str) -> Iterator[None]:
 def opened(source: Path | str | bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """The picture in a file or in the bytes of one, not decoded yet; raises as `load_picture`."""
     name = name or (f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}")
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with reading(name), Image.open(file, formats=FORMATS) as picture:
+    with reading(name), _open(source) as picture:
         check_size(name, picture.width, picture.height, max_pixels)
         # In coded data the byte FF is followed by 00 or a restart marker, so this counts scans and nothing else.
         if picture.format == "JPEG" and isinstance(source, bytes) and source.count(b"\xff\xda") > MAX_SCANS:
             raise InvalidInput(f"{name} is a JPEG of more than {MAX_SCANS} scans")
         yield picture
+
+
+def _open(source: Path | str | bytes) -> Image.Image:
+    if isinstance(source, bytes):
+        begin = source[:12]
+    else:
+        with Path(source).open("rb") as file:
+            begin = file.read(12)
+    data = io.BytesIO(source) if isinstance(source, bytes) else source
+    if begin[4:8] != b"ftyp" or begin[8:] not in HEIF:
+        return Image.open(data, formats=FORMATS)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise MissingExtra.of("reading HEIC pictures", "heic") from None
+    heif: Image.Image = HeifImageFile(data)
+    return heif

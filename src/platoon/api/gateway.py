@@ -9,6 +9,7 @@ from platoon.api.background import reader_for
 from platoon.documents.layout import Layout
 from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
 from platoon.documents.pipelines.pipeline import Pipeline
+from platoon.documents.pipelines.triton import TritonPipeline
 from platoon.documents.pipelines.vlm import VisionModel
 from platoon.documents.pipelines.vlm_teller import VlmTeller
 from platoon.ocr.service import OcrService
@@ -22,11 +23,19 @@ def pipeline_for(service: OcrService, settings: Settings, layout: Layout | None)
 
     Args:
         layout: finds the blocks of pages, and stays its owner's; none: all is text.
+
+    Raises:
+        MissingExtra: Triton's client is not installed.
     """
     gateway = settings.gateway
-    reader = reader_for(service, layout, max_pages=service.settings.max_pages)
-    workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
-    pipeline = OwnPipeline(reader, teller_for(gateway), workers, service.budget, max_lines=service.settings.max_lines)
+    pipeline: Pipeline
+    if gateway.triton_url is not None:
+        pipeline = TritonPipeline(gateway, VisionModel(gateway) if gateway.vlm_url is not None else None)
+    else:
+        reader = reader_for(service, layout, max_pages=service.settings.max_pages)
+        workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
+        max_lines = service.settings.max_lines
+        pipeline = OwnPipeline(reader, teller_for(gateway), workers, service.budget, max_lines=max_lines)
     try:
         yield pipeline
     finally:

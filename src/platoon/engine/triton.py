@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 Answer = TypeVar("Answer")
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
-_CHANNEL = [
+CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     # A server that restarts is back in seconds; gRPC itself would wait up to two minutes before it looks again.
@@ -41,6 +41,7 @@ _CHANNEL = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+"""Options of a connection to Triton."""
 
 
 class TritonRuntime:
@@ -66,7 +67,7 @@ class TritonRuntime:
             raise ModelError(f"model {graph.model.name} could not be adapted and is executed in this process only")
         self._grpc, self._model, self._url, self._timeout_s = grpc, graph.name, url, timeout_s
         self.name = f"triton at {url}"
-        self._client = grpc.InferenceServerClient(url, channel_args=_CHANNEL)
+        self._client = grpc.InferenceServerClient(url, channel_args=CHANNEL)
         expected = signature(graph)
         self._input = expected.input.name
         self._outputs = [output.name for output in expected.outputs]

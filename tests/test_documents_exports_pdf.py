@@ -2,6 +2,7 @@ import io
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pikepdf
@@ -46,7 +47,7 @@ def overlaid(source: bytes, *pages: Page) -> pypdfium2.PdfDocument:
 
 def text_of(document: pypdfium2.PdfDocument, index: int = 0) -> str:
     text: str = document[index].get_textpage().get_text_range()
-    return text.replace("\r\n", "\n")
+    return "\n".join(line.strip() for line in text.splitlines())
 
 
 def boxes_of(document: pypdfium2.PdfDocument, text: str) -> list[tuple[float, float, float, float]]:
@@ -115,7 +116,7 @@ def test_any_character_is_told_by_the_map_of_the_font(text: str) -> None:
     pairs = [row.replace("<", "").replace(">", "").split() for row in rows if row.startswith("<")]
     told = {code: bytes.fromhex(units).decode("utf-16-be") for code, units in pairs}
     codes = b"".join(shown).hex().upper()
-    assert "".join(told[codes[start : start + 4]] for start in range(0, len(codes), 4)) == " ".join(text.split())
+    assert "".join(told[codes[start : start + 4]] for start in range(0, len(codes), 4)) == " ".join([*text.split(), ""])
 
 
 def test_every_character_fills_its_part_of_its_word() -> None:
@@ -187,6 +188,14 @@ def test_text_lies_over_the_letters_of_the_page_however_it_is_turned_and_cut(box
     visible = around([before[0].get_textpage().get_charbox(index) for index in range(4)])
     assert around(boxes_of(after, "XYZ")) == pytest.approx(visible, abs=1)
     assert np.array_equal(drawn(after), picture)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_words_are_parted_by_blanks_on_pages_that_are_turned_too(turn: int) -> None:
+    size = SIZE if turn % 180 == 0 else (SIZE[1], SIZE[0])
+    said = replace(page(block(Label.TEXT, "one two", "three four", top=200)), size=size)
+    text = overlaid(labelled(turn=turn), said)[0].get_textpage().get_text_bounded()
+    assert text.split() == ["HERE", "one", "two", "three", "four"]
 
 
 def test_a_page_that_has_its_text_already_gets_no_more() -> None:

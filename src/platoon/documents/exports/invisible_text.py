@@ -21,8 +21,6 @@ from platoon.documents.page import Line, Page
 FONT = Path(__file__).with_name("glyphless.ttf")
 ADVANCE = 0.5
 """Of every glyph, as a part of the font's size."""
-_SPACE = 0.01
-"""Of the font's size, at least, is the width of the blank between words that touch."""
 _CODES = 0xFFFF
 _AT_A_TIME = 100
 """Entries in a section of a ToUnicode map at most."""
@@ -31,10 +29,14 @@ Matrix = tuple[float, float, float, float, float, float]
 
 
 class InvisibleText:
-    """The text of one PDF's pages; `finish` it before the PDF is saved."""
+    """The text of one PDF's pages; `finish` it before the PDF is saved.
 
-    def __init__(self, pdf: Pdf) -> None:
-        self._pdf = pdf
+    Args:
+        font: how pages call the font of the text; none of theirs may be called so.
+    """
+
+    def __init__(self, pdf: Pdf, *, font: Name | None = None) -> None:
+        self._pdf, self._name = pdf, font or Name.random(prefix="Platoon")
         self._codes: dict[str, int] = {}
         self._font = pdf.make_indirect(Dictionary(Type=Name.Font))
 
@@ -44,10 +46,10 @@ class InvisibleText:
             return
         if Name.Resources not in pdf_page.obj:
             pdf_page.obj[Name.Resources] = pdf_page.get_resources()  # a copy of its own of what it inherits
-        name = pdf_page.add_resource(self._font, Name.Font, prefix="Platoon")
+        pdf_page.add_resource(self._font, Name.Font, self._name)
         matrix = " ".join(f"{value:.6f}" for value in pixels_to_page(pdf_page, page.size))
         text = "\n".join(self._shown(page.lines))
-        content = f"q {matrix} cm\nBT {name} 1 Tf 3 Tr\n{text}\nET Q\n".encode("ascii")
+        content = f"q {matrix} cm\nBT {self._name} 1 Tf 3 Tr\n{text}\nET Q\n".encode("ascii")
         # Whatever the page's own content leaves changed is put back before.
         pdf_page.contents_add(b"q\n", prepend=True)
         pdf_page.contents_add(b"\nQ\n")
@@ -92,7 +94,7 @@ class InvisibleText:
     def _shown(self, lines: Iterable[Line]) -> Iterator[str]:
         """The operators that show the words, in pixels of the page from its top left corner."""
         for line in lines:
-            for place, word in enumerate(line.words):
+            for word in line.words:
                 text = valid(word.text)
                 if not text:
                     continue
@@ -103,11 +105,9 @@ class InvisibleText:
                 matrix = (*(size * part for part in (*along, *up)), *bottom_left)
                 width = math.dist(bottom_left, bottom_right) / size or ADVANCE * len(text)
                 yield f"{' '.join(f'{value:.2f}' for value in matrix)} Tm"
-                yield f"{_stretch(width, len(text)):.2f} Tz <{self._encoded(text)}> Tj"
-                if place + 1 < len(line.words):
-                    after = line.words[place + 1].corners[3]
-                    gap = (after[0] - bottom_right[0]) * along[0] + (after[1] - bottom_right[1]) * along[1]
-                    yield f"{_stretch(max(_SPACE, gap / size), 1):.2f} Tz <{self._encoded(' ')}> Tj"
+                stretch = 100 * width / (ADVANCE * len(text))
+                # The blank is part of the word for readers that tell no line from a word where a page is turned.
+                yield f"{stretch:.2f} Tz <{self._encoded(text + ' ')}> Tj"
 
     def _encoded(self, text: str) -> str:
         return "".join(f"{self._code(character):04X}" for character in text)
@@ -175,8 +175,3 @@ def _upright(box: Array) -> tuple[float, float, float, float]:
 def _unit(start: Sequence[float], end: Sequence[float], otherwise: tuple[float, float]) -> tuple[float, float]:
     length = math.dist(start, end)
     return ((end[0] - start[0]) / length, (end[1] - start[1]) / length) if length else otherwise
-
-
-def _stretch(width: float, glyphs: int) -> float:
-    """The horizontal scaling, in percent, with which so many glyphs are together so wide, in font sizes."""
-    return 100 * width / (ADVANCE * glyphs)

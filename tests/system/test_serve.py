@@ -79,18 +79,33 @@ def test_the_calls_in_the_readme_are_answered(address: str, folder: Path) -> Non
 
 
 def test_paddleocrs_mcp_server_reads_pictures_and_documents_through_us(address: str, folder: Path) -> None:
-    clients = Path(os.environ.get("PLATOON_CLIENTS") or Path(__file__).parents[2] / ".venv-clients")
-    python = clients / "bin" / "python"
-    if not python.is_file():
-        missing(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
-    script = str(Path(__file__).with_name("ask_paddleocr_mcp.py"))
-    picture, paper = json.loads(told([str(python), script, address, "page.png", "paper.pdf"], folder).splitlines()[-1])
-    for answer, scale in ((picture, 1), (paper, 2)):
+    for parts, scale in zip(through_mcp(address, "PP-OCRv6", folder), (1, 2), strict=True):
+        (text,) = parts
+        answer = json.loads(text)
         assert answer["text"].splitlines() == INVOICE_TEXTS
         assert answer["confidence"] > 0.9
         left, top, right, bottom = answer["text_lines"][0]["bbox"]
         assert (left / scale, top / scale) == pytest.approx((20, 28), abs=12)
         assert (right / scale, bottom / scale) == pytest.approx((122, 52), abs=14)
+
+
+def test_paddleocrs_mcp_server_parses_pictures_and_documents_through_us(address: str, folder: Path) -> None:
+    for parts in through_mcp(address, "PP-StructureV3", folder):
+        text = "\n".join(part for part in parts if isinstance(part, str))
+        assert all(said in text for said in INVOICE_TEXTS), text
+        assert parts[-1] == "Pages: 1"
+
+
+def through_mcp(address: str, model: str, folder: Path) -> list[list[str | int]]:
+    """What PaddleOCR's MCP server says of a picture and of a document."""
+    clients = Path(os.environ.get("PLATOON_CLIENTS") or Path(__file__).parents[2] / ".venv-clients")
+    python = clients / "bin" / "python"
+    if not python.is_file():
+        missing(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
+    script = str(Path(__file__).with_name("ask_paddleocr_mcp.py"))
+    said = told([str(python), script, address, model, "page.png", "paper.pdf"], folder)
+    answers: list[list[str | int]] = json.loads(said.splitlines()[-1])
+    return answers
 
 
 def test_every_call_is_a_line_of_json_with_its_id(address: str, folder: Path) -> None:

@@ -18,6 +18,7 @@ from platoon.documents.runner import JobRunner, Reader
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings
+from platoon.streams.site import Site
 
 SECRET = "between us"
 """Signs webhooks."""
@@ -29,8 +30,8 @@ def opened(folder: Path, *, max_waiting: int = 5) -> JobStore:
 
 
 @contextmanager
-def serving(folder: Path, reader: Reader, **service: Any) -> Iterator[httpx.Client]:
-    """A client of a service with this reader, whose jobs are in this folder."""
+def serving(folder: Path, reader: Reader, *, site: Site | None = None, **service: Any) -> Iterator[httpx.Client]:
+    """A client of a service with this reader, whose jobs are in this folder; and with cameras, if there is a site."""
     settings = Settings(
         api=ApiSettings(port=0),
         service=ServiceSettings(**service),
@@ -43,7 +44,7 @@ def serving(folder: Path, reader: Reader, **service: Any) -> Iterator[httpx.Clie
         desk = JobDesk(jobs, lambda _: runner.look(), settings)
         with (
             Webhooks(jobs, fetcher_for(settings.service), SECRET),
-            Faces(None, settings, service=ocr, desk=desk) as faces,
+            Faces(site, settings, service=ocr, desk=desk) as faces,
             httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
         ):
             yield client

@@ -142,15 +142,19 @@ async function cancel(id) {
 async function take(files) {
   const fields = { pages: byId("pages").value, text_layer: byId("text-layer").value };
   const waiting = [...files].map((file) => ({ file, row: new Row(file.name) }));
+  for (const { row } of waiting) {
+    row.tell("sending", "Waits to be sent", 0);
+    byId("recent").prepend(row.element);
+  }
+  await begun;
   let first = true;
-  for (const { row } of waiting.toReversed()) byId("recent").prepend(row.element);
-  for (const { row } of waiting) row.tell("sending", "Waits to be sent", 0);
   for (const { file, row } of waiting) {
     try {
-      const { id } = await send(file, row, fields);
+      const told = await send(file, row, fields);
+      if (rows.has(told.id)) row.element.remove();
+      else rows.set(told.id, row);
       await look();
-      row.element.remove();
-      if (first) location.hash = id;
+      if (first) location.hash = told.id;
       first = false;
     } catch (error) {
       row.tell("failed", sentence(error.message));
@@ -217,8 +221,9 @@ addEventListener("drop", (event) => {
 addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
 addEventListener("hashchange", () => {
   follow();
+  byId("shown").scrollIntoView();
   byId("shown").focus({ preventScroll: true });
 });
 document.addEventListener("visibilitychange", () => document.hidden || look());
 
-look();
+const begun = look();

@@ -2,6 +2,7 @@
 
 import { ask } from "./documents_api.js";
 import { h } from "./dom.js";
+import { clock } from "./format.js";
 import { pageCount, sentence, standing, underWay } from "./document_words.js";
 import { Sheet } from "./sheet.js";
 
@@ -26,8 +27,10 @@ export class OpenDocument {
     this.state = h("p", { className: "standing" });
     this.bar = h("progress", { max: 1, "aria-label": "Pages read" });
     this.cancel = h("button", { type: "button", className: "quiet", onclick: onCancel }, "Cancel");
+    this.kept = h("p", { className: "note" });
     this.why = h("p", { className: "why", role: "alert", hidden: true });
-    this.forms = h("ul", { className: "forms", "aria-label": "Download as" }, ...Object.entries(FORMS).map(this.#form));
+    const forms = Object.entries(FORMS).map(this.#form);
+    this.forms = h("ul", { className: "forms", "aria-label": "Download as" }, h("li", { "aria-hidden": "true" }, "Download"), ...forms);
     this.marked = h("input", { type: "checkbox", checked: true });
     this.marked.onchange = () => this.element.classList.toggle("unmarked", !this.marked.checked);
     this.tools = h("div", { className: "tools" }, this.forms, h("label", {}, this.marked, "Show blocks"));
@@ -39,7 +42,7 @@ export class OpenDocument {
         "header",
         {},
         h("h1", {}, name || "Unnamed"),
-        h("div", { className: "progress" }, this.state, this.bar, this.cancel),
+        h("div", { className: "progress" }, this.state, this.bar, this.cancel, this.kept),
         this.tools,
         this.why,
       ),
@@ -52,12 +55,13 @@ export class OpenDocument {
   update(told) {
     const before = this.#told;
     this.#told = told;
-    const { state, pages, done, error } = told;
+    const { state, pages, done, error, expires } = told;
     this.element.dataset.state = state;
     this.state.textContent = standing(told);
     this.bar.hidden = this.cancel.hidden = !underWay(told);
     if (pages) this.bar.value = done / pages;
     else this.bar.removeAttribute("value");
+    this.kept.textContent = expires ? `Kept until ${clock(new Date(expires * 1000))}` : "";
     this.why.hidden = state !== "failed";
     if (state === "failed" && before.state !== state) this.why.textContent = sentence(error ?? "");
     this.tools.hidden = done === 0;
@@ -79,13 +83,16 @@ export class OpenDocument {
   async #list() {
     if (this.#told.done === 0) return;
     const { numbers } = await ask(`/${this.id}`);
-    for (const number of numbers) {
-      if (this.#sheets.has(number)) continue;
-      const sheet = new Sheet(number, `${this.address}/pages/${number}.jpg`, () => ask(`/${this.id}/pages/${number}`));
-      this.#sheets.set(number, sheet);
-      const next = numbers.find((other) => other > number && this.#sheets.has(other));
-      this.pages.insertBefore(sheet.element, this.#sheets.get(next)?.element ?? null);
-      this.#watcher.observe(sheet.element);
+    let next = null;
+    for (const number of numbers.toReversed()) {
+      if (!this.#sheets.has(number)) {
+        const picture = `${this.address}/pages/${number}.jpg`;
+        const sheet = new Sheet(number, picture, () => ask(`/${this.id}/pages/${number}`));
+        this.#sheets.set(number, sheet);
+        this.pages.insertBefore(sheet.element, next);
+        this.#watcher.observe(sheet.element);
+      }
+      next = this.#sheets.get(number).element;
     }
     this.pages.setAttribute("aria-label", pageCount(numbers.length));
   }

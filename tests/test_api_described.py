@@ -30,6 +30,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from platoon.api.gateway import pipeline_for
 from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
 from platoon.documents.exports.form import Form
@@ -99,7 +100,10 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
         with (
             closing(opened(folder, max_waiting=10_000)) as jobs,
             JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
-            Faces(site, settings, service=service, desk=JobDesk(jobs, lambda _: None, settings)) as faces,
+            pipeline_for(service, settings, None) as pipeline,
+            Faces(
+                site, settings, service=service, desk=JobDesk(jobs, lambda _: None, settings), pipeline=pipeline
+            ) as faces,
             requests.Session() as caller,
         ):
             caller.trust_env = False

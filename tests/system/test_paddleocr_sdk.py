@@ -1,0 +1,80 @@
+"""The job API, called by PaddleOCR's own SDK and by LangChain's loader, which polls for minutes if need be."""
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.drawn import document, page
+from tests.running import PATIENCE_S, Place
+
+TOKEN = "a token of theirs"
+PAPER = document([page(("Hello World", 20, 60)), page(("Second Leaf", 20, 60))])
+
+
+@pytest.fixture
+def clients() -> Path:
+    """The Python that has the clients."""
+    folder = Path(os.environ.get("PLATOON_CLIENTS") or Path(__file__).parents[2] / ".venv-clients")
+    python = folder / "bin" / "python"
+    if not python.is_file():
+        reason = f"no PaddleOCR SDK in {folder}: make clients, or PLATOON_CLIENTS names the environment that has it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return python
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Where the paper can be fetched."""
+    (folder := tmp_path / "files").mkdir()
+    (folder / "paper.pdf").write_bytes(PAPER)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(folder))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/paper.pdf"
+        server.shutdown()
+        thread.join()
+
+
+def test_paddleocrs_sdk_and_langchains_loader_read_documents_through_us(
+    tmp_path: Path, cache: Path, clients: Path, url: str
+) -> None:
+    key = {"name": "ann", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
+    place = Place(tmp_path, cache=cache, service__keys=json.dumps([key]), service__fetch_hosts='["127.0.0.1"]')
+    (tmp_path / "paper.pdf").write_bytes(PAPER)
+    script = str(Path(__file__).with_name("ask_paddleocr_sdk.py"))
+    with place.start("serve") as running:
+        done = subprocess.run(
+            [str(clients), script, running.address, TOKEN, str(tmp_path / "paper.pdf"), url],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    texts = [["Hello World"], ["Second Leaf"]]
+    assert (told["texts"], told["pages"], told["chosen"]) == (texts, 2, texts[1:])
+    (left, top, right, bottom), *_ = told["boxes"][0]
+    assert (left / 2, top / 2, right / 2, bottom / 2) == pytest.approx((20, 38, 174, 66), abs=10)
+    assert told["blocks"] == texts
+    assert [text.lstrip("# ") for text in told["markdown"]] == ["Hello World", "Second Leaf"]
+    assert (told["status"], told["batch"]) == (["done", 2, 2], [[True, "done"]])
+    assert "pages" in told["refused"]
+    (loaded,) = told["loaded"]
+    assert "Hello World" in loaded
+    assert "Second Leaf" in loaded

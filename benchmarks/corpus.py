@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import itertools
 import re
 import unicodedata
@@ -88,6 +89,20 @@ def pages(folder: Path, *, per_package: int, known: Collection[str]) -> list[Pag
     return found
 
 
+def document(folder: Path, pages: Sequence[Page], count: int) -> bytes:
+    """A PDF file of so many pages: these, which `pages` found there, again and again."""
+    made = pypdfium2.PdfDocument.new()
+    for page in itertools.islice(itertools.cycle(pages), count):
+        name, _, number = page.name.rpartition(" ")
+        source = _opened(folder / name)
+        made.import_pages(source, [int(number) - 1])
+        source.close()
+    buffer = io.BytesIO()
+    made.save(buffer)
+    made.close()
+    return buffer.getvalue()
+
+
 def fold(text: str) -> str:
     """What two texts have in common that print the same: ligatures and wide forms (NFKC), quotation marks, dashes and
     bullets count as the plain ones, and any space as one blank.
@@ -123,9 +138,8 @@ def _opened(path: Path) -> Any:
         return None
 
 
-def _page(name: str, page: Any, known: frozenset[str]) -> Page | None:
-    if any(page.get_objects(filter=(pdfium.FPDF_PAGEOBJ_IMAGE,))):
-        return None
+def drawn(name: str, page: Any) -> Page:
+    """A page of an open document of pypdfium2, as the service draws it, with all that its text layer has."""
     bitmap = page.render(scale=SCALE, rev_byteorder=True, prefer_bgrx=False)
     to_picture = bitmap.get_posconv(page)
     layer = page.get_textpage()
@@ -142,8 +156,15 @@ def _page(name: str, page: Any, known: frozenset[str]) -> Page | None:
         x, y = to_picture.to_bitmap((left + right) / 2, (bottom + top) / 2)
         characters.append(Character(text, x, y, starts_word))
         starts_word = False
-    text = "".join(character.text for character in characters)
+    return Page(name, np.array(bitmap.to_numpy()), characters)
+
+
+def _page(name: str, page: Any, known: frozenset[str]) -> Page | None:
+    if any(page.get_objects(filter=(pdfium.FPDF_PAGEOBJ_IMAGE,))):
+        return None
+    found = drawn(name, page)
+    text = "".join(character.text for character in found.characters)
     unknown = sum(letter not in known for letter in text)
     if len(text) < FEWEST or unknown > MOST_UNKNOWN * len(text) or LEADER.search(text):
         return None
-    return Page(name, np.array(bitmap.to_numpy()), characters)
+    return found

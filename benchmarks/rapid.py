@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ EXACT = {"Det.limit_side_len": 96, "Global.use_cls": False, "Global.min_side_len
 lines of less than 30 pixels are not scaled up beforehand."""
 PAGE = {"Det.limit_side_len": 1280, "Det.limit_type": "max"}
 """For pages: as large as Platoon has them."""
+WAYS: Mapping[str, Mapping[str, Any]] = {"rapidocr": {}, "rapidocr tuned": {**TUNED, **PAGE}}
+"""How pages are read: as it comes, and as well as its options allow."""
 
 
 class Rapid:

@@ -7,13 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from platoon.engine.model import Model, text_detection, text_recognition
 from platoon.engine.runtime import OnnxRuntime, OpenVinoRuntime
-from platoon.engine.surgery import Adaptation, Graph, KeepClasses, PixelInput, TopClasses, adapt
+from platoon.engine.surgery import Adaptation, AnyBatch, FixInputs, Graph, KeepClasses, PixelInput, TopClasses, adapt
 from platoon.ocr import detection, recognition
 
 RUNTIMES = [OpenVinoRuntime, OnnxRuntime]
@@ -159,3 +160,39 @@ def test_each_adaptation_of_a_model_has_its_own_digest() -> None:
     }
     assert len(digests) == 4
     assert adapt(text_detection(), PIXELS).digest in digests
+
+
+def one_item_graph(folder: Path, shape: Sequence[int], *, second: str = "weights") -> Model:
+    """x, (1, 2, 3), and a second input; their product, with `shape`."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", second], ["product"]), helper.make_node("Reshape", ["product", "shape"], ["y"])],
+        "one item",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 3]),
+            helper.make_tensor_value_info(second, TensorProto.FLOAT, [1, 3]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))],
+        [numpy_helper.from_array(np.array(shape, np.int64), "shape")],
+    )
+    path = folder / "one.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return Model.from_path(path)
+
+
+def test_a_graph_for_one_item_takes_any_number_of_them_and_inputs_that_never_change_are_part_of_it(
+    tmp_path: Path,
+) -> None:
+    graph = adapt(one_item_graph(tmp_path, (1, 6)), AnyBatch(), FixInputs((("weights", (1.0, 2.0, 3.0)),)))
+    assert not graph.on_host
+    session = onnxruntime.InferenceSession(graph.proto, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"x": np.ones((4, 2, 3), np.float32)})
+    assert answer.tolist() == [[1, 2, 3, 1, 2, 3]] * 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "adaptation"), [((2, 3), AnyBatch()), ((1, 6), FixInputs((("no such input", (1.0,)),)))]
+)
+def test_what_does_not_fit_the_graph_is_not_grafted(
+    tmp_path: Path, shape: tuple[int, ...], adaptation: Adaptation
+) -> None:
+    assert adapt(one_item_graph(tmp_path, shape), adaptation).on_host == (adaptation,)

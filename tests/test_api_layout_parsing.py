@@ -350,3 +350,14 @@ def test_pages_that_are_none_are_refused_by_their_place(client: httpx.Client) ->
     assert "body.pages[0].prunedResult.parsing_res_list[0].block_label" in faults(reply)
     reply = client.post("/restructure-pages", json={"pages": [], "outputFormats": ["docx"]})
     assert set(faults(reply)) == {"body.outputFormats"}
+
+
+def test_the_description_of_the_calls_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    schemas = {
+        path: paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for path in ("/layout-parsing", "/restructure-pages")
+    }
+    assert "$ref" not in json.dumps(schemas)
+    page = schemas["/restructure-pages"]["properties"]["pages"]["items"]["properties"]["prunedResult"]
+    assert set(page["properties"]) == {"parsing_res_list", "model_settings"}

@@ -173,7 +173,18 @@ class PagesCall(Generic[Asked]):
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in their places: their names mean nothing inside the API's description."""
+    if isinstance(schema, dict):
+        if (name := schema.get("$ref", "").rpartition("/")[2]) in definitions:
+            return _inlined(definitions[name], definitions)
+        return {key: _inlined(value, definitions) for key, value in schema.items()}
+    return [_inlined(value, definitions) for value in schema] if isinstance(schema, list) else schema
 
 
 _REFUSALS: Final = described(

@@ -8,12 +8,9 @@ one did not ask for is told as it is without: no pictures, no Markdown in the co
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
-
-import cv2
 
 from platoon.documents.block_markdown import (
     MARKDOWN,
@@ -27,6 +24,7 @@ from platoon.documents.block_markdown import (
     page_width,
 )
 from platoon.documents.exports.markdown import body_height, escaped, title_level
+from platoon.documents.exports.overlay import overlay
 from platoon.documents.exports.tables import to_html
 from platoon.documents.page import MARGINAL, Block, Box, Label, Line, Page
 from platoon.documents.read import Options
@@ -76,7 +74,7 @@ def layout_result(
         page_count: of the document.
     """
     pruned = pruned_result(page, options, page_count=page_count, word_boxes=shown.word_boxes)
-    images, drawn = page_pictures(pruned, picture, shown)
+    images, drawn = page_pictures(page, pruned, picture, shown)
     markdown = markdown_of_page(pruned, shown, images)
     if shown.markdown_contents:
         pruned = with_markdown_contents(pruned, shown.look)
@@ -115,7 +113,7 @@ def with_markdown_contents(pruned: Mapping[str, Any], look: Look) -> dict[str, A
 
 
 def page_pictures(
-    pruned: Mapping[str, Any], picture: Pixels | None, shown: Shown
+    page: Page, pruned: Mapping[str, Any], picture: Pixels | None, shown: Shown
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The pictures that the Markdown of a page shows, {path: base64 of a JPEG}, and those of the page as a whole."""
     if picture is None or not picture.size:
@@ -125,7 +123,7 @@ def page_pictures(
     if not shown.visualize:
         return images, {}
     return images, {
-        "outputImages": {"layout_det_res": _base64(_overlay(picture, blocks))},
+        "outputImages": {"layout_det_res": _base64(overlay(page, picture))},
         "inputImage": _base64(picture),
     }
 
@@ -273,15 +271,6 @@ def _turned(line: Line) -> int:
     """Whether a line runs from right to left, as those do that stand on their heads."""
     (x, y), (right, below) = line.corners[:2]
     return int(x - right > abs(below - y))
-
-
-def _overlay(picture: Pixels, blocks: Sequence[Mapping[str, Any]]) -> Pixels:
-    drawn = picture.copy()
-    thickness = max(1, round(math.sqrt(picture.shape[0] * picture.shape[1]) / 500))
-    for block in blocks:
-        left, top, right, bottom = block["block_bbox"]
-        cv2.rectangle(drawn, (left, top), (right, bottom), (220, 40, 40), thickness)
-    return drawn
 
 
 def _corners(line: Line) -> list[list[int]]:

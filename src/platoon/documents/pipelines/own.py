@@ -224,7 +224,7 @@ def _paddlex_path(block: dict[str, Any]) -> str:
 
 def _finished(read: ReadPage, later: Later, shown: Shown) -> dict[str, Any]:
     pruned = later()
-    images, drawn = page_pictures(pruned, read.picture, shown)
+    images, drawn = page_pictures(read.page, pruned, read.picture, shown)
     return {"prunedResult": pruned, "markdown": markdown_of_page(pruned, shown, images), **drawn}
 
 

@@ -174,14 +174,14 @@ def test_an_overlay_has_the_name_of_a_picture(out: Path) -> None:
 def test_a_file_that_is_not_there_fails_alone(files: Files, out: Path, tmp_path: Path) -> None:
     missing = tmp_path / "in" / "missing.pdf"
     outcomes = converted([missing, *files(scan_pdf="ok")], out, Form.TEXT)
-    assert outcomes[0].errors == [f"{missing} does not exist"]
+    assert outcomes[0].errors == ["it does not exist"]
     assert names(out) == {"scan.txt"}
 
 
 def test_a_folder_that_cannot_be_written_fails_with_the_reason(files: Files, out: Path) -> None:
     out.write_text("a file, where a folder is wanted")
     (outcome,) = converted(files(scan_pdf="ok"), out, Form.TEXT)
-    assert outcome.errors == ["cannot be written: File exists"]
+    assert outcome.errors == ["it cannot be written: File exists"]
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_what_names_no_document_fails_when_it_is_read(tmp_path: Path, out: Path)
     assert documents([empty, nothing]) == [empty, nothing]
     outcomes = converted([empty, nothing], out, Form.TEXT)
     assert [outcome.errors for outcome in outcomes] == [
-        [f"{empty} is a folder without documents"],
-        [f"{nothing} does not exist"],
+        ["it is a folder without documents"],
+        ["it does not exist"],
     ]
 
 

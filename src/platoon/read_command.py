@@ -92,10 +92,10 @@ def read_documents(
             progress.advance(task)
             failures += [f"{path}: {error}" for error in outcome.errors]
             for written in outcome.written:
-                if target in written.parents and folder is None:
+                if written.is_relative_to(target) and folder is None:
                     sys.stdout.buffer.write(written.read_bytes())
                 else:
-                    typer.echo(written)
+                    typer.echo(written, err=folder is None)
         sys.stdout.flush()
     for failure in failures:
         stderr().print(plain(failure), highlight=False)

@@ -31,7 +31,7 @@ from platoon.ocr.picture import MAX_PIXELS
 from platoon.ocr.reading import Call
 from platoon.settings import Settings
 
-SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
+SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".heic", ".heif"})
 """Of the files that are read where a folder is named."""
 MAX_PAGES = 100_000
 PAGE_S = 60.0
@@ -118,7 +118,7 @@ class Converter:
         except PlatoonError as error:
             outcome.errors.append(str(error))
         except OSError as error:
-            outcome.errors.append(f"cannot be written: {error.strerror or error}")
+            outcome.errors.append(f"it cannot be written: {error.strerror or error}")
         return outcome
 
     def _convert(self, path: Path, drafts: Drafts, errors: list[str], on_page: Callable[[int, int], object]) -> None:
@@ -206,13 +206,13 @@ class Drafts:
 
 def _bytes_of(path: Path) -> bytes:
     if path.is_dir():
-        raise NotFound(f"{path} is a folder without documents")
+        raise NotFound("it is a folder without documents")
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise NotFound(f"{path} does not exist") from error
+        raise NotFound("it does not exist") from error
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"it cannot be read: {error.strerror}") from error
 
 
 def _draw(path: Path, read: ReadPage, drafts: Drafts, *, alone: bool) -> None:

@@ -53,7 +53,7 @@ def free_port() -> int:
 class TritonServer:
     """Serves a model repository between `__enter__` and `__exit__`; `grpc` and `http` are its addresses.
 
-    The repository is changed: the Python back end takes the place of ONNX Runtime's.
+    The repository is changed: the Python back end takes the place of ONNX Runtime's, unless a model is a program.
     """
 
     def __init__(self, repository: Path, *, grpc_port: int = 0) -> None:
@@ -66,7 +66,8 @@ class TritonServer:
         for model in self._repository.iterdir():
             config = model / "config.pbtxt"
             config.write_text(config.read_text().replace('backend: "onnxruntime"', 'backend: "python"'))
-            (model / "1" / "model.py").write_text(_BACK_END)
+            if not (program := model / "1" / "model.py").exists():
+                program.write_text(_BACK_END)
         env = home() / "env"
         (packages,) = env.glob("lib/python*/site-packages")
         grpc, http, metrics = map(str, self._ports)

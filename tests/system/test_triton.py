@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from platoon.documents.pipelines.triton import TritonPipeline
 from platoon.engine.triton import TritonRuntime
 from platoon.engine.triton_repository import export
 from platoon.engine.tuning import Tuning
@@ -19,7 +20,9 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, fit_line, recognition_graph
 from platoon.ocr.served import NAMES, served
-from platoon.settings import EngineSettings
+from platoon.settings import EngineSettings, GatewaySettings
+from tests.serving import serving
+from tests.test_api_layout_parsing import NoEngine, ask, refused, restructure, result
 from tests.triton_server import TritonServer, home
 
 MAX_BATCH = 8
@@ -36,6 +39,64 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     export([served(name) for name in NAMES], repository, max_batch=MAX_BATCH)
     with TritonServer(repository) as server:
         yield server
+
+
+PARSER = """
+import json
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.name = args["model_name"]
+
+    def execute(self, requests):
+        return [self.answer(pb.get_input_tensor_by_name(request, "input").as_numpy()) for request in requests]
+
+    def answer(self, tensor):
+        assert tensor.shape == (1, 1)
+        asked = json.loads(tensor[0, 0])
+        said = f"{self.name} was asked for {', '.join(sorted(asked))}"
+        page = {"prunedResult": {"parsing_res_list": []}, "markdown": {"text": said}}
+        body = {"logId": "theirs", "errorCode": 0, "errorMsg": "Success", "result": {"layoutParsingResults": [page]}}
+        if asked.get("logId") == "fail":
+            body = {"logId": "theirs", "errorCode": 503, "errorMsg": "the VLM server is away"}
+        output = np.array([[json.dumps(body).encode()]], dtype=np.object_)
+        return pb.InferenceResponse([pb.Tensor("output", output)])
+"""
+PARSER_CONFIG = """
+name: "{name}"
+backend: "python"
+max_batch_size: 8
+input [ {{ name: "input" data_type: TYPE_STRING dims: [ 1 ] }} ]
+output [ {{ name: "output" data_type: TYPE_STRING dims: [ 1 ] }} ]
+instance_group [ {{ kind: KIND_CPU count: 2 }} ]
+"""
+
+
+def test_a_gateway_in_front_of_triton_speaks_its_one_tensor(server: TritonServer, tmp_path: Path) -> None:
+    """`server` is asked for where there is no Triton; the one that is used here has other models."""
+    repository = tmp_path / "models"
+    for name in ("layout-parsing", "restructure-pages"):
+        (repository / name / "1").mkdir(parents=True)
+        (repository / name / "1" / "model.py").write_text(PARSER)
+        (repository / name / "config.pbtxt").write_text(PARSER_CONFIG.format(name=name))
+    with TritonServer(repository) as parsers:
+        how = GatewaySettings(triton_url=parsers.grpc)
+        pipeline = TritonPipeline(how)
+        assert pipeline.not_ready() == []
+        with serving(NoEngine(), pipeline=lambda _service, _settings: pipeline, gateway=how) as client:
+            (page,) = result(client, "PDF1" * 1_000_000, useChartRecognition=True)["layoutParsingResults"]
+            said = page["markdown"]["text"]
+            assert said == "layout-parsing was asked for file, fileType, useChartRecognition"
+            (whole,) = restructure(client, [], concatenatePages=True)
+            assert whole["markdown"]["text"] == "restructure-pages was asked for concatenatePages, pages"
+            assert refused(ask(client, logId="fail"), 503) == "the VLM server is away"
+            with ThreadPoolExecutor(8) as pool:
+                replies = [*pool.map(lambda number: ask(client, logId=str(number)), range(24))]
+            assert [reply.json()["logId"] for reply in replies] == [str(number) for number in range(24)]
+            parsers.kill()
+            assert "cannot be reached" in client.get("/health/ready").json()["errorMsg"]
 
 
 def written(text: str) -> Pixels:

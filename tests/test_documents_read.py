@@ -89,6 +89,12 @@ def test_the_text_that_a_page_carries_is_taken_where_it_is_sound(text_engine: Te
     assert {line.confidence for line in only.page.lines} == {1.0}
 
 
+def test_text_beside_the_page_is_not_on_it(text_engine: TextEngine) -> None:
+    content = b"BT /F 12 Tf 20 80 Td (here) Tj 0 90 Td (above) Tj 1e30 0 Td (nowhere) Tj ET"
+    (only,) = read(text_engine, one_page_pdf(content=content, resources=FONT))
+    assert [line.text for line in only.page.lines] == ["here"]
+
+
 def test_the_text_that_a_page_carries_is_not_taken_if_nobody_wants_it(text_engine: TextEngine) -> None:
     (only,) = read(text_engine, TYPESET, Options(layout=False, text_layer="ignore"))
     assert only.page.source == "ocr"

@@ -152,6 +152,18 @@ def test_a_drawing_with_a_little_text_is_no_table() -> None:
     assert ruled_tables(picture, []) == []
 
 
+def test_a_page_full_of_little_rules_is_a_drawing_and_soon_told() -> None:
+    picture = np.full((2000, 2000, 3), 255, np.uint8)
+    for y in range(20, 1980, 40):
+        for x in range(20, 1980, 40):
+            cv2.rectangle(picture, (x, y), (x + 30, y + 30), (0, 0, 0), 1)
+    lines = [words_at("a", 40, 40)]
+    assert ruled_tables(picture, [Line("a", ((25, 25), (33, 25), (33, 33), (25, 33)), 1.0, ()), *lines]) == []
+    squared = np.full((2000, 2000, 3), 255, np.uint8)
+    squared[::20], squared[:, ::20] = 0, 0
+    assert table_in(squared, (0, 0, 2000, 2000), [Line("a", ((25, 25), (33, 25), (33, 33), (25, 33)), 1.0, ())]) is None
+
+
 def test_rules_of_a_scan_that_lean_a_little_are_rules() -> None:
     picture = drawn([(y, 60, 700) for y in (60, 120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
     leaning = cv2.warpAffine(picture, cv2.getRotationMatrix2D((400, 200), 0.4, 1), (800, 400), borderValue=(255,) * 3)

@@ -17,7 +17,7 @@ import numpy as np
 
 from platoon.documents.layout import Layout, Region
 from platoon.documents.order import blocks_of
-from platoon.documents.page import Block, Label, Line, Page, Word
+from platoon.documents.page import Block, Box, Label, Line, Page, Word
 from platoon.documents.tables import ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
 from platoon.engine.batcher import Reply
@@ -202,10 +202,15 @@ def _carried(sheet: Sheet, options: Options) -> Lines:
         return None
     if sheet.characters is None or (options.text_layer == "auto" and not sound(sheet.characters, size)):
         return [] if options.text_layer == "only" else None
-    lines = lines_of(sheet.characters)
+    lines = [line for line in lines_of(sheet.characters) if _is_on(line.box, size)]
     if len(lines) > options.how.max_lines:
         return InvalidInput(f"the page carries {len(lines)} lines of text, more than {options.how.max_lines}")
     return lines
+
+
+def _is_on(box: Box, size: tuple[int, int]) -> bool:
+    """Whether some of a box is on a page: what PDFs carry may stand beside it."""
+    return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
 
 
 def _ruled(picture: Pixels, lines: Sequence[Line]) -> list[Region]:

@@ -32,6 +32,10 @@ THICK = 0.5
 """Times the height of a word: what is thicker is no rule, and what is nearer is of one cell."""
 PARTIAL = 0.12
 """Rules in one place that cover no more of the table's width or height are strokes of characters."""
+MAX_PLACES = 4000
+"""Rows times columns of a table; a larger one is none."""
+MAX_RULES = 500
+"""Across, or down; a page with more is a drawing."""
 FILLED = 0.6
 """Rules on a page make a table if so many of the cells hold text, else a drawing; and text between rules is rows of
 its own if so many of them fill several columns, else a row."""
@@ -63,7 +67,7 @@ class _Chunk(NamedTuple):
 
 
 def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
-    """The table in `box`, whose text is `lines`; None where there is no grid of at least two by two, or two in a row.
+    """The table in `box`, whose text is `lines`; None where there are not at least two columns.
 
     Args:
         picture: the page, RGB (height, width, 3) uint8.
@@ -78,7 +82,7 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     inner_xs, inner_ys = _places(down, box[3] - box[1], height), _places(across, box[2] - box[0], height)
     xs = _framed(inner_xs, (around[0], around[2]), height) if inner_xs else _column_gaps(rows, around, height)
     ys = _row_borders(_framed(inner_ys, (around[1], around[3]), height), rows, xs, height, ruled=bool(inner_xs))
-    if (len(xs) - 1) * (len(ys) - 1) < 2 or len(xs) < 3:
+    if len(xs) < 3 or (len(xs) - 1) * (len(ys) - 1) > MAX_PLACES:
         return None
     places = _numbered(len(ys) - 1, len(xs) - 1)
     if inner_xs:
@@ -94,6 +98,8 @@ def ruled_tables(picture: Pixels, lines: Sequence[Line]) -> list[Box]:
         return []
     height = float(statistics.median(max(1, line.box[3] - line.box[1]) for line in lines))
     across, down = _rules(picture, (0, 0, picture.shape[1], picture.shape[0]), height)
+    if max(len(across), len(down)) > MAX_RULES:
+        return []
     boxes = []
     for grid_across, grid_down in _grids(across, down):
         xs = [x for rule in grid_across for x in (rule.start, rule.end)] + [rule.at for rule in grid_down]

@@ -26,6 +26,9 @@ from platoon.media.frame import Pixels
 from platoon.ocr.pdf_process import FLAGS, SCALE
 from platoon.ocr.picture import check_size
 
+FAR = 1e6
+"""Pixels. Characters beyond are nowhere, and numbers that large would make others that are none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Characters:
@@ -217,7 +220,7 @@ class _Process:
         pixels = corners @ np.array([[a, b], [c, d]], np.float32) + np.array([e, f], np.float32)
         return Characters(
             codes=codes,
-            corners=np.nan_to_num(pixels).astype(np.float32),
+            corners=np.clip(np.nan_to_num(pixels), -FAR, FAR).astype(np.float32),
             generated=(flags & FLAGS["generated"]) > 0,
             hyphens=(flags & FLAGS["hyphen"]) > 0,
             unknown=(flags & FLAGS["unknown"]) > 0,

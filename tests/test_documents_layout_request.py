@@ -150,11 +150,12 @@ def test_fields_reach_the_reader() -> None:
         textDetUnclipRatio=2,
         textRecScoreThresh=0.7,
     ).options()
-    assert (options.layout, options.tables) == (False, False)
+    assert (options.layout, options.tables, options.text_layer) == (False, False, "ignore")
     how = options.how
     assert (how.limit_side, how.limit_type, how.min_confidence, how.upside_down) == (960, "min", 0.7, True)
     assert (how.boxes.threshold, how.boxes.box_threshold, how.boxes.unclip) == (0.2, 0.4, 2)
-    assert (asked().options().layout, asked().options().tables) == (True, True)
+    usual = asked().options()
+    assert (usual.layout, usual.tables, usual.text_layer) == (True, True, "auto")
 
 
 def test_fields_reach_what_is_shown() -> None:

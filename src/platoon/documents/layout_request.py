@@ -113,10 +113,12 @@ class LayoutOptions(BaseModel):
         return self
 
     def options(self) -> Options:
-        """What they mean to the reader."""
+        """What they mean to the reader; whoever says how text is to be read wants it read, not taken from a PDF."""
         how = How()
         boxes = how.boxes
+        reads = (name for name in self.model_fields_set if name.startswith(("textDet", "textRec", "useTextline")))
         return Options(
+            text_layer="ignore" if any(getattr(self, name) is not None for name in reads) else "auto",
             layout=self.useLayoutDetection is not False,
             tables=self.useTableRecognition is not False,
             how=replace(

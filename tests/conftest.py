@@ -1,4 +1,4 @@
-"""What tests of the text models share: one loaded engine, as loading it takes seconds."""
+"""What tests share: one loaded engine, as loading it takes seconds, and one Redis."""
 
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -9,6 +9,14 @@ import pytest
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.settings import EngineSettings
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for tests that leave nothing in it: `forget`."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

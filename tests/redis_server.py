@@ -25,12 +25,17 @@ def redis_program() -> str:
 
 
 class RedisServer:
-    """Keeps what it was told on the disk, as one does who keeps jobs there."""
+    """A Redis.
 
-    def __init__(self, folder: Path) -> None:
-        self._program, self._folder = redis_program(), folder
+    Args:
+        durable: it keeps what it was told on the disk, as one does that has jobs to keep.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", "", *(("--appendonly", "yes", "--appendfsync", "always") if durable else ())]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -44,12 +49,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Begin to answer, with what is on the disk."""
-        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        self._process = subprocess.Popen(
-            [*command, "--appendonly", "yes", "--appendfsync", "always", "--save", ""],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._answers, "Redis answers", patience_s=60)
 
     def kill(self) -> None:
@@ -57,6 +57,12 @@ class RedisServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def forget(self) -> None:
+        """Empty it."""
+        client = redis.Redis(port=self.port)
+        client.flushall()
+        client.close()
 
     def _answers(self) -> bool:
         client = redis.Redis(port=self.port)

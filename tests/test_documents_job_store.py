@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Claim, Job, Jobs, Lost, Order, State
@@ -41,12 +40,6 @@ def path(tmp_path: Path) -> Path:
 Place = Callable[..., AbstractContextManager[Jobs]]
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "redis"])
 def place(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Iterator[Place]:
     """Opens one and the same store, as often as it is called."""
@@ -55,9 +48,7 @@ def place(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Iterator[
         return
     server: RedisServer = request.getfixturevalue("redis_server")
     yield lambda **limits: closing(RedisJobs(server.url, clock=clock, **(LIMITS | limits)))
-    client = redis.Redis.from_url(server.url)
-    client.flushall()
-    client.close()
+    server.forget()
 
 
 @pytest.fixture

@@ -92,9 +92,10 @@ class Herald:
     def _run(self) -> None:
         while not self._stopping:
             try:
-                for job in self._jobs.unannounced():
+                for announcement in self._jobs.unannounced():
+                    job = announcement.job
                     self._app.send_task(TASK, [job.id], queue=QUEUE, priority=step(job.order.priority))
-                    self._jobs.announced(job.id)
+                    self._jobs.announced(announcement)
             except (StoreError, OperationalError) as error:
                 _log.warning("workers are not told of new jobs: %s", error)
             self._look.wait(_LOOK_S)

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
@@ -62,7 +63,11 @@ local state, other, due, held_until, attempts = unpack(
 if state == 'STARTED' and other == holder then return 1 end
 local free = state == 'PENDING' and tonumber(due) <= tonumber(now)
     or state == 'STARTED' and tonumber(held_until) < tonumber(now)
-if not free then return 0 end
+if not free then -- told too early, by a clock that is ahead: not to be forgotten
+    if state == 'PENDING' then redis.call('ZADD', outbox, due, id) end
+    if state == 'STARTED' then redis.call('ZADD', leases, held_until, id) end
+    return 0
+end
 if tonumber(attempts) >= tonumber(most) then return -1 end
 redis.call('HSET', job, 'state', 'STARTED', 'holder', holder, 'lease', lease)
 redis.call('HINCRBY', job, 'attempts', 1)
@@ -136,6 +141,19 @@ local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'LIMIT', 0, 100)
 for _, id in ipairs(due) do redis.call('ZADD', outbox, again, id) end
 return due
 """
+_TOLD: Final = """
+local outbox = unpack(KEYS)
+local id, again = unpack(ARGV)
+if tonumber(redis.call('ZSCORE', outbox, id) or -1) == tonumber(again) then redis.call('ZREM', outbox, id) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A job of which workers are to be told, and until when by whoever has this."""
+
+    job: Job
+    until: float
 
 
 class RedisJobs:
@@ -166,8 +184,7 @@ class RedisJobs:
         self._redis: Any = redis.Redis.from_url(
             url, retry=retry, retry_on_error=lost, socket_timeout=30.0, socket_connect_timeout=5.0
         )
-        scripts = {"add": _ADD, "claim": _CLAIM, "renew": _RENEW, "put_back": _PUT_BACK, "end": _END, "due": _DUE}
-        self._scripts = {name: self._redis.register_script(script) for name, script in scripts.items()}
+        self._scripts = {name: self._redis.register_script(script) for name, script in _SCRIPTS.items()}
 
     def add(self, order: Order, document: bytes) -> Job:
         """See `Jobs.add`."""
@@ -193,8 +210,9 @@ class RedisJobs:
         """See `Jobs.get`."""
         with _explained("read"):
             fields, done = self._redis.pipeline().hgetall(_job(job_id)).hlen(_pages(job_id)).execute()
-        found = _job_in(fields, done) if fields else None
-        return None if found is None or (found.expires or self._clock() + 1) <= self._clock() else found
+        job = _job_in(fields, done) if fields else None
+        expired = job is not None and job.expires is not None and job.expires <= self._clock()
+        return None if expired else job
 
     def batch(self, batch: str, owner: str) -> list[Job]:
         """See `Jobs.batch`."""
@@ -320,16 +338,17 @@ class RedisJobs:
         with _explained("written"):
             self._redis.zrem(f"{_PREFIX}webhooks", job_id)
 
-    def unannounced(self) -> list[Job]:
+    def unannounced(self) -> list[Announcement]:
         """Jobs that are due and of which no worker was told; tell of them, then call `announced`."""
         now = self._clock()
-        ids = self._run("due", _sets("outbox", "leases"), repr(now), repr(now + _SENDING_S))
-        return [job for job in (self.get(job_id.decode()) for job_id in ids) if job is not None]
+        until = now + _SENDING_S
+        ids = self._run("due", _sets("outbox", "leases"), repr(now), repr(until))
+        jobs = (self.get(job_id.decode()) for job_id in ids)
+        return [Announcement(job, until) for job in jobs if job is not None]
 
-    def announced(self, job_id: str) -> None:
-        """Workers have been told of it."""
-        with _explained("written"):
-            self._redis.zrem(f"{_PREFIX}outbox", job_id)
+    def announced(self, announcement: Announcement) -> None:
+        """Workers have been told. Nothing happens where they are to be told again since."""
+        self._run("told", _sets("outbox"), announcement.job.id, repr(announcement.until))
 
     def check_durable(self) -> None:
         """Warn where Redis would lose jobs."""
@@ -364,6 +383,17 @@ class RedisJobs:
     def _run(self, script: str, keys: Sequence[str], *values: Any) -> Any:
         with _explained("written"):
             return self._scripts[script](keys=keys, args=values)
+
+
+_SCRIPTS: Final = {
+    "add": _ADD,
+    "claim": _CLAIM,
+    "renew": _RENEW,
+    "put_back": _PUT_BACK,
+    "end": _END,
+    "due": _DUE,
+    "told": _TOLD,
+}
 
 
 @contextmanager

@@ -17,11 +17,13 @@ from platoon.api.webhooks import SIGNATURE, Webhooks
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.settings import ApiKey, ServiceSettings
+from tests.drawn import document, page
 from tests.job_service import SECRET, serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
 
 PATIENCE_S = 30
+PAPER = document([page(("Ink", 4, 26), size=(100, 50))] * 2)
 
 
 @pytest.fixture
@@ -57,7 +59,9 @@ def until(client: httpx.Client, task: str, status: str) -> dict[str, Any]:
 
 
 def test_a_document_is_read_in_the_background_and_its_lines_are_found_by_its_id(client: httpx.Client) -> None:
-    done = until(client, task := handed_in(client, b"2"), "SUCCESS")
+    done = until(client, task := handed_in(client, PAPER), "SUCCESS")
+    exports = done.pop("exports")
+    assert client.get(f"{exports}/txt").text.split() == ["Page", "1", "Page", "2"]
     box = [[10.0, 20.0], [90.0, 20.0], [90.0, 40.0], [10.0, 40.0]]
     assert done == {
         "task_id": task,

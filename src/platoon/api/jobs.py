@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -57,7 +57,8 @@ class JobDesk:
         if not document:
             raise InvalidInput("file: is empty")
         page_indices(order.options.pages, self.settings.jobs.max_pages)
-        job = self.jobs.add(order, document)
+        how = replace(order.options.how, max_lines=self.settings.service.max_lines)
+        job = self.jobs.add(replace(order, options=replace(order.options, how=how)), document)
         self.announce(job)
         return job
 
@@ -132,6 +133,8 @@ class Standing(BaseModel):
     progress: Progress
     position: int | None
     """Its place among those that wait, from 1."""
+    exports: str | None
+    """Once it is read: where its other forms are, as `{exports}/md`, for whoever knows the address."""
 
 
 class JobContract:
@@ -314,6 +317,7 @@ def _standing(jobs: Jobs, job: Job) -> dict[str, Any]:
         "pending_tasks": jobs.waiting(),
         "progress": {"pages": job.total, "done": job.done},
         "position": jobs.place(job),
+        "exports": f"/api/documents/{job.id}/{job.secret}/exports" if job.state is State.SUCCESS else None,
     }
 
 

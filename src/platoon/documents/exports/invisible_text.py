@@ -1,7 +1,7 @@
 """Text in a PDF that nobody sees and everybody finds: it lies over the picture of itself, word for word.
 
 Each word is set in the text rendering mode that draws nothing (ISO 32000-2, 9.3.6), scaled to fill its box, in a font
-whose only glyph is blank. Which character a code stands for is told by the font's ToUnicode map alone, so any text of
+whose only glyph is empty. Which character a code stands for is told by the font's ToUnicode map alone, so any text of
 Unicode can be searched, selected and copied.
 """
 
@@ -19,6 +19,7 @@ from platoon.documents.exports.characters import valid
 from platoon.documents.page import Line, Page
 
 FONT = Path(__file__).with_name("glyphless.ttf")
+"""Made by `scripts/glyphless-font`."""
 ADVANCE = 0.5
 """Of every glyph, as a part of the font's size."""
 _CODES = 0xFFFF

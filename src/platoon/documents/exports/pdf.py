@@ -9,13 +9,15 @@ others; pdfium would write contents anew in its own way.
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 import pikepdf
-from pikepdf import Name, Pdf, Stream
+from pikepdf import Job, Name, Pdf, Stream
 
 from platoon.documents.exports.invisible_text import InvisibleText
 from platoon.documents.page import Page
@@ -24,8 +26,8 @@ from platoon.media.frame import Pixels, as_jpeg
 
 QUALITY = 85
 """Of the JPEGs of pages."""
-AT_A_TIME = 32
-"""Pages that are pictures are held in memory at most, then they wait in a temporary file."""
+AT_A_TIME = 16
+"""Pages that are pictures are held in memory at most, then they wait in temporary files."""
 SIDES = (3.0, 14_400.0)
 """Points: a page may not be smaller or larger."""
 A4 = (595.0, 842.0)
@@ -78,12 +80,12 @@ class PicturePdf:
     """Makes pages of pictures and their text. A page that could not be drawn is an empty one.
 
     Args:
-        files: takes what must be closed once the PDF is finished, or given up.
+        files: takes the temporary files, to be closed once the PDF is finished, or given up.
     """
 
     def __init__(self, out: BinaryIO, files: ExitStack) -> None:
-        self._out, self._files = out, files
-        self._parts: list[Pdf] = []
+        self._out, self._folder = out, Path(files.enter_context(tempfile.TemporaryDirectory()))
+        self._parts: list[str] = []
         self._begin_part()
 
     def add(self, page: Page, picture: Pixels) -> None:
@@ -99,22 +101,21 @@ class PicturePdf:
     def finish(self) -> None:
         """Write all pages."""
         self._end_part()
-        with Pdf.new() as whole:
-            for part in self._parts:
-                whole.pages.extend(part.pages)
-            whole.save(self._out)
+        whole = self._folder / "whole.pdf"
+        # A `Pdf` would hold all that is put into it from others.
+        Job(["pikepdf", "--empty", "--pages", *self._parts, "--", str(whole)]).run()
+        with whole.open("rb") as file:
+            shutil.copyfileobj(file, self._out)
 
     def _begin_part(self) -> None:
         self._part = Pdf.new()
         self._text = InvisibleText(self._part)
 
     def _end_part(self) -> None:
-        file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # the stack closes it
         with self._part as part:
             self._text.finish()
-            part.save(file)
-        file.seek(0)
-        self._parts.append(self._files.enter_context(Pdf.open(file)))
+            self._parts.append(str(self._folder / f"{len(self._parts)}.pdf"))
+            part.save(self._parts[-1])
 
 
 def append_page(pdf: Pdf, page: Page, picture: Pixels | None, text: InvisibleText) -> None:

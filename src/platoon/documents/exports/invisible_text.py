@@ -46,7 +46,7 @@ class InvisibleText:
         if not page.lines:
             return
         if Name.Resources not in pdf_page.obj:
-            pdf_page.obj[Name.Resources] = pdf_page.get_resources()  # a copy of its own of what it inherits
+            pdf_page.obj[Name.Resources] = pdf_page.get_resources()  # or those it inherits would be hidden
         pdf_page.add_resource(self._font, Name.Font, self._name)
         matrix = " ".join(f"{value:.6f}" for value in pixels_to_page(pdf_page, page.size))
         text = "\n".join(self._shown(page.lines))

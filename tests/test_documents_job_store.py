@@ -125,6 +125,7 @@ def test_pages_are_kept_once_each_and_in_order(jobs: Jobs) -> None:
     assert [found.index for found in pages] == list(range(40))
     assert pages[7] == page(7, "again 7")
     assert jobs.indices(job.id) == set(range(40))
+    assert [jobs.page(job.id, index) for index in (7, 40)] == [pages[7], None]
     ended = standing(jobs, job)
     assert (ended.state, ended.total, ended.done, ended.error) == (State.SUCCESS, 40, 40, None)
 

@@ -254,8 +254,6 @@ def test_a_file_that_cannot_be_read_says_why(
     hand_in(browser, tmp_path, name, data)
     browser.wait_for("document.querySelector('.recent [data-state=failed]')")
     wait_for_text(browser, "main", why)
-    folder = Path(os.environ.get("PLATOON_SCREENSHOTS", tmp_path))
-    browser.screenshot(folder / f"{name}.png")
     assert text_of(browser, ".recent .title") == [name]
     assert browser.evaluate("document.querySelector('.sheet')") is None
 

@@ -49,7 +49,9 @@ LONGEST_SIDE: Final = 2000
 _QUALITY: Final = 85
 _DRAWN_AT_ONCE: Final = 2
 """Pages and files; others wait."""
+_LISTED: Final = 100
 _NAME: Final = 200
+"""Characters of a document's name; the rest is cut off."""
 _CHUNK_BYTES: Final = 1 << 18
 _WORDS: Final[dict[State, Literal["waiting", "reading", "done", "failed", "cancelled"]]] = {
     State.PENDING: "waiting",
@@ -157,8 +159,8 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         return document, replace(order, name=name[:_NAME], batch=batch)
 
     def listed(incoming: Incoming) -> Response:
-        found = reversed(jobs.batch(incoming.request.query_params["batch"], incoming.caller))
-        told = [_told(desk, job) for job in found]
+        found = jobs.batch(incoming.request.query_params["batch"], incoming.caller)
+        told = [_told(desk, job) for job in reversed(found[-_LISTED:])]
         return _json(Documents(documents=told, max_bytes=desk.settings.service.max_body_bytes))
 
     def opened(incoming: Incoming) -> Response:
@@ -194,7 +196,7 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
 
     @router.get("", response_model=Documents, responses=described(*admission))
     async def list_documents(request: Request, batch: Batch) -> Response:
-        """The documents of a batch, newest first."""
+        """The last hundred documents of a batch, newest first."""
         del batch
         return await intake.serve(request, listing)
 

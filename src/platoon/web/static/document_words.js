@@ -10,7 +10,7 @@ export const underWay = ({ state }) => state === "waiting" || state === "reading
 export const pageCount = (n) => (n === 1 ? "1 page" : `${count(n)} pages`);
 
 /** Bytes as a size. */
-export const size = (bytes) => (bytes < MEGABYTE ? `${count(Math.ceil(bytes / 1000))} kB` : `${count(Math.floor(bytes / MEGABYTE))} MB`);
+export const size = (bytes) => `${(bytes / MEGABYTE).toLocaleString(undefined, { maximumSignificantDigits: 3 })} MB`;
 
 /** A message of Platoon's as a sentence. */
 export function sentence(message) {

@@ -6,7 +6,7 @@ import { OpenDocument } from "./open_document.js";
 import { sentence, size, standing, underWay } from "./document_words.js";
 import { clock } from "./format.js";
 
-const LOOK_EVERY_MS = 700;
+const LOOK_EVERY_MS = 1000;
 const LOOK_AGAIN_MS = 3000;
 const SAY_EVERY_MS = 5000;
 
@@ -20,7 +20,7 @@ let saidAt = 0;
 /** A row of the list: what is on its way has no `href` yet. */
 class Row {
   constructor(name) {
-    this.link = h("a", { className: "title" }, name);
+    this.link = h("a", { className: "title", title: name }, name);
     this.state = h("span", { className: "standing" });
     this.bar = h("progress", { max: 1, hidden: true, "aria-label": `Progress of ${name}` });
     this.button = h("button", { type: "button", className: "small" });
@@ -197,6 +197,10 @@ byId("key").addEventListener("close", () => {
   }
   useKey(key);
   look();
+});
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names what is open
+  byId("shown").focus();
 });
 byId("hand-in").addEventListener("submit", (event) => event.preventDefault());
 byId("files").addEventListener("change", ({ target }) => {

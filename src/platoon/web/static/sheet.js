@@ -47,7 +47,7 @@ export class Sheet {
         "svg",
         { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Page ${number} as it looks` },
         image,
-        svg("g", { class: "marks" }, ...blocks.map((block, place) => outline(block, place, mark))),
+        svg("g", { class: "marks" }, ...blocks.map((block, place) => outline(block, place, mark, blocks))),
       ),
     );
     if (error) this.text.replaceChildren(h("p", { className: "why" }, sentence(`this page could not be read: ${error}`)));
@@ -62,19 +62,33 @@ export class Sheet {
 }
 
 /** A block and its lines, with its place in reading order and what it is. */
-function outline({ label, box, lines }, place, mark) {
+function outline(block, place, mark, blocks) {
+  const { label, box, lines } = block;
   const [left, top, right, bottom] = box;
   const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
-  const said = `${place + 1} ${label.replaceAll("_", " ")}`;
-  const above = Math.max(0, top - mark * 1.35);
-  const name = svg("text", { x: left + mark * 0.35, y: above + mark * 1.02, "font-size": mark }, said);
-  const sign = svg("rect", { x: left, y: above, width: mark * (0.57 * said.length + 0.7), height: mark * 1.35, rx: mark * 0.2 });
+  const { said, x, y, wide, high } = signOf(block, place, mark, blocks);
   return svg(
     "g",
     { class: `block ${label}`, "data-block": place },
     svg("polygon", { class: "area", points: corners.join(" ") }),
     ...lines.map((line) => svg("polygon", { class: "line", points: line.join(" ") })),
-    sign,
-    name,
+    svg("rect", { x, y, width: wide, height: high, rx: mark * 0.2 }),
+    svg("text", { x: x + mark * 0.35, y: y + mark * 1.02, "font-size": mark }, said),
   );
+}
+
+/** What stands at a block, and where: beside it, else above, where it hides no other; else its number alone. */
+function signOf({ label, box: [left, top] }, place, mark, blocks) {
+  const named = `${place + 1} ${label.replaceAll("_", " ")}`;
+  const high = mark * 1.35;
+  const sign = (said, beside) => {
+    const wide = mark * (0.57 * said.length + 0.7);
+    const [x, y] = beside ? [left - wide, top] : [left, top - high];
+    return { said, x: Math.max(0, x), y: Math.max(0, y), wide, high };
+  };
+  const hidesNone = ({ x, y, wide }) =>
+    blocks.every(
+      ({ box }, other) => other === place || x >= box[2] || box[0] >= x + wide || y >= box[3] || box[1] >= y + high,
+    );
+  return [sign(named, true), sign(named, false)].find(hidesNone) ?? sign(`${place + 1}`, true);
 }

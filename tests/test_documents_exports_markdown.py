@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from platoon.documents.exports.markdown import MarkdownExport, escaped, markdown
-from platoon.documents.page import Block, Label
+from platoon.documents.page import Block, Label, Page
 from tests.documents import NUMBERS, SPANNING, blank, block, page
 
 BODY = block(Label.TEXT, "some text of the page", top=300)
@@ -137,3 +137,9 @@ def test_pages_follow_each_other_parted_by_an_empty_line() -> None:
     assert list(attached) == [first, second]
     said = "some text of the page"
     assert out.getvalue().decode() == f"{said}\n\n![]({first})\n\n{said}\n\n![]({second})\n"
+
+
+def test_the_items_of_a_list_become_a_list() -> None:
+    listed = "To be done:\n• read * and _ of 3 - 2\n◦ rest • a while"
+    shown = Page(0, (300, 200), 2.0, (Block(Label.TEXT, (0, 0, 100, 60), 1.0, (), listed),))
+    assert markdown(shown, None)[0] == "To be done:\n- read \\* and \\_ of 3 - 2\n- rest • a while"

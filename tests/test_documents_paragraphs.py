@@ -67,6 +67,22 @@ def test_items_of_a_list_stand_below_each_other() -> None:
     )
 
 
+def test_an_item_goes_on_below_its_first_word_and_what_follows_the_list_is_no_item() -> None:
+    listed = (
+        "• applications must be able to extend",
+        "the database in any way when they are",
+        "installed.",
+        "• It must be possible.",
+    )
+    left, down = {1: 20, 2: 20}, {3: 12}
+    shown = paragraphs(rows(*listed, "Further, what was there has been merged", left=left, down=down))
+    assert shown == (
+        "• applications must be able to extend the database in any way when they are installed.\n"
+        "• It must be possible.\n\n"
+        "Further, what was there has been merged"
+    )
+
+
 def test_lines_of_an_address_or_of_code_stay() -> None:
     address = ("Guillaume Barrières", "Minidoux Corporation", "5000 Pannes Drive", "USA")
     assert paragraphs(rows(*address)) == "\n".join(address)

@@ -60,17 +60,24 @@ def paragraphs(rows: Sequence[Row]) -> str:
     usual = statistics.median(_top(below) - _top(row) for row, below in pairwise(rows))
     ended = [_fits(below, row, right) for row, below in pairwise(rows)]
     coded = sum(bool(_CODE.search(_text(row))) for row in rows)
+    items = [bool(_BULLET.match(_text(row))) for row in rows]
     verse = len(rows) > 2 and (max(sum(ended), coded) >= VERSE * len(ended) or all(map(_like_address, rows)))
-    text = _text(rows[0])
-    for (row, below), on_purpose in zip(pairwise(rows), ended, strict=True):
+    verse = verse and not any(items)
+    text, in_item = _text(rows[0]), items[0]
+    for (row, below), on_purpose, item in zip(pairwise(rows), ended, items[1:], strict=True):
         apart = _top(below) - _top(row) > usual + APART * height
-        indented = _left(below) - left >= INDENT * height and _left(row) - left < INDENT * height
-        if apart or (not verse and (on_purpose or indented)):
+        # What hangs below the first word of an item goes on with it.
+        indented = _left(below) - left >= INDENT * height and _left(row) - left < INDENT * height and not in_item
+        if item and (in_item or not apart):
+            text += "\n" + _text(below)
+        elif apart or (not verse and (on_purpose or indented)):
             text += "\n\n" + _text(below)
-        elif on_purpose or verse or _BULLET.match(_text(below)):
+            in_item = False
+        elif verse:
             text += "\n" + _text(below)
         else:
             text = joined(text, _text(below))
+        in_item = in_item or item
     return text
 
 

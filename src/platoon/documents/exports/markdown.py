@@ -28,6 +28,8 @@ LEVELS = (1.7, 1.25)
 # An underscore inside a word is none of emphasis, nor is < before a blank or & before no entity markup.
 _MARKUP = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(?=#{1,6}(?:\s|$)|[-+](?:\s|$)|-[-\s]+$|=+\s*$|>)", re.MULTILINE)
+_ITEM = re.compile(r"^[•‣◦▪■●○·]\s+", re.MULTILINE)
+"""What stands before the items of a list."""
 _AROUND_LINES = re.compile(r"[^\S\n]*\n[^\S\n]*")
 
 
@@ -98,7 +100,7 @@ def _said(block: Block, body: float) -> str:
         return f"{'#' * title_level(block, body)} {_on_one_line(block.text)}"
     if block.label in (Label.TABLE_CAPTION, Label.FIGURE_CAPTION):
         return f"*{_on_one_line(block.text)}*"
-    return escaped(block.text)
+    return _ITEM.sub("- ", escaped(block.text))
 
 
 def _table(table: Table) -> str:

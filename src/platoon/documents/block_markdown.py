@@ -107,7 +107,7 @@ def page_width(page: Mapping[str, Any]) -> int:
     told = page.get("width")
     if isinstance(told, int) and told > 0:
         return told
-    reach = [math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]]
+    reach: list[int] = [math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]]
     return max([1, *reach])
 
 

@@ -155,6 +155,9 @@ class Metrics:
         self.job_pages = Counter(
             "platoon_job_pages_total", "Pages of documents that were read in the background", registry=registry
         )
+        self.jobs_waiting = Gauge(
+            "platoon_jobs_waiting", "Documents that wait to be read in the background", registry=registry
+        )
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

@@ -69,6 +69,7 @@ def test_two_workers_share_what_is_handed_in_and_one_that_is_killed_loses_nothin
     with shop.start("serve") as running:
         tasks = {name: handed_in(running, name) for name in names}
         assert {standing(running, task)["status"] for task in tasks.values()} == {"PENDING"}
+        assert running.metric("platoon_jobs_waiting") == len(tasks)
         with ExitStack() as stack:
             workers = [stack.enter_context(shop.begin("worker")) for _ in range(2)]
             for worker in list(workers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -13,6 +14,7 @@ from platoon.documents.jobs import Job, Jobs
 from platoon.documents.layout import Layout
 from platoon.documents.read import DocumentReader
 from platoon.documents.runner import JobRunner
+from platoon.errors import StoreError
 from platoon.ocr.service import OcrService
 from platoon.settings import Settings
 
@@ -30,6 +32,7 @@ def documents_in_background(service: OcrService, settings: Settings, layout: Lay
     """
     with ExitStack() as stack:
         jobs, announce = _at_workers(settings, stack) if settings.broker else _here(service, settings, layout, stack)
+        service.metrics.jobs_waiting.set_function(lambda: _waiting(jobs))
         if (secret := settings.jobs.webhook_secret) is not None:
             stack.enter_context(Webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
         yield JobDesk(jobs, announce, settings)
@@ -41,6 +44,13 @@ def reader_for(service: OcrService, layout: Layout | None, *, max_pages: int) ->
     return DocumentReader(
         service.engine, layout, max_pages=max_pages, max_pixels=limits.max_pixels, page_s=limits.deadline_s
     )
+
+
+def _waiting(jobs: Jobs) -> float:
+    try:
+        return jobs.waiting()
+    except StoreError:
+        return math.nan  # other metrics are shown all the same
 
 
 def _here(

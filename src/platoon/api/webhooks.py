@@ -51,6 +51,8 @@ class Webhooks:
                     continue
             except PlatoonError as error:
                 _log.warning("webhooks are not told: %s", error)
+            except Exception:
+                _log.exception("a webhook was not told")
             self._stopping.wait(_LOOK_S)
 
     async def _tell(self, job: Job) -> None:

@@ -63,7 +63,7 @@ CREATE TABLE page (
     place INTEGER NOT NULL,      -- in the document, from 0
     body TEXT NOT NULL,          -- the page as JSON
     PRIMARY KEY (job, place)
-) WITHOUT ROWID;
+);
 """
 
 _JOB: Final = """

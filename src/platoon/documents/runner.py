@@ -185,6 +185,8 @@ class JobRunner:
                     continue
             except StoreError as error:
                 _log.error("jobs stand still: %s", error)
+            except Exception:
+                _log.exception("a job could not be begun")
             with self._changed:
                 if self._news == seen and not self._stopping:
                     self._changed.wait(_LOOK_S)

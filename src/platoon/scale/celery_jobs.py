@@ -98,6 +98,8 @@ class Herald:
                     self._jobs.announced(announcement)
             except (StoreError, OperationalError) as error:
                 _log.warning("workers are not told of new jobs: %s", error)
+            except Exception:
+                _log.exception("workers are not told of new jobs")
             self._look.wait(_LOOK_S)
             self._look.clear()
 

@@ -53,6 +53,24 @@ def test_blocks_have_paddlexs_labels_and_an_order_without_headers_and_footers() 
     assert set(LABELS) == set(Label)
 
 
+def test_only_the_first_title_is_that_of_the_document_and_all_have_a_level() -> None:
+    titles = [("Great", 40, 110), ("Great too", 200, 270), ("Small", 300, 332), ("Smaller", 400, 421)]
+    blocks = [block(Label.TITLE, text, (40, top, 360, bottom)) for text, top, bottom in titles]
+    text = block(Label.TEXT, "Text.", (40, 500, 360, 520))
+    page = Page(0, (400, 800), 2.0, (*blocks, text))
+    found = [(one["block_label"], one["title_level"]) for one in told(page)["prunedResult"]["parsing_res_list"][:4]]
+    assert found == [("doc_title", 1), ("paragraph_title", 1), ("paragraph_title", 2), ("paragraph_title", 3)]
+    assert told(page)["markdown"]["text"].split("\n\n") == [
+        "# Great",
+        "# Great too",
+        "## Small",
+        "### Smaller",
+        "Text.",
+    ]
+    second = Page(1, (400, 800), 2.0, (blocks[0], text))
+    assert told(second)["prunedResult"]["parsing_res_list"][0]["block_label"] == "paragraph_title"
+
+
 def test_what_the_layout_found_has_the_same_places_as_the_blocks() -> None:
     pruned = told()["prunedResult"]
     for box, parsed in zip(pruned["layout_det_res"]["boxes"], pruned["parsing_res_list"], strict=True):

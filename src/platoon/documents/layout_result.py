@@ -44,7 +44,7 @@ LABELS: Final[Mapping[Label, str]] = {
     Label.HEADER: "header",
     Label.FOOTER: "footer",
 }
-"""What PaddleX calls each; a title of the first level is a `doc_title`."""
+"""What PaddleX calls each; the first title of a document is its `doc_title`, if it has the highest letters."""
 _CLASSES = (*LABELS.values(), "doc_title")
 _JPEG_QUALITY = 90
 
@@ -221,7 +221,8 @@ def data_info(kind: Kind, sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 def _parsed(page: Page, index: int, block: Block, body: float) -> dict[str, Any]:
     label = LABELS[block.label]
-    if block.label is Label.TITLE and title_level(block, body) == 1:
+    level = title_level(block, body) if block.label is Label.TITLE else 0
+    if level == 1 and page.index == 0 and not any(other.label is Label.TITLE for other in page.blocks[:index]):
         label = "doc_title"
     content = block.text if block.table is None else to_html(block.table)
     parsed = {
@@ -231,6 +232,8 @@ def _parsed(page: Page, index: int, block: Block, body: float) -> dict[str, Any]
         "block_id": index,
         "block_order": None,
     }
+    if level:
+        parsed["title_level"] = level
     if label in PICTURES:
         parsed["block_image"] = picture_path(page.index, label, block.box)
     return parsed

@@ -81,7 +81,7 @@ def test_the_calls_in_the_readme_are_answered(address: str, folder: Path) -> Non
 def test_paddleocrs_mcp_server_reads_pictures_and_documents_through_us(address: str, folder: Path) -> None:
     for parts, scale in zip(through_mcp(address, "PP-OCRv6", folder), (1, 2), strict=True):
         (text,) = parts
-        answer = json.loads(text)
+        answer = json.loads(str(text))
         assert answer["text"].splitlines() == INVOICE_TEXTS
         assert answer["confidence"] > 0.9
         left, top, right, bottom = answer["text_lines"][0]["bbox"]

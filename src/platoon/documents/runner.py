@@ -94,10 +94,12 @@ class Worker:
                     raise CancelledError
                 self._read(claim, call)
                 self._jobs.finish(claim)
+                _log.info("job %s is read", claim.job.id)
             except Lost:
                 _log.info("job %s was cancelled, or is another's", claim.job.id)
             except CancelledError:
                 self._jobs.release(claim)
+                _log.info("job %s goes back to the queue, unless it was cancelled", claim.job.id)
             except PlatoonError as error:
                 self._failed(claim, error, again=error.retry)
             except Exception as error:

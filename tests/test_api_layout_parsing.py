@@ -170,21 +170,21 @@ def test_a_file_of_another_kind_than_it_is_said_to_be_is_refused(client: httpx.C
     assert "of the kind image, not pdf" in faults(ask(client, "PNG", fileType=0))["body.file"]
 
 
-def test_what_cannot_be_done_is_refused_by_name(client: httpx.Client) -> None:
-    found = faults(ask(client, useSealRecognition=True, useChartRecognition=True, promptLabel="ocr"))
-    assert set(found) == {"body.useSealRecognition", "body.useChartRecognition", "body.promptLabel"}
-    assert found["body.useSealRecognition"].startswith("useSealRecognition is not available")
-    assert result(client, useSealRecognition=False, useChartRecognition=None, promptLabel=None)
+def test_what_cannot_be_done_is_refused_by_name_where_the_settings_want_that() -> None:
+    with gateway(unavailable="refuse") as client:
+        found = faults(ask(client, useSealRecognition=True, useChartRecognition=True, promptLabel="ocr"))
+        assert set(found) == {"body.useSealRecognition", "body.useChartRecognition", "body.promptLabel"}
+        assert found["body.useSealRecognition"].startswith("useSealRecognition is not available")
+        assert result(client, useSealRecognition=False, useChartRecognition=None, promptLabel=None)
 
 
-def test_what_cannot_be_done_is_left_out_and_named_where_the_settings_want_that() -> None:
-    with gateway(unavailable="leave-out") as client:
-        found = result(client, useChartRecognition=True, useSealRecognition=True)
-        for page in found["layoutParsingResults"]:
-            assert set(page["prunedResult"]["left_out"]) == {"useChartRecognition", "useSealRecognition"}
-            assert page["prunedResult"]["model_settings"]["use_chart_recognition"] is False
-        assert set(faults(ask(client, useChartRecognition=True, layoutNms=False))) == {"body.layoutNms"}
-        assert "left_out" not in result(client)["layoutParsingResults"][0]["prunedResult"]
+def test_models_that_are_not_here_are_left_out_by_name_and_nothing_else_is(client: httpx.Client) -> None:
+    found = result(client, useChartRecognition=True, useSealRecognition=True)
+    for page in found["layoutParsingResults"]:
+        assert set(page["prunedResult"]["left_out"]) == {"useChartRecognition", "useSealRecognition"}
+        assert page["prunedResult"]["model_settings"]["use_chart_recognition"] is False
+    assert set(faults(ask(client, useChartRecognition=True, layoutNms=False))) == {"body.layoutNms"}
+    assert "left_out" not in result(client)["layoutParsingResults"][0]["prunedResult"]
 
 
 @pytest.mark.parametrize(

@@ -215,9 +215,9 @@ class GatewaySettings(_Section):
     """A call that takes longer is given up (504); waiting counts."""
     health_timeout_s: Seconds = 5.0
     """A server behind that has not said by then that it is ready, is not."""
-    unavailable: Literal["refuse", "leave-out"] = "refuse"
-    """What a caller asks for that needs a model which is not here, as for charts and seals: refuse it by name, or leave
-    it out and name it in `left_out` of each page. PaddleOCR's own clients ask for charts unless told otherwise."""
+    unavailable: Literal["leave-out", "refuse"] = "leave-out"
+    """What a caller asks for that needs a model which is not here, as for charts and seals: leave it out and name it in
+    `left_out` of each page, as PaddleOCR's own clients ask for charts unless told otherwise; or refuse it by name."""
 
 
 def _of_redis(url: SecretStr) -> SecretStr:

@@ -115,6 +115,52 @@ def test_the_number_of_a_page_is_its_footer() -> None:
     ]
 
 
+def test_a_line_alone_at_the_edge_of_a_page_is_its_header_or_footer() -> None:
+    body = column("a", 100, 100, 900, 40)
+    lines = [line("Chapter 1", 100, 20, 300), *body, line("Page 7 of 9", 100, 1350, 300)]
+
+    blocks = blocks_of(lines, [], SIZE)
+
+    assert [block.label for block in blocks] == [Label.HEADER, Label.TEXT, Label.FOOTER]
+
+
+def test_the_last_line_of_a_text_is_no_footer_however_low_it_stands() -> None:
+    lines = [*column("a", 100, 100, 900, 49), line("the end of it", 100, 1290, 300)]
+
+    assert {block.label for block in blocks_of(lines, [], SIZE)} == {Label.TEXT}
+
+
+def test_the_caption_of_what_spans_the_columns_comes_after_both() -> None:
+    left, right = column("l", 100, 100, 480, 8), column("r", 520, 100, 900, 8)
+    caption = line("Table 1", 100, 310, 200)
+    regions = [
+        Region(Label.TABLE_CAPTION, (95, 308, 205, 332), 0.9),
+        Region(Label.TABLE, (100, 345, 900, 600), 0.9),
+    ]
+
+    blocks = blocks_of([*left, *right, caption], regions, SIZE)
+
+    assert [block.text[:2] for block in blocks] == ["l0", "r0", "Ta", ""]
+    assert blocks[2].box == (100, 310, 200, 330), "it stays where it stands"
+
+
+def test_a_title_with_columns_above_and_below_and_nothing_beside_it_parts_them() -> None:
+    above = [*column("a", 100, 100, 480, 5), *column("b", 520, 100, 900, 5)]
+    below = [*column("c", 100, 300, 480, 5), *column("d", 520, 300, 900, 5)]
+    title = line("Title", 100, 240, 300, 36)
+    regions = [Region(Label.TITLE, (95, 235, 305, 280), 0.9)]
+
+    assert [text[0] for text in texts([*above, title, *below], regions)] == ["a", "b", "T", "c", "d"]
+
+
+def test_a_title_in_a_column_stays_in_it() -> None:
+    left = [*column("a", 100, 100, 480, 5), line("Title", 100, 240, 300, 36), *column("c", 100, 300, 480, 5)]
+    regions = [Region(Label.TITLE, (95, 235, 305, 280), 0.9)]
+
+    assert [text[0] for text in texts([*left, *column("r", 520, 100, 900, 13)], regions)] == ["a", "T", "c", "r"]
+    assert [text[0] for text in texts([*left, *column("r", 520, 100, 900, 5)], regions)] == ["a", "T", "c", "r"]
+
+
 def test_a_line_that_a_text_missed_joins_it() -> None:
     regions = [Region(Label.TEXT, (100, 120, 900, 180), 0.9)]
     blocks = blocks_of(column("a", 100, 100, 900, 4), regions, SIZE)

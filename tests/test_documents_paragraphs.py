@@ -55,6 +55,13 @@ def test_a_line_that_stands_apart_begins_a_paragraph() -> None:
     assert paragraphs(rows(FULL, FULL, FULL, FULL, down={2: 20})) == f"{FULL} {FULL}\n\n{FULL} {FULL}"
 
 
+def test_half_a_line_between_two_parts_paragraphs_and_what_boxes_vary_by_does_not() -> None:
+    full = ["the first paragraph ends here.", "The second goes on to the rim.", "And so does its other full row"]
+    full += ["and the one below that, and so", "it goes on to the very last one"]
+    assert paragraphs(rows(*full, down={1: 9})) == full[0] + "\n\n" + " ".join(full[1:])
+    assert paragraphs(rows(*full, down={1: 4})) == " ".join(full)
+
+
 def test_a_line_that_ends_although_the_next_word_would_have_fitted_ends_a_paragraph() -> None:
     assert (
         paragraphs(rows(FULL, FULL, "the end.", FULL, FULL, FULL)) == f"{FULL} {FULL} the end.\n\n{FULL} {FULL} {FULL}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from platoon.documents.layout import Region
 from platoon.documents.page import MARGINAL, Block, Box, Label, Line
@@ -31,10 +32,15 @@ ALIKE = 1.6
 """Lines of which one is so many times higher than the other make no block together."""
 BESIDE = 0.5
 """What stands beside each other with so much of the shorter one's height is two columns."""
+ALONE = 2.0
+"""A line at the edge of a page with so many times its height to all else is a header or footer."""
+CLOSE = 1.5
+"""A caption stands no further from what it belongs to than this times the height of its line."""
 DEEPEST = 64
 """After so many cuts what is left goes from top to bottom."""
 
 _HOLDS_OTHERS = (Label.TABLE, Label.FIGURE)
+_CAPTIONS = (Label.TABLE_CAPTION, Label.FIGURE_CAPTION)
 _RUNNING = (Label.TITLE, Label.TABLE_CAPTION, Label.FIGURE_CAPTION, Label.HEADER, Label.FOOTER)
 """Labels of blocks that have one paragraph."""
 _SHOWN = (Label.TABLE, Label.FIGURE, Label.EQUATION)
@@ -68,7 +74,7 @@ def blocks_of(lines: Sequence[Line], regions: Sequence[Region], size: tuple[int,
         if inside or region.label in _SHOWN
     ]
     blocks += [_block(_label_of(group, size), group, 1.0) for group in _groups(others)]
-    return in_order(blocks)
+    return in_order(_with_edges(blocks, size))
 
 
 def in_order(blocks: Iterable[Block]) -> list[Block]:
@@ -76,7 +82,33 @@ def in_order(blocks: Iterable[Block]) -> list[Block]:
     blocks = list(blocks)
     body = [block for block in blocks if block.label not in MARGINAL]
     first, last = ([block for block in blocks if block.label is label] for label in (Label.HEADER, Label.FOOTER))
-    return [*_downwards(first), *_cut(body), *_downwards(last)]
+    wide = [replace(block, box=_reach(block, body)) for block in body]
+    as_they_are = {id(stretched): block for stretched, block in zip(wide, body, strict=True)}
+    return [*_downwards(first), *(as_they_are[id(block)] for block in _cut(wide)), *_downwards(last)]
+
+
+def _reach(block: Block, others: Sequence[Block]) -> Box:
+    """What a block spans besides where it stands: a caption as much as what it is of, a title between columns the page.
+
+    A title is between columns if nothing stands beside it, and something beside its place both above and below.
+    """
+    left, top, right, bottom = block.box
+    if block.label in _CAPTIONS:
+        near = CLOSE * (bottom - top) / max(1, len(block.lines))
+        for other in others:
+            x1, y1, x2, y2 = other.box
+            if other.label in _HOLDS_OTHERS and max(y1 - bottom, top - y2) <= near and min(x2, right) > max(x1, left):
+                return min(left, x1), top, max(right, x2), bottom
+    if block.label is Label.TITLE:
+        boxes = [other.box for other in others if other is not block]
+        beside = [box for box in boxes if not left <= (box[0] + box[2]) / 2 <= right]
+        if (
+            not any(box[1] < bottom and box[3] > top for box in boxes)
+            and any(box[3] <= top for box in beside)
+            and any(box[1] >= bottom for box in beside)
+        ):
+            return min(box[0] for box in boxes), top, max(box[2] for box in boxes), bottom
+    return block.box
 
 
 def _settled(regions: Sequence[Region]) -> list[Region]:
@@ -111,6 +143,22 @@ def _label_of(group: Sequence[Line], size: tuple[int, int]) -> Label:
             if _is_marginal(label, group[0].box, size):
                 return label
     return Label.TEXT
+
+
+def _with_edges(blocks: Sequence[Block], size: tuple[int, int]) -> list[Block]:
+    """The blocks, the first and last as header and footer where each is a line far from all else at the page's edge."""
+    found = list(blocks)
+    for label, outer_edge, inner_edge, sign in ((Label.HEADER, 1, 3, 1), (Label.FOOTER, 3, 1, -1)):
+        outer = min(range(len(found)), key=lambda index: sign * found[index].box[outer_edge], default=None)
+        if outer is None or found[outer].label is not Label.TEXT or len(found[outer].lines) != 1:
+            continue
+        (line,) = found[outer].lines
+        rest = [block for index, block in enumerate(found) if index != outer]
+        gaps = [sign * (block.box[outer_edge] - line.box[inner_edge]) for block in rest]
+        several = sum(len(block.lines) for block in rest) > 1
+        if several and min(gaps) >= ALONE * _height(line) and _is_marginal(label, line.box, size):
+            found[outer] = replace(found[outer], label=label)
+    return found
 
 
 def _height(line: Line) -> int:

@@ -14,7 +14,7 @@ from platoon.documents.page import Line
 
 INDENT = 0.8
 """A line that begins so much of its height further in than the block begins a paragraph, unless the last one does."""
-APART = 0.7
+APART = 0.3
 """So much of a line's height more than usual between two lines parts paragraphs."""
 VERSE = 0.5
 """Where at least so many lines of a block were ended on purpose, as in addresses, verse and code, each line stays,"""

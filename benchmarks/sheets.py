@@ -37,10 +37,10 @@ from platoon.documents.page import Cell, Table
 OFFICE_S = 300
 MISSING: Final = """\
 pages with a known structure are set by LibreOffice, which is not installed; on Debian:
-apt-get install --no-install-recommends libreoffice-writer-nogui fonts-crosextra-carlito fonts-dejavu-core \
-fonts-liberation2 fonts-linuxlibertine fonts-texgyre"""
+apt-get install --no-install-recommends libreoffice-writer-nogui fonts-crosextra-caladea fonts-crosextra-carlito \
+fonts-dejavu-core fonts-liberation2 fonts-linuxlibertine"""
 FONTS: Final = (
-    "Liberation Serif", "Liberation Sans", "Carlito", "DejaVu Serif", "TeX Gyre Pagella", "Linux Libertine O",
+    "Liberation Serif", "Liberation Sans", "Carlito", "DejaVu Serif", "Caladea", "Linux Libertine O",
     "DejaVu Sans",
 )  # fmt: skip
 LOOKS: Final = ("ruled", "few rules", "no rules")

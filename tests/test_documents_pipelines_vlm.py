@@ -278,7 +278,7 @@ def test_a_server_that_is_away_is_503_and_one_that_is_slow_504() -> None:
 
 
 def test_what_even_the_model_cannot_do_is_refused_by_name() -> None:
-    with fake_vlm(answering) as fake, gateway(fake) as client:
+    with fake_vlm(answering) as fake, gateway(fake, unavailable="refuse") as client:
         assert set(faults(ask(client, "PDF1", useSealRecognition=True))) == {"body.useSealRecognition"}
         assert client.get("/health/ready").status_code == 200
         fake.models = []

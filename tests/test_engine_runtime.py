@@ -88,6 +88,13 @@ def test_an_item_has_the_same_outputs_alone_and_in_company_to_the_last_bit(
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_inputs_may_lie_in_memory_that_cannot_be_written(runtime: Any) -> None:
+    run, pixels = runtime(DETECTION), noise(1, 64, 64, 3)
+    received = np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
+    np.testing.assert_array_equal(run(received)[0], run(pixels)[0])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_outputs_stay_as_they_were_when_the_runtime_goes_on(runtime: Any) -> None:
     run = runtime(DETECTION)
     first = run(noise(1, 64, 64, 3))[0]

@@ -2,10 +2,20 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from platoon.logs import REQUEST, JsonLines, PlainLines
+
+
+@pytest.fixture(autouse=True)
+def plain_records() -> Iterator[None]:
+    """OCRmyPDF gives every record of a process that has imported it a page."""
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)
+    yield
+    logging.setLogRecordFactory(factory)
 
 
 def written(record: logging.LogRecord) -> dict[str, object]:

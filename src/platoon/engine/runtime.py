@@ -160,10 +160,7 @@ class _OpenVinoLane:
         request = self._requests.get(compiled)
         if request is None:
             request = self._requests[compiled] = compiled.create_infer_request()
-        # `infer` would do the same, for 0.07 ms more of its own.
-        request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-        request.start_async()
-        request.wait()
+        request.infer([pixels], share_inputs=True, share_outputs=True)
         # The request reuses the memory of its outputs at the next call.
         return graph.finish(tuple(tensor.data.copy() for tensor in request.output_tensors))
 

@@ -1,6 +1,7 @@
 """The page about documents in a real browser, as a person uses it: with a real reader, or one whose pages wait."""
 
 import base64
+import hashlib
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ from platoon.documents.runner import Document, Reader
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import Call
-from platoon.settings import EngineSettings
+from platoon.settings import ApiKey, EngineSettings
 from tests.browser import Browser
 from tests.drawn import pdf, stream
 from tests.fake_site import FakeSite, camera
@@ -297,6 +298,22 @@ def test_pages_far_below_are_loaded_when_they_come_near(
     assert not any(url.endswith("pages/12.jpg") for url in browser.requests)
     browser.evaluate("document.querySelector('[data-number=\"12\"]').scrollIntoView()")
     wait_for_text(browser, "[data-number='12'] .markdown", HOSTILE)
+
+
+def test_where_keys_are_set_the_page_asks_for_one_and_shows_pictures_with_it(
+    browser: Browser, tmp_path: Path, reader: DocumentReader, show: Opener
+) -> None:
+    show(reader, keys=[ApiKey(name="ann", sha256=hashlib.sha256(b"ann's").hexdigest())])
+    for key, told in (("no", "needed"), ("ann's", "not known")):
+        wait_for_text(browser, "#key[open]", told)
+        browser.evaluate("document.getElementById('key-input').focus()")
+        browser.type(key)
+        browser.press("Enter")
+    browser.wait_for("!document.getElementById('key').open")
+    hand_in(browser, tmp_path, "tram.pdf", report(1))
+    wait_for_text(browser, "[data-number='1'] .markdown", "forty thousand")
+    loaded = "fetch(document.querySelector('.paper image').getAttribute('href')).then(reply => reply.status)"
+    assert browser.evaluate(loaded) == 200
 
 
 def test_a_file_is_dropped_and_found_again_by_keyboard_after_a_reload(

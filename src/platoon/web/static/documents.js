@@ -15,6 +15,7 @@ const known = new Map(); // id → the document as it was last told
 let open = null;
 let maxBytes = Infinity;
 let looking = 0;
+let looks = 0;
 let saidAt = 0;
 
 /** A row of the list: what is on its way has no `href` yet. */
@@ -59,15 +60,18 @@ class Row {
 
 async function look() {
   clearTimeout(looking);
+  const turn = ++looks;
   let pause = null;
   try {
     const { documents, max_bytes: most } = await ask("", { batch });
+    if (turn !== looks) return; // a later call knows better, and goes on looking
     maxBytes = most;
     byId("lost").hidden = true;
     show(documents);
     if (documents.some(underWay)) pause = LOOK_EVERY_MS;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
+    if (turn !== looks) return;
     if (error.status === 401) {
       askForKey(error.message);
       return;
@@ -75,7 +79,6 @@ async function look() {
     tellLost(error.message);
     pause = LOOK_AGAIN_MS;
   }
-  clearTimeout(looking); // of a call that was made meanwhile
   if (pause !== null && !document.hidden) looking = setTimeout(look, pause);
 }
 
@@ -188,15 +191,13 @@ function askForKey(why) {
   if (!byId("key").open) byId("key").showModal();
 }
 
-byId("key").addEventListener("close", () => {
-  const key = byId("key-input").value.trim();
+byId("key").addEventListener("submit", () => {
+  useKey(byId("key-input").value.trim()); // before the dialog is gone and a document can be handed in
   byId("key-input").value = "";
-  if (!key) {
-    tellLost("without a key nothing can be shown here; load the page again to give one");
-    return;
-  }
-  useKey(key);
   look();
+});
+byId("key").addEventListener("cancel", () => {
+  tellLost("without a key nothing can be shown here; load the page again to give one");
 });
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names what is open

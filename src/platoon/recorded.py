@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from platoon.engine.batcher import Priority
 from platoon.errors import InvalidInput, PlatoonError
+from platoon.media.frame import Pixels
 from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -16,7 +17,7 @@ from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
 from platoon.ocr.reading import Call
 from platoon.plates.grammar import Grammar
-from platoon.plates.recorded import read_clip, read_picture
+from platoon.plates.recorded import FoundPlate, read_clip, read_picture
 from platoon.settings import Settings
 
 CLIPS = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".h264", ".264", ".flv"})
@@ -60,12 +61,15 @@ class FileReader:
             error = failure
         return {"path": str(path), name: found, "error": None if error is None else str(error)}
 
+    def plates(self, picture: Pixels) -> list[FoundPlate]:
+        """The plates in a picture, RGB (height, width, 3), best first."""
+        with Call(Priority.BULK) as call:
+            return read_picture(self._engine, picture, self._grammar, call)
+
     def _read_picture(self, path: Path) -> list[dict[str, Any]]:
         if not self._plates:
             return [line.to_json() for line in self._reader.read([path])[0].lines]
-        with Call(Priority.BULK) as call:
-            plates = read_picture(self._engine, load_picture(path), self._grammar, call)
-        return [plate.to_json() for plate in plates]
+        return [plate.to_json() for plate in self.plates(load_picture(path))]
 
     def _read_clip(
         self, path: Path, on_frame: Callable[[int, int | None], None]

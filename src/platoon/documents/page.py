@@ -38,8 +38,8 @@ MARGINAL = frozenset({Label.HEADER, Label.FOOTER})
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """Characters of a line between spaces."""
+class Piece:
+    """Text, and where it stands."""
 
     text: str
     corners: Corners
@@ -53,19 +53,15 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Word(Piece):
+    """Characters of a line between spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Piece):
     """A line of text."""
 
-    text: str
-    corners: Corners
-    confidence: float
-    """0 to 1."""
     words: tuple[Word, ...]
-
-    @property
-    def box(self) -> Box:
-        """Around `corners`."""
-        return around(self.corners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +192,7 @@ def _block_to_json(block: Block) -> dict[str, Any]:
     return told
 
 
-def _piece_to_json(piece: Line | Word) -> dict[str, Any]:
+def _piece_to_json(piece: Piece) -> dict[str, Any]:
     return {
         "text": piece.text,
         "confidence": round(piece.confidence, 4),

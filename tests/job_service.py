@@ -14,7 +14,8 @@ from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
 from platoon.api.webhooks import Webhooks
 from platoon.documents.job_store import JobStore
-from platoon.documents.runner import JobRunner, Reader
+from platoon.documents.read import Reader
+from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings

@@ -1,14 +1,14 @@
 """A reader of documents for tests: a file is a number of pages, and what stands on them is known."""
 
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
-from platoon.documents.read import Options, ReadPage
+from platoon.documents.read import OpenDocument, Options, ReadPage
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind
 from platoon.ocr.reading import Call
@@ -32,7 +32,7 @@ class MadeUpReader:
     """Of all calls."""
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator["MadeUp"]:
+    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         """See `DocumentReader.open`."""
         del skip
         self.options.append(options)
@@ -42,7 +42,7 @@ class MadeUpReader:
         kind = Kind.PDF if text.startswith("PDF") else Kind.IMAGE
         count = int(text.split()[0][3:] or 1)
         failing = count - 1 if "broken" in text else count
-        yield MadeUp(kind, [(400, 800)] * count, self._pages(count, failing, call))
+        yield OpenDocument(kind, [(400, 800)] * count, range(count), self._pages(count, failing, call))
 
     def _pages(self, count: int, failing: int, call: Call) -> Iterator[ReadPage]:
         for index in range(count):
@@ -58,18 +58,6 @@ class MadeUpReader:
             if index >= failing:
                 page = replace(page, blocks=(), error=f"page {index + 1} cannot be drawn")
             yield ReadPage(page, np.full((800, 400, 3), 240, np.uint8))
-
-
-@dataclass(frozen=True)
-class MadeUp:
-    """An open document."""
-
-    kind: Kind
-    sizes: Sequence[tuple[int, int]]
-    pages: Iterator[ReadPage]
-
-    def __iter__(self) -> Iterator[ReadPage]:
-        return self.pages
 
 
 def parsing(reader: MadeUpReader, service: OcrService, settings: Settings, teller: Teller | None = None) -> OwnPipeline:

@@ -8,16 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from platoon.documents.page import Block, Label, Line, Page
-from platoon.documents.read import Options, ReadPage, page_indices
+from platoon.documents.read import OpenDocument, Options, ReadPage, page_indices
 from platoon.errors import InvalidInput, Unavailable
-from platoon.ocr.pages import open_pages
+from platoon.ocr.pages import Kind, open_pages
 from platoon.ocr.reading import Call
+
+SIZE = (100, 50)
+"""(width, height) of every page."""
 
 
 def page(index: int) -> Page:
     """What the reader reads on the page `index`."""
     line = Line(f"Page {index + 1}", ((10.0, 20.0), (90.0, 20.0), (90.0, 40.0), (10.0, 40.0)), 0.9876, ())
-    return Page(index, (100, 50), 2.0, (Block(Label.TEXT, line.box, 1.0, (line,), line.text),))
+    return Page(index, SIZE, 2.0, (Block(Label.TEXT, line.box, 1.0, (line,), line.text),))
 
 
 @dataclass
@@ -34,7 +37,7 @@ class ScriptedReader:
     """Released when a page is begun."""
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator["_Open"]:
+    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         self.opened += 1
         if data == b"broken":
             raise InvalidInput("the PDF is damaged")
@@ -42,8 +45,9 @@ class ScriptedReader:
             raise Unavailable("the engine is busy")
         if data == b"odd":
             raise RuntimeError("secret of the house")
-        indices = [index for index in page_indices(options.pages, _count(data)) if index not in skip]
-        yield _Open(indices, self._pages(indices, call))
+        count = _count(data)
+        indices = [index for index in page_indices(options.pages, count) if index not in skip]
+        yield OpenDocument(Kind.PDF, [SIZE] * count, indices, self._pages(indices, call))
 
     def _pages(self, indices: Sequence[int], call: Call) -> Iterator[ReadPage]:
         for index in indices:
@@ -52,16 +56,7 @@ class ScriptedReader:
                 call.check()
             call.check()
             self.read.append(index)
-            yield ReadPage(page(index), np.zeros((50, 100, 3), np.uint8))
-
-
-@dataclass(frozen=True)
-class _Open:
-    indices: Sequence[int]
-    pages: Iterator[ReadPage]
-
-    def __iter__(self) -> Iterator[ReadPage]:
-        return self.pages
+            yield ReadPage(page(index), np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
 
 
 def _count(data: bytes) -> int:

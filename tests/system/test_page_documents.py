@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,7 @@ import pytest
 
 from platoon.documents.exports.form import Form
 from platoon.documents.layout import LayoutModel
-from platoon.documents.read import DocumentReader, Options, ReadPage
-from platoon.documents.runner import Document, Reader
+from platoon.documents.read import DocumentReader, OpenDocument, Options, Reader, ReadPage
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import Call
@@ -106,29 +105,16 @@ class Paced:
     turns: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     @contextmanager
-    def open(
-        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
-    ) -> Iterator["PacedDocument"]:
+    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         """See `Reader.open`."""
         with self.reader.open(data, options, call, skip=skip) as document:
-            yield PacedDocument(document.indices, self._pages(document, call))
+            yield OpenDocument(document.kind, document.sizes, document.indices, self._pages(document, call))
 
-    def _pages(self, document: Document, call: Call) -> Iterator[ReadPage]:
+    def _pages(self, document: OpenDocument, call: Call) -> Iterator[ReadPage]:
         for page in document:
             while not self.turns.acquire(timeout=0.01):
                 call.check()
             yield page
-
-
-@dataclass(frozen=True)
-class PacedDocument:
-    """An open document."""
-
-    indices: Sequence[int]
-    pages: Iterator[ReadPage]
-
-    def __iter__(self) -> Iterator[ReadPage]:
-        return self.pages
 
 
 @pytest.fixture(scope="module")

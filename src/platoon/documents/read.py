@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -85,6 +85,15 @@ class OpenDocument:
 
     def __iter__(self) -> Iterator[ReadPage]:
         return self._pages
+
+
+class Reader(Protocol):
+    """Reads documents, as `DocumentReader` does."""
+
+    def open(
+        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
+    ) -> AbstractContextManager[OpenDocument]:
+        """See `DocumentReader.open`."""
 
 
 class DocumentReader:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from platoon.documents.jobs import Claim, Jobs, Lost, reason
-from platoon.documents.read import Options, ReadPage
+from platoon.documents.read import Reader
 from platoon.engine.batcher import Priority
 from platoon.errors import PlatoonError, StoreError
 from platoon.metrics import Metrics
@@ -28,26 +26,6 @@ _LOOK_S: Final = 1.0
 _SWEEP_S: Final = 60.0
 
 _log = logging.getLogger(__name__)
-
-
-class Document(Protocol):
-    """An open document: iterate it once."""
-
-    @property
-    def indices(self) -> Sequence[int]:
-        """Of the pages that iterating gives, from 0."""
-
-    def __iter__(self) -> Iterator[ReadPage]:
-        """The pages, as they are read."""
-
-
-class Reader(Protocol):
-    """Reads documents, as `DocumentReader` does."""
-
-    def open(
-        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
-    ) -> AbstractContextManager[Document]:
-        """See `DocumentReader.open`."""
 
 
 class Worker:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -23,7 +22,7 @@ from platoon.documents.layout_result import (
     pruned_result,
     with_markdown_contents,
 )
-from platoon.documents.read import AT_A_TIME, Options, ReadPage
+from platoon.documents.read import AT_A_TIME, OpenDocument, Reader, ReadPage
 from platoon.documents.restructure import restructured
 from platoon.engine.batcher import Priority
 from platoon.errors import InvalidInput
@@ -37,30 +36,6 @@ AHEAD: Final = 2
 
 Later = Callable[[], dict[str, Any]]
 """Waits for a `prunedResult`."""
-
-
-class Document(Protocol):
-    """An open document: iterate it once."""
-
-    @property
-    def kind(self) -> Kind:
-        """What the file is."""
-
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """(width, height) in pixels of all its pages."""
-
-    def __iter__(self) -> Iterator[ReadPage]:
-        """The pages, as they are read."""
-
-
-class Reader(Protocol):
-    """Reads documents, as `DocumentReader` does."""
-
-    def open(
-        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
-    ) -> AbstractContextManager[Document]:
-        """See `DocumentReader.open`."""
 
 
 class Teller(Protocol):
@@ -167,7 +142,7 @@ class OwnPipeline:
                 result["prunedResult"] = with_markdown_contents(result["prunedResult"], shown.look)
         return {"layoutParsingResults": results, "dataInfo": info}
 
-    def _told(self, document: Document, asked: LayoutRequest, call: Call) -> Iterator[dict[str, Any]]:
+    def _told(self, document: OpenDocument, asked: LayoutRequest, call: Call) -> Iterator[dict[str, Any]]:
         shown = asked.shown()
         waiting: deque[tuple[ReadPage, Later]] = deque()
         for read in document:

@@ -1,0 +1,1 @@
+"""What trains the weights that Platoon ships: pictures drawn, models, training, export."""

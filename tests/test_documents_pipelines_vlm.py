@@ -130,6 +130,42 @@ def test_what_would_not_get_better_is_not_asked_again(reply: Reply, error: type[
         assert len(fake.asked) == 1
 
 
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_model_that_the_server_does_not_have_is_no_fault_of_the_picture(status: int) -> None:
+    def pinned(prompt: str, request: dict[str, Any]) -> Reply:
+        return status, {"detail": "pinned"}
+
+    with fake_vlm(pinned) as fake, asking(fake, vlm_model="other") as model:
+        fake.models = [f"reader-{number}" for number in range(9)]
+        said = r"no model other, but reader-0, .*reader-4, \.\.\.; set gateway\.vlm_model"
+        with pytest.raises(FailedBehind, match=said):
+            model.ask(PICTURE, "OCR:", {}, call()).result(30)
+        assert len(fake.asked) == 1
+
+
+def test_a_server_that_does_not_list_its_models_is_believed() -> None:
+    with fake_vlm(lambda *_: (400, {"error": "too small"})) as fake, asking(fake, vlm_model="other") as model:
+        fake.models = []
+        with pytest.raises(Unreadable, match="too small"):
+            model.ask(PICTURE, "OCR:", {}, call()).result(30)
+
+
+def test_a_server_that_came_back_with_another_model_is_asked_for_that() -> None:
+    def strict(prompt: str, request: dict[str, Any]) -> Reply:
+        together.wait(30)
+        return echo(prompt, request) if request["model"] in fake.models else (404, {"error": "no such model"})
+
+    together = threading.Barrier(1)
+    with fake_vlm(strict) as fake, asking(fake) as model:
+        assert model.ask(PICTURE, "OCR:", {}, call()).result(30).whole
+        fake.models = ["better-reader"]
+        together = threading.Barrier(2)
+        replies = [model.ask(PICTURE, "OCR:", {}, call()) for _ in range(2)]
+        assert all(reply.result(30).whole for reply in replies)
+        names = [request["model"] for request in fake.asked]
+        assert names == ["tiny-reader"] * 3 + ["better-reader"] * 2
+
+
 def test_a_caller_who_leaves_takes_his_questions_back() -> None:
     arrived = threading.Semaphore(0)
 
@@ -160,7 +196,8 @@ def test_it_says_why_the_server_is_not_ready() -> None:
             assert model.not_ready() == ["VLM server: it has no model at all"]
         with asking(fake, vlm_model="other") as model:
             fake.models = ["tiny-reader"]
-            assert model.not_ready() == ["VLM server: it has no model other"]
+            (reason,) = model.not_ready()
+            assert "it has no model other, but tiny-reader; set gateway.vlm_model" in reason
     with asking(fake, health_timeout_s=2) as model:
         (reason,) = model.not_ready()
         assert reason.startswith("VLM server: ")

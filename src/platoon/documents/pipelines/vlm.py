@@ -30,8 +30,11 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
 _AGAIN: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _PICTURE: Final = frozenset({400, 413, 415, 422})
 """Statuses that say that this one picture cannot be read."""
+_NO_MODEL: Final = frozenset({400, 404, 500})
+"""Statuses by which servers say, beside other things, that they do not serve a model: transformers, vLLM, others."""
 _JPEG_QUALITY = 95
 _SHOWN = 200
+_LISTED = 5
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ class VisionModel:
     def not_ready(self) -> list[str]:
         """Why it cannot be asked; waits as long as a health check may."""
         limit_s = self._settings.health_timeout_s
-        asked = asyncio.run_coroutine_threadsafe(asyncio.wait_for(self._models(), limit_s), self._loop)
+        asked = asyncio.run_coroutine_threadsafe(asyncio.wait_for(self._chosen(), limit_s), self._loop)
         try:
             asked.result(limit_s + 1)
         except TimeoutError:
@@ -134,10 +137,11 @@ class VisionModel:
             raise DeadlineExceeded("the VLM server did not answer in time") from error
 
     async def _once(self, body: dict[str, Any]) -> Said:
-        if self._name is None:
-            self._name = await self._models()
-        reply = await self._client.post(f"{self._url}/chat/completions", json={"model": self._name, **body})
+        name = self._name = self._name or await self._chosen()
+        reply = await self._client.post(f"{self._url}/chat/completions", json={"model": name, **body})
         if reply.status_code != 200:
+            if reply.status_code in _NO_MODEL:
+                await self._check(name)
             message = f"it answers with status {reply.status_code}: {reply.text[:_SHOWN]}"
             if reply.status_code in _AGAIN:
                 raise Unavailable(message)
@@ -153,18 +157,41 @@ class VisionModel:
             raise FailedBehind(500, f"the VLM server's answer is none: {reply.text[:_SHOWN]}") from error
         return Said(text, choice.get("finish_reason") != "length")
 
-    async def _models(self) -> str:
-        """The first model that the server lists."""
+    async def _check(self, asked: str) -> None:
+        """Whether a refusal is for want of the model `asked`; servers that list none are believed to have it.
+
+        Raises:
+            FailedBehind: it is the one in the settings. Unavailable: it was chosen here, and another one is now.
+        """
+        try:
+            self._name = await self._chosen()
+        except FailedBehind as error:
+            raise FailedBehind(500, f"the VLM server refuses: {error}") from None
+        except (Unavailable, httpx.HTTPError):
+            return
+        if self._name != asked:
+            raise Unavailable(f"it has no model {asked} any more")
+
+    async def _chosen(self) -> str:
+        """The model that is to be asked: the one in the settings, else the one that was asked before, else the first.
+
+        Raises:
+            Unavailable: it does not say which it has, or has none. FailedBehind: it has others.
+        """
         reply = await self._client.get(f"{self._url}/models", timeout=self._settings.health_timeout_s)
         if reply.status_code != 200:
             raise Unavailable(f"it answers with status {reply.status_code}: {reply.text[:_SHOWN]}")
         try:
-            names = [model["id"] for model in reply.json()["data"]]
+            names = [str(model["id"]) for model in reply.json()["data"]]
         except (ValueError, LookupError, TypeError) as error:
             raise Unavailable(f"its list of models is none: {reply.text[:_SHOWN]}") from error
-        if not names or (self._name is not None and self._name not in names):
-            raise Unavailable(f"it has no model {self._name or 'at all'}")
-        return str(names[0])
+        if not names:
+            raise Unavailable("it has no model at all")
+        wanted = self._settings.vlm_model or (self._name if self._name in names else names[0])
+        if wanted not in names:
+            served = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+            raise FailedBehind(500, f"it has no model {wanted}, but {served}; set gateway.vlm_model to one of these")
+        return wanted
 
 
 def _of(error: Exception) -> str:

@@ -8,7 +8,6 @@ a key.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,26 +20,15 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from platoon.api.intake import Incoming, Intake
-from platoon.api.jobs import TEXT_LAYERS, JobCall, JobContract, JobDesk, Submission, order_of
+from platoon.api.intake import Incoming, Intake, body_of
+from platoon.api.jobs import REFUSALS, TEXT_LAYERS, JobCall, JobContract, JobDesk, Submission, order_of
 from platoon.api.problems import described
 from platoon.documents.exports.exporting import exporting
 from platoon.documents.exports.form import Form
 from platoon.documents.exports.markdown import body_height, title_level
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Label, Page
-from platoon.errors import (
-    DeadlineExceeded,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    StoreError,
-    TooLarge,
-    Unauthorised,
-    Unavailable,
-    Unsupported,
-)
+from platoon.errors import DeadlineExceeded, InvalidInput, NotFound, StoreError, TooLarge, Unavailable, Unsupported
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.ocr.pages import Kind, kind_of
 
@@ -144,12 +132,6 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     def asked(incoming: Incoming) -> Job:
         return desk.find(incoming.request.path_params["job_id"], incoming.caller)
 
-    def secretly(job_id: str, secret: str) -> Job:
-        job = jobs.get(job_id)
-        if job is None or not hmac.compare_digest(job.secret.encode(), secret.encode()):
-            raise NotFound("nothing at this address: there never was, or it has outlived its time")
-        return job
-
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
         fields = await incoming.fields("file")
         document, order = fields.file("file"), order_of(fields, owner=incoming.caller, webhooks=False)
@@ -178,14 +160,13 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     submission = Submission(contract, desk, read, lambda job: _json(_told(desk, job), 202))
     listing, opening, showing = (JobCall(contract, answer) for answer in (listed, opened, shown))
     cancelling = JobCall(contract, cancelled)
-    admission = (Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded)
 
     @router.post(
         "",
         status_code=202,
         response_model=Document,
-        openapi_extra=_FORM,
-        responses=described(*admission, TooLarge, Unsupported, InvalidInput),
+        openapi_extra=body_of({"multipart/form-data": _FORM}),
+        responses=described(*REFUSALS, TooLarge, Unsupported, InvalidInput),
     )
     async def hand_in(request: Request) -> Response:
         """Read a document: multipart `file`, a PDF, TIFF or picture, and `batch`, the name of the caller's documents.
@@ -194,25 +175,25 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         """
         return await intake.serve(request, submission)
 
-    @router.get("", response_model=Documents, responses=described(*admission))
+    @router.get("", response_model=Documents, responses=described(*REFUSALS))
     async def list_documents(request: Request, batch: Batch) -> Response:
         """The last hundred documents of a batch, newest first."""
         del batch
         return await intake.serve(request, listing)
 
-    @router.get("/{job_id}", response_model=OpenDocument, responses=described(*admission, NotFound))
+    @router.get("/{job_id}", response_model=OpenDocument, responses=described(*REFUSALS, NotFound))
     async def get_document(request: Request, job_id: str) -> Response:
         """A document, and which of its pages are read."""
         del job_id
         return await intake.serve(request, opening)
 
-    @router.delete("/{job_id}", response_model=Document, responses=described(*admission, NotFound))
+    @router.delete("/{job_id}", response_model=Document, responses=described(*REFUSALS, NotFound))
     async def cancel_document(request: Request, job_id: str) -> Response:
         """Stop reading a document, within a page; nothing happens where that has ended."""
         del job_id
         return await intake.serve(request, cancelling)
 
-    @router.get("/{job_id}/pages/{number}", response_model=ShownPage, responses=described(*admission, NotFound))
+    @router.get("/{job_id}/pages/{number}", response_model=ShownPage, responses=described(*REFUSALS, NotFound))
     async def get_page(request: Request, job_id: str, number: Number) -> Response:
         """A page that is read: its blocks in reading order."""
         del job_id, number
@@ -223,14 +204,14 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-            **described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable),
+            **_UNKEYED,
         },
     )
     async def get_picture(job_id: str, secret: str, number: Number) -> Response:
         """The picture of a page that is read, at most 2000 pixels long and wide. Needs no key, only the address."""
 
         def picture() -> bytes:
-            job = secretly(job_id, secret)
+            job = desk.at(job_id, secret)
             ((_, drawn),) = desk.redrawn(job, _page(desk, job, number))
             if not drawn.size:
                 raise NotFound(f"page {number} cannot be drawn")
@@ -245,14 +226,14 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {form.media_type: _ANY if form is Form.JSON else _TEXT for form in Form}},
-            **described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable),
+            **_UNKEYED,
         },
     )
     async def get_export(job_id: str, secret: str, form: Form) -> Response:
         """A document in another form, once it is read. Needs no key, only the address."""
 
         def export() -> tuple[Job, BinaryIO]:
-            job = secretly(job_id, secret)
+            job = desk.at(job_id, secret)
             return job, _exported(desk, job, form)
 
         async with drawing:
@@ -353,25 +334,17 @@ def _json(content: BaseModel, status: int = 200) -> Response:
     return JSONResponse(content.model_dump(mode="json"), status)
 
 
+_UNKEYED: Final = described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable)
 _TEXT: Final = {"schema": {"type": "string"}}
 _ANY: Final[dict[str, Any]] = {"schema": {}}
 _FORM: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "batch": {"type": "string", "minLength": 16, "maxLength": 64},
-                        "name": {"type": "string"},
-                        "pages": {"type": "string"},
-                        "text_layer": {"type": "string", "enum": list(TEXT_LAYERS)},
-                    },
-                    "required": ["file", "batch"],
-                }
-            }
-        },
-    }
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "batch": {"type": "string", "minLength": 16, "maxLength": 64},
+        "name": {"type": "string"},
+        "pages": {"type": "string"},
+        "text_layer": {"type": "string", "enum": list(TEXT_LAYERS)},
+    },
+    "required": ["file", "batch"],
 }

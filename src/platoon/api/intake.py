@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
@@ -254,6 +254,12 @@ async def while_there(request: Request, work: Work) -> Response:
 def content_type(request: Request) -> str:
     """What the body is said to be, without parameters; empty if nothing is said."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def body_of(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The body that a call must have, for the API's description; `schemas` by content type."""
+    content = {kind: {"schema": schema} for kind, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 async def _until_gone(request: Request) -> None:

@@ -8,6 +8,7 @@ may ask for it.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from platoon.api.fetch import check_url
-from platoon.api.intake import Contract, Fields, Incoming, Intake, Work
+from platoon.api.intake import Contract, Fields, Incoming, Intake, Work, body_of
 from platoon.api.problems import as_problem, described
 from platoon.documents.jobs import PRIORITIES, Job, Jobs, Order, State
 from platoon.documents.page import Page
@@ -41,6 +42,8 @@ from platoon.settings import Settings
 
 TextLayer = Literal["auto", "ignore", "only"]
 TEXT_LAYERS: Final[Mapping[str, TextLayer]] = {"auto": "auto", "ignore": "ignore", "only": "only"}
+REFUSALS: Final = (Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded)
+"""Of any call about jobs that needs a key."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,13 @@ class JobDesk:
         job = self.jobs.get(job_id)
         if job is None or job.order.owner != caller:
             raise NotFound(f"no job {job_id[:60]!r}: there never was one, or it has outlived its time")
+        return job
+
+    def at(self, job_id: str, secret: str) -> Job:
+        """A job at an address that nobody can guess. Raises NotFound."""
+        job = self.jobs.get(job_id)
+        if job is None or not hmac.compare_digest(job.secret.encode(), secret.encode()):
+            raise NotFound("nothing at this address: there never was, or it has outlived its time")
         return job
 
 
@@ -219,14 +229,13 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     contract = JobContract()
     submission = Submission(contract, desk, read, accepted)
     asking, cancelling = JobCall(contract, standing), JobCall(contract, cancel)
-    admission = (Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded)
 
     @router.post(
         "/process",
         status_code=202,
         response_model=Queued,
-        openapi_extra=_FORM,
-        responses=described(*admission, TooLarge, Unsupported, InvalidInput),
+        openapi_extra=body_of({"multipart/form-data": _FORM}),
+        responses=described(*REFUSALS, TooLarge, Unsupported, InvalidInput),
     )
     async def process(request: Request) -> Response:
         """Read a document in the background: multipart `file`, a PDF, TIFF or picture.
@@ -236,13 +245,13 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         """
         return await intake.serve(request, submission)
 
-    @router.get("/results/{task_id}", response_model=Standing, responses=described(*admission, NotFound))
+    @router.get("/results/{task_id}", response_model=Standing, responses=described(*REFUSALS, NotFound))
     async def results(request: Request, task_id: str) -> Response:
         """Where a document stands, and its lines once it is read."""
         del task_id
         return await intake.serve(request, asking)
 
-    @router.delete("/results/{task_id}", response_model=Standing, responses=described(*admission, NotFound))
+    @router.delete("/results/{task_id}", response_model=Standing, responses=described(*REFUSALS, NotFound))
     async def revoke(request: Request, task_id: str) -> Response:
         """Cancel the reading of a document, within a page; nothing happens where it has ended."""
         del task_id
@@ -327,22 +336,13 @@ def _as_json(content: Mapping[str, Any]) -> bytes:
 
 _QUEUED: Final = "OCR task queued successfully."
 _FORM: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "pages": {"type": "string"},
-                        "text_layer": {"type": "string", "enum": list(TEXT_LAYERS)},
-                        "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
-                        "webhook": {"type": "string", "format": "uri"},
-                    },
-                    "required": ["file"],
-                }
-            }
-        },
-    }
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "pages": {"type": "string"},
+        "text_layer": {"type": "string", "enum": list(TEXT_LAYERS)},
+        "priority": {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
+        "webhook": {"type": "string", "format": "uri"},
+    },
+    "required": ["file"],
 }

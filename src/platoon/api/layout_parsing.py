@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
-from platoon.api.intake import Incoming, Intake, Work
+from platoon.api.intake import Incoming, Intake, Work, body_of
 from platoon.api.paddlex_envelope import Faults, PaddleXRefused, file_of, refusal, success, tree_of, validated
 from platoon.api.problems import described
 from platoon.documents.layout_request import MODELS, LayoutRequest, Refusals, RestructureRequest, refusals
@@ -174,8 +174,7 @@ class PagesCall(Generic[Asked]):
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
-    schema = _inlined(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return body_of({"application/json": _inlined(schema, schema.pop("$defs", {}))})
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from platoon.api.fetch import fetcher_for
 from platoon.api.fleet import Fleet, FleetBatch, refusal
-from platoon.api.intake import Incoming, Intake, Work, content_type
+from platoon.api.intake import Incoming, Intake, Work, body_of, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
 from platoon.api.paddlex_envelope import PaddleXRefused
@@ -125,13 +125,5 @@ _PICTURES = {
     },
     "required": ["images"],
 }
-_OCR = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _PICTURE},
-            "application/json": {"schema": PaddleX.schema()},
-        },
-    }
-}
-_BATCH = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PICTURES}}}}
+_OCR = body_of({"multipart/form-data": _PICTURE, "application/json": PaddleX.schema()})
+_BATCH = body_of({"multipart/form-data": _PICTURES})

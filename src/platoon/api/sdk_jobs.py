@@ -8,7 +8,6 @@ reads them is ours in any case.
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -22,26 +21,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from platoon.api import paddlex
 from platoon.api.fetch import Fetcher
-from platoon.api.intake import Fields, Incoming, Intake, content_type
-from platoon.api.jobs import JobCall, JobDesk, Submission
+from platoon.api.intake import Fields, Incoming, Intake, body_of, content_type
+from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission
 from platoon.api.problems import described, headers_for
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.layout_request import OWN, LayoutOptions, refusals
 from platoon.documents.layout_result import Shown, data_info, layout_result, overall
 from platoon.documents.page import Page
 from platoon.documents.read import Options
-from platoon.errors import (
-    DeadlineExceeded,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    PlatoonError,
-    StoreError,
-    TooLarge,
-    Unauthorised,
-    Unsupported,
-)
+from platoon.errors import InvalidInput, NotFound, PlatoonError, StoreError, TooLarge, Unsupported
 from platoon.media.frame import Pixels
 from platoon.ocr.pages import Kind, kind_of
 
@@ -233,9 +221,9 @@ def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None) -> APIRouter:
     )
     def get_result(job_id: str, secret: str) -> Response:
         """The result: a line of JSON for each page. Needs no key, only the address."""
-        job = jobs.get(job_id)
-        if job is None or not hmac.compare_digest(job.secret.encode(), secret.encode()) or not job.order.form:
-            raise NotFound(f"no result at this address of the job {job_id[:60]!r}: it may have outlived its time")
+        job = desk.at(job_id, secret)
+        if not job.order.form:
+            raise NotFound(f"the job {job_id[:60]!r} was handed in over another API: it has no such result")
         return StreamingResponse(result_lines(desk, job), media_type=_JSON_LINES)
 
     return router
@@ -346,7 +334,7 @@ def _success(data: dict[str, Any]) -> Response:
 
 
 def _refusals(*errors: type[PlatoonError]) -> dict[int | str, dict[str, Any]]:
-    found = described(Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded, *errors, form=Refused)
+    found = described(*REFUSALS, *errors, form=Refused)
     return {_STATUSES.get(int(status), status): told for status, told in found.items()}
 
 
@@ -366,12 +354,4 @@ _FORM: Final = {
     },
     "required": ["file", "model"],
 }
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _FORM},
-            "application/json": {"schema": JobRequest.model_json_schema()},
-        },
-    }
-}
+_BODY: Final = body_of({"multipart/form-data": _FORM, "application/json": JobRequest.model_json_schema()})

@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from platoon.api.intake import Incoming, Intake, Work
+from platoon.api.intake import Incoming, Intake, Work, body_of
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
 from platoon.api.problems import described, headers_for
 from platoon.engine.signature import TensorSpec
@@ -377,12 +377,5 @@ _INFERENCE = {
     },
     "required": ["inputs"],
 }
-_REQUEST = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": _INFERENCE},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+_BYTES = {"type": "string", "format": "binary"}
+_REQUEST = body_of({"application/json": _INFERENCE, "application/octet-stream": _BYTES})

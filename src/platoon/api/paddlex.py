@@ -11,11 +11,11 @@ import base64
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from platoon.api import paddlex_envelope
@@ -23,64 +23,30 @@ from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Work
 from platoon.api.paddlex_envelope import Faults, file_of, refusal, success, tree_of
 from platoon.documents.layout_result import data_info, text_det_params
+from platoon.documents.reading_request import NO_MODEL, ReadingOptions
 from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels, Quad, as_jpeg
-from platoon.ocr.detection import Postprocessing
 from platoon.ocr.lines import Turn, upright
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import MAX_SIDE, How, Reading, ReadLine
+from platoon.ocr.reading import How, Reading, ReadLine
 from platoon.ocr.service import OcrService
 
-T = TypeVar("T")
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_NO_MODEL = "is not available: no model for it is part of this service; leave it out or send false"
 _UNSUPPORTED = ("useDocOrientationClassify", "useDocUnwarping")
 _JPEG_QUALITY = 90
 _WORD = re.compile(r"[\u4e00-\u9fff]|[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[0-9]))*|[^\u4e00-\u9fffA-Za-z0-9]+")
 """PaddleX's words: Chinese characters each alone, letters and digits together, and what is between them."""
 
 
-class OcrRequest(BaseModel):
+class OcrRequest(ReadingOptions):
     """What a caller may send."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file: str = Field(min_length=1, json_schema_extra={"anyOf": [{"format": "byte"}, {"format": "uri"}]})
     """The file as base64, or where it is: an http or https URL."""
     fileType: Literal[0, 1] | None = None  # noqa: N815 - the contract's names, here and below
     """0: PDF, 1: image; if missing, the file's first bytes tell."""
-    useDocOrientationClassify: bool | None = None  # noqa: N815
-    """Only false: there is no such model here."""
-    useDocUnwarping: bool | None = None  # noqa: N815
-    """Only false: there is no such model here."""
-    useTextlineOrientation: bool | None = None  # noqa: N815
-    """Read each line upside down too; the surer reading counts."""
-    textDetLimitSideLen: Annotated[int, Field(ge=32, le=MAX_SIDE)] | None = None  # noqa: N815
-    textDetLimitType: Literal["min", "max"] | None = None  # noqa: N815
-    textDetThresh: Share | None = None  # noqa: N815
-    textDetBoxThresh: Share | None = None  # noqa: N815
-    textDetUnclipRatio: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None  # noqa: N815
-    textRecScoreThresh: Share | None = None  # noqa: N815
-    returnWordBox: bool | None = None  # noqa: N815
     visualize: bool | None = None
     """Send the pages back as pictures, with the lines outlined too."""
     logId: Annotated[str, Field(max_length=256)] | None = None  # noqa: N815
-
-    def how(self) -> How:
-        """What it means to the reader."""
-        default = How()
-        boxes = default.boxes
-        return How(
-            limit_side=_given(self.textDetLimitSideLen, default.limit_side),
-            limit_type=_given(self.textDetLimitType, default.limit_type),
-            boxes=Postprocessing(
-                threshold=_given(self.textDetThresh, boxes.threshold),
-                box_threshold=_given(self.textDetBoxThresh, boxes.box_threshold),
-                unclip=_given(self.textDetUnclipRatio, boxes.unclip),
-            ),
-            min_confidence=_given(self.textRecScoreThresh, 0.0),
-            upside_down=bool(self.useTextlineOrientation),
-        )
 
 
 class PaddleX:
@@ -184,7 +150,7 @@ def _parse(body: bytes, incoming: Incoming) -> OcrRequest:
 def validated(tree: Any) -> OcrRequest:
     """The request in a tree of JSON. Raises Faults."""
     request = paddlex_envelope.validated(OcrRequest, tree)
-    if faults := dict.fromkeys((name for name in _UNSUPPORTED if getattr(request, name)), _NO_MODEL):
+    if faults := dict.fromkeys((name for name in _UNSUPPORTED if getattr(request, name)), NO_MODEL):
         raise Faults.unsupported(faults)
     return request
 
@@ -196,7 +162,3 @@ def _corners(quad: Quad) -> list[list[int]]:
 
 def _jpeg(picture: Pixels) -> str:
     return base64.b64encode(as_jpeg(picture, quality=_JPEG_QUALITY)).decode("ascii")
-
-
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value

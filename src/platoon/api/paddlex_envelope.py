@@ -70,9 +70,7 @@ def tree_of(body: bytes, incoming: Incoming) -> Any:
 
 
 def validated(model: type[Request], tree: Any) -> Request:
-    """The request in a tree of JSON; null is as if a field were left out. Raises Faults."""
-    if isinstance(tree, dict):
-        tree = {name: value for name, value in tree.items() if value is not None}
+    """The request in a tree of JSON. Raises Faults."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:

@@ -8,19 +8,15 @@ asks for nothing but the usual is taken.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from platoon.documents.block_markdown import IGNORED, Look
 from platoon.documents.layout_result import Shown
 from platoon.documents.read import Options
-from platoon.ocr.detection import Postprocessing
-from platoon.ocr.reading import MAX_SIDE, How
+from platoon.documents.reading_request import NO_MODEL, Body, ReadingOptions, Share
 
-T = TypeVar("T")
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Merge = Literal["large", "small", "union"]
 Label = Annotated[str, Field(max_length=64)]
@@ -30,16 +26,10 @@ Area = Annotated[int, Field(gt=0, le=16_777_216)]
 Kind = Annotated[str, Field(pattern=r"^(ocr|table|chart|formula|seal|spotting)_(min|max)_pixels$")]
 
 
-class LayoutOptions(BaseModel):
+class LayoutOptions(ReadingOptions):
     """How a document is to be parsed and told."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    useDocOrientationClassify: bool | None = None  # noqa: N815 - the contract's names, here and below
-    useDocUnwarping: bool | None = None  # noqa: N815
-    useTextlineOrientation: bool | None = None  # noqa: N815
-    """Read each line upside down too; the surer reading counts."""
-    useSealRecognition: bool | None = None  # noqa: N815
+    useSealRecognition: bool | None = None  # noqa: N815 - the contract's names, here and below
     useTableRecognition: bool | None = None  # noqa: N815
     """False: what stands in tables is told as text."""
     useFormulaRecognition: bool | None = None  # noqa: N815
@@ -58,14 +48,6 @@ class LayoutOptions(BaseModel):
     layoutMergeBboxesMode: Merge | dict[Label, Merge] | None = None  # noqa: N815
     layoutShapeMode: Literal["rect", "quad", "poly", "auto"] = "auto"  # noqa: N815
     mergeLayoutBlocks: bool | None = None  # noqa: N815
-
-    textDetLimitSideLen: Annotated[int, Field(ge=32, le=MAX_SIDE)] | None = None  # noqa: N815
-    textDetLimitType: Literal["min", "max"] | None = None  # noqa: N815
-    textDetThresh: Share | None = None  # noqa: N815
-    textDetBoxThresh: Share | None = None  # noqa: N815
-    textDetUnclipRatio: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None  # noqa: N815
-    textRecScoreThresh: Share | None = None  # noqa: N815
-    returnWordBox: bool | None = None  # noqa: N815
 
     useWiredTableCellsTransToHtml: bool = False  # noqa: N815
     useWirelessTableCellsTransToHtml: bool = False  # noqa: N815
@@ -101,11 +83,6 @@ class LayoutOptions(BaseModel):
     visualize: bool | None = None
     """Send the pages back as pictures, with what was found on them too."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, tree: Any) -> Any:
-        return {name: value for name, value in tree.items() if value is not None} if isinstance(tree, dict) else tree
-
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Self:
         if self.minPixels is not None and self.maxPixels is not None and self.minPixels > self.maxPixels:
@@ -114,25 +91,12 @@ class LayoutOptions(BaseModel):
 
     def options(self) -> Options:
         """What they mean to the reader; whoever says how text is to be read wants it read, not taken from a PDF."""
-        how = How()
-        boxes = how.boxes
         reads = (name for name in self.model_fields_set if name.startswith(("textDet", "textRec", "useTextline")))
         return Options(
             text_layer="ignore" if any(getattr(self, name) is not None for name in reads) else "auto",
             layout=self.useLayoutDetection is not False,
             tables=self.useTableRecognition is not False,
-            how=replace(
-                how,
-                limit_side=_given(self.textDetLimitSideLen, how.limit_side),
-                limit_type=_given(self.textDetLimitType, how.limit_type),
-                boxes=Postprocessing(
-                    threshold=_given(self.textDetThresh, boxes.threshold),
-                    box_threshold=_given(self.textDetBoxThresh, boxes.box_threshold),
-                    unclip=_given(self.textDetUnclipRatio, boxes.unclip),
-                ),
-                min_confidence=_given(self.textRecScoreThresh, 0.0),
-                upside_down=bool(self.useTextlineOrientation),
-            ),
+            how=self.how(),
         )
 
     def shown(self) -> Shown:
@@ -190,10 +154,8 @@ class PageResult(BaseModel):
     markdownImages: dict[str, str] | None = None  # noqa: N815
 
 
-class RestructureRequest(BaseModel):
+class RestructureRequest(Body):
     """The body of `POST /restructure-pages`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     pages: list[PageResult]
     mergeTables: bool = True  # noqa: N815
@@ -205,17 +167,11 @@ class RestructureRequest(BaseModel):
     outputFormats: Annotated[list[Literal["docx"]], Field(max_length=10)] | None = None  # noqa: N815
     logId: Annotated[str, Field(max_length=256)] | None = None  # noqa: N815
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, tree: Any) -> Any:
-        return {name: value for name, value in tree.items() if value is not None} if isinstance(tree, dict) else tree
-
     def shown(self) -> Shown:
         """How the caller wants pages told."""
         return Shown(Look(self.prettifyMarkdown, formula_numbers=self.showFormulaNumber), self.returnMarkdownImages)
 
 
-_NO_MODEL: Final = "is not available: no model for it is part of this service; leave it out or send false"
 _ONE_WAY: Final = "is not available: this is done in one way here; leave it out"
 _NO_VLM: Final = "is not available: it is for a vision-language model, and this service asks none; leave it out"
 _NO_EXPORT: Final = "is not available: this service makes no such files; leave it out"
@@ -228,7 +184,7 @@ MODELS: Final[Refusals] = dict.fromkeys(
         *("useDocOrientationClassify", "useDocUnwarping", "useRegionDetection"),
         *("useSealRecognition", "useFormulaRecognition", "useChartRecognition"),
     ),
-    ((False,), _NO_MODEL),
+    ((False,), NO_MODEL),
 )
 """What needs models that are not part of this service."""
 _LAYOUT: Final[Refusals] = {
@@ -277,7 +233,3 @@ def refusals(asked: BaseModel, cannot: Refusals) -> dict[str, str]:
         for name, (taken, why) in cannot.items()
         if (value := getattr(asked, name)) is not None and value not in taken
     }
-
-
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value

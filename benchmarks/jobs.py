@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 
@@ -49,24 +49,29 @@ def alone(way: str, file: Path, folder: Path) -> dict[str, Any]:
     log = folder / "paged.log"
     command = [sys.executable, "-m", "benchmarks.paged", way, str(file)]
     samples: list[Sample] = []
-    cpu_s: dict[str, float] = {}
     with ProcessTree(command, environment=environment(folder), folder=ROOT, log=log) as tree:
-        said: list[tuple[str, float]] = []
-        while not said or said[-1][0] != "done":
+        said: list[Said] = []
+        while not said or said[-1].what != "done":
             time.sleep(LOOK_S)
-            samples.append((sum(what == "page" for what, _ in said), _bytes(tree)))
+            samples.append((sum(one.what == "page" for one in said), _bytes(tree)))
             said = _said(log)
-            for what, _ in said:
-                cpu_s.setdefault(what, tree.cpu_s())
-    begin, end = said[0][1], said[-1][1]
-    pages = len(said) - 2
-    return figures(pages, end - begin, cpu_s["done"] - cpu_s["ready"], samples)
+    ready, done = said[0], said[-1]
+    return figures(len(said) - 2, done.time - ready.time, done.cpu_s - ready.cpu_s, samples)
 
 
-def _said(log: Path) -> list[tuple[str, float]]:
-    """What `paged` has said and when; others may write there, too."""
-    lines = (line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=False))
-    return [(line[0], float(line[1])) for line in lines if len(line) == 2 and line[0] in ("ready", "page", "done")]
+class Said(NamedTuple):
+    """What `paged` says."""
+
+    what: str
+    time: float
+    cpu_s: float
+
+
+def _said(log: Path) -> list[Said]:
+    """All so far; others may write there, too."""
+    lines = (line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines())
+    told = (line for line in lines if len(line) == 3 and line[0] in ("ready", "page", "done"))
+    return [Said(what, float(at), float(cpu_s)) for what, at, cpu_s in told]
 
 
 def as_job(service: Served, document: bytes) -> dict[str, Any]:

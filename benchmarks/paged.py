@@ -1,7 +1,7 @@
 """Reads a document in a process of its own, so that what it costs can be told: Platoon, or RapidOCR page by page.
 
-It says `ready` once all is loaded and a page was read, `page` after each, and `done`, with the time of each; then it
-waits for its end.
+It says `ready` once all is loaded and a page was read, `page` after each, and `done`, with the time of each and the CPU
+time until then; then it waits for its end.
 
 python -m benchmarks.paged platoon | rapidocr | "rapidocr tuned" FILE
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pypdfium2
 
 from benchmarks.rapid import WAYS, Rapid
@@ -46,8 +47,10 @@ def by_rapid(path: Path, way: str) -> Iterator[object]:
 
 
 def say(what: str) -> None:
-    """With the time, which is the same for all processes."""
-    print(what, time.monotonic(), flush=True)
+    """With the time, which is the same for all processes, and the CPU time of this one and those it started."""
+    own = psutil.Process()
+    cpu_s = sum(sum(process.cpu_times()[:4]) for process in (own, *own.children(recursive=True)))
+    print(what, time.monotonic(), cpu_s, flush=True)
 
 
 def main(way: str, file: str) -> None:

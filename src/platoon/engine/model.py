@@ -109,10 +109,18 @@ def layout() -> Model:
 def plate_detection() -> Model:
     """Platoon's own: pictures in, uint8 (N, height, width, 3) with sides that are multiples of 32; likely plates out.
 
-    They are float32 (N, 50, 13), best first: a score of 0-1; left, top, right, bottom; x and y of the four corners, clockwise from
-    the plate's top left, all in pixels.
+    They are float32 (N, 50, 13), best first: a score of 0-1; left, top, right, bottom; x and y of the four corners,
+    clockwise from the plate's top left, all in pixels.
     """
     return _own("plate-detector")
+
+
+def plate_reading() -> Model:
+    """Platoon's own: whole plates in, uint8 RGB (N, 64, 192, 3); what stands at each of ten positions out.
+
+    That is float32 (N, 10, 37): probabilities of the characters in the metadata key `alphabet`, and last of none.
+    """
+    return _own("plate-reader")
 
 
 def _own(name: str) -> Model:

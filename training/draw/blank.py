@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.media.synthetic.shapes import rounded
 from training.draw.layouts import Colour
 from training.draw.typefaces import Field, Glyph, Style, Typeface, advance, draw_glyphs
 
@@ -25,8 +26,8 @@ class Blank:
 
     def shade(self, upper: Colour, lower: Colour) -> None:
         """Fill with a colour that runs into another towards the bottom."""
-        share = np.linspace(0, 1, self.picture.shape[0], dtype=np.float32)[:, None, None]
-        self.picture[:] = np.float32(upper) * (1 - share) + np.float32(lower) * share
+        share = np.linspace(0, 1, self.picture.shape[0])[:, None, None]
+        self.picture[:] = (np.array(upper) * (1 - share) + np.array(lower) * share).astype(np.uint8)
 
     def rectangle(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
         """A filled rectangle."""
@@ -51,17 +52,16 @@ class Blank:
 
     def outline(self, inset: float, thick: float, radius: float, colour: Colour, depth: float) -> None:
         """A line along the edges, rounded at the corners, raised by `depth`."""
-        ys, xs = _grid(self.picture.shape[0], self.picture.shape[1])
-        s = self.px_per_mm
-        middle_x, middle_y = (self.picture.shape[1] - 1) / 2, (self.picture.shape[0] - 1) / 2
-        corner = radius * s
-        out_x = np.abs(xs - middle_x) - (middle_x - inset * s - corner)
-        out_y = np.abs(ys - middle_y) - (middle_y - inset * s - corner)
-        distance = (
-            np.hypot(np.maximum(out_x, 0), np.maximum(out_y, 0)) + np.minimum(np.maximum(out_x, out_y), 0) - corner
-        )
-        line = thick * s / 2 - np.abs(distance + thick * s / 2)
-        self.ink(line.astype(np.float32), colour, depth)
+        inner = inset + thick / 2
+        right, bottom = self.width_mm - inner, self.height_mm - inner
+        box = np.array([[inner, inner], [right, inner], [right, bottom], [inner, bottom]])
+        line = np.round((rounded(box, [radius] * 4) * self.px_per_mm - 0.5) * 16).astype(np.int32)
+        pixels = max(1, round(thick * self.px_per_mm))
+        cv2.polylines(self.picture, [line], True, colour, pixels, cv2.LINE_AA, _SHIFT)
+        if depth:
+            mask = np.zeros(self.relief.shape, np.uint8)
+            cv2.polylines(mask, [line], True, 255, pixels, cv2.LINE_AA, _SHIFT)
+            np.maximum(self.relief, mask * np.float32(depth / 255), out=self.relief)
 
     def ink(self, field: Field, colour: Colour | Sequence[float], depth: float = 0.0, x: int = 0, y: int = 0) -> None:
         """Paint where `field` is positive, its upper left corner at (x, y) pixels, and raise it by `depth`."""
@@ -114,9 +114,6 @@ class Blank:
 
 def blend(area: NDArray[np.uint8], cover: NDArray[np.float32], colour: Sequence[float]) -> None:
     """Lay a colour over an area of a picture where `cover`, 0..1, says."""
-    weight = cover[..., None]
-    area[:] = area * (1 - weight) + np.float32(colour) * weight + np.float32(0.5)
-
-
-def _grid(rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return np.arange(rows, dtype=np.float32)[:, None], np.arange(columns, dtype=np.float32)[None]
+    paint = np.empty_like(area)
+    paint[:] = np.array(colour, np.uint8)
+    area[:] = cv2.blendLinear(np.ascontiguousarray(area), paint, 1 - cover, cover)

@@ -319,8 +319,8 @@ def _age(rng: np.random.Generator, blank: Blank) -> None:
         strength = rng.uniform(20, 70)
         dx = cv2.Sobel(blank.relief, cv2.CV_32F, 1, 0, ksize=3)
         dy = cv2.Sobel(blank.relief, cv2.CV_32F, 0, 1, ksize=3)
-        light = (dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))) * np.float32(strength)
-        blank.picture[:] = np.clip(blank.picture + light[..., None], 0, 255)
+        light = cv2.addWeighted(dx, strength * np.cos(angle), dy, strength * np.sin(angle), 0).astype(np.int16)
+        blank.picture[:] = cv2.add(blank.picture, cv2.merge([light] * 3), dtype=cv2.CV_8U)
     if rng.random() < 0.35:
         rows, columns = blank.picture.shape[:2]
         coarse = rng.normal(0, 1, (5, 12)).astype(np.float32)

@@ -135,10 +135,16 @@ _FE: Mapping[str, tuple[str, ...]] = {
     "9": (".28,1 1,.5 1,0,.5 0,0,.5 0,.58,.5 .8,.58,.3",),
 }
 
-FE = Alphabet(
-    _FE,
-    width=0.6,
-    stroke=0.135,
-    widths={digit: 0.56 for digit in "023456789"} | {"1": 0.46, "I": 0.42, "M": 0.68, "W": 0.74, "O": 0.63, "Q": 0.63},
-)
-"""Forms after FE-Schrift, as on German plates."""
+_FE_CLOSED: Mapping[str, tuple[str, ...]] = {
+    **_FE,
+    "P": ("0,1 0,0 1,0,.42 1,.55,.42 0,.55",),
+    "R": ("0,1 0,0 1,0,.42 1,.5,.42 0,.5", ".45,.5 1,1"),
+    "0": ("0,0,.5 1,0,.5 1,1,.5 0,1,.5 z",),
+    "1": ("0,.26 .7,0 .7,1",),
+}
+_FE_WIDTHS = {digit: 0.56 for digit in "023456789"} | {"1": 0.46, "I": 0.42, "M": 0.68, "W": 0.74, "O": 0.63, "Q": 0.63}
+
+FE = Alphabet(_FE, width=0.6, stroke=0.135, widths=_FE_WIDTHS)
+"""Forms after FE-Schrift, as on German plates, with strokes opened against forgery."""
+FE_CLOSED = Alphabet(_FE_CLOSED, width=0.58, stroke=0.14, widths=_FE_WIDTHS)
+"""The same with closed strokes, as later and foreign plates have them."""

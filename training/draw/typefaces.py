@@ -176,9 +176,9 @@ POOLS: Mapping[str, tuple[str, ...]] = {
              "b612 700"),
     "round": ("dosis 600", "dosis 700", "varela-round 400", "nunito 700", "own round"),
     "square": ("saira-semi-condensed 500", "chakra-petch 600", "staatliches 400", "teko 500", "rajdhani 600"),
-    "script": ("dosis 700", "varela-round 400", "nunito 700", "francois-one 400"),
-    "fe": ("own fe",),
-    "uk": ("own uk",),
+    "fe": ("own fe", "own fe closed"),
+    "uk": ("own uk", "own uk", "own uk wide"),
+    "script": ("kaushan-script 400", "lobster 400", "roboto-slab 700", "nunito 700"),
 }  # fmt: skip
 """Typefaces that resemble each other, by what plates call for."""
 
@@ -187,7 +187,9 @@ _OWN: Mapping[str, glyphs.Typeface | strokes.Alphabet] = {
     "own din": glyphs.Typeface(letter=0.58, digit=0.55, stroke=0.14, gap=0.13),
     "own narrow": glyphs.Typeface(letter=0.47, digit=0.45, stroke=0.13, gap=0.12),
     "own round": strokes.ROUND,
+    "own uk wide": glyphs.Typeface(letter=0.66, digit=0.64, stroke=0.165, gap=0.14),
     "own fe": strokes.FE,
+    "own fe closed": strokes.FE_CLOSED,
 }
 
 

@@ -8,6 +8,8 @@ from platoon.ocr.recognition import Candidate, TextLine
 from platoon.plates.grammar import Grammar
 from platoon.plates.vote import Vote, edit_distance, fold, read_once
 
+GRAMMAR = Grammar()
+
 
 def line(text: str, probability: float = 0.95, *, others: dict[int, tuple[str, float]] | None = None) -> TextLine:
     """A reading of `text`; `others` gives the second candidate of a position."""
@@ -22,7 +24,7 @@ def line(text: str, probability: float = 0.95, *, others: dict[int, tuple[str, f
 
 
 def test_positions_are_fused_so_that_different_mistakes_cancel() -> None:
-    vote = Vote(Grammar())
+    vote = Vote(GRAMMAR)
     for text in ("JLN39O", "JLW390", "ILN390"):
         vote.add(line(text, 0.6), 1.0)
     vote.add(line("JLN390", 0.9), 1.0)
@@ -32,7 +34,7 @@ def test_positions_are_fused_so_that_different_mistakes_cancel() -> None:
 
 
 def test_the_length_with_the_most_weight_wins() -> None:
-    vote = Vote(Grammar())
+    vote = Vote(GRAMMAR)
     vote.add(line("LN390"), 0.3)
     vote.add(line("LN390"), 0.3)
     vote.add(line("JLN390"), 1.0)
@@ -43,7 +45,7 @@ def test_the_length_with_the_most_weight_wins() -> None:
 
 
 def test_readings_that_differ_only_in_o_and_0_agree() -> None:
-    vote = Vote(Grammar())
+    vote = Vote(GRAMMAR)
     for text in ("LSI5EBC", "LS15EBC", "LSI5EBC"):
         vote.add(line(text), 1.0)
     result = vote.result()
@@ -53,7 +55,7 @@ def test_readings_that_differ_only_in_o_and_0_agree() -> None:
 
 
 def test_candidates_are_listed_with_their_share_most_first() -> None:
-    vote = Vote(Grammar())
+    vote = Vote(GRAMMAR)
     for text in ("AB123CD", "AB123CD", "AB128CD", "X"):
         vote.add(line(text), 1.0)
     result = vote.result()
@@ -63,14 +65,14 @@ def test_candidates_are_listed_with_their_share_most_first() -> None:
 
 
 def test_an_empty_reading_says_nothing() -> None:
-    vote = Vote(Grammar())
+    vote = Vote(GRAMMAR)
     vote.add(line(""), 1.0)
     assert vote.result() is None
-    assert read_once(line(""), Grammar()) is None
+    assert read_once(line(""), GRAMMAR) is None
 
 
 def test_confidence_is_the_product_of_the_characters() -> None:
-    result = read_once(line("AB123CD", 0.9), Grammar())
+    result = read_once(line("AB123CD", 0.9), GRAMMAR)
     assert result is not None
     assert result.confidence == pytest.approx(0.9**7)
     assert result.weakest == pytest.approx(0.9)
@@ -86,7 +88,7 @@ def test_the_order_of_readings_does_not_change_how_sure_the_result_is(
 ) -> None:
     sure = []
     for order in (readings, random.sample(readings, len(readings))):
-        vote = Vote(Grammar())
+        vote = Vote(GRAMMAR)
         for text, weight in order:
             vote.add(line(text), weight)
         result = vote.result()

@@ -86,6 +86,7 @@ class PlateEvent:
             "agreement": round(self.plate.agreement, 4),
             "candidates": [{"text": text, "confidence": round(share, 4)} for text, share in self.plate.candidates],
             "countries": list(self.plate.countries),
+            "country_probabilities": {code: round(share, 4) for code, share in self.plate.countries.items()},
             "width": self.width,
             "height": self.height,
             "crop": crop_key,
@@ -164,7 +165,8 @@ NEARER = 1.15
 BADGE_FRAMES = 3
 KEPT_EVIDENCE = 4
 EDGE_SHARE = 0.08
-LOOSE = 0.5
+LOOSE = 0.97
+"""A text that fits looser patterns than this says little: there are more than 30 such texts for each vehicle."""
 STILL_HEIGHTS = 0.5
 """A track that never went farther than this, in plate heights, is still."""
 

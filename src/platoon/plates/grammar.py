@@ -1,97 +1,71 @@
-"""What plates may say: patterns of countries as data, and the reading that fits one best.
+"""The likeliest text of a plate, given what was seen at each position and what plates may say.
 
-A recogniser cannot tell O from 0 or I from 1 by their shape; the pattern of the country can. `Grammar.decode` rescores
-the alternatives of each position against all patterns. It changes a character only into one that looks like it, and
-for all pairs but O/0 and I/1 only if the recogniser itself saw the other one: a confident reading that fits no pattern
-stays as it is.
+No picture tells O from 0 or I from 1 in every lettering; the pattern of the country does. `Grammar.decode` takes every
+country's patterns (`countries`) and, beside them, any text at all, as ways in which the text may have come about, and
+weighs them by Bayes' rule: how common the country and its pattern are, how many texts the pattern allows, and how
+probable the recogniser found each character,
+
+    P(country, pattern, text | picture) ~ P(country) P(pattern | country) P(text | pattern) prod_i P(text_i | picture).
+
+Only characters that the recogniser saw are ever taken, and the twins of these (O and 0, I and 1): a confident reading
+that fits no pattern stays as it is.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.errors import InvalidSettings
+from platoon.plates.countries import DIGITS, LETTERS, Country, Place, load_countries
 
 Distribution = Mapping[str, float]
-"""Probability of each character seen at one position, each in 0..1."""
+"""Probability of each character seen at one position, each in 0..1. Those left out share what is left of 1."""
 
-PLATE_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PLATE_ALPHABET = DIGITS + LETTERS
 
-_SAME_SHAPE = {"O": "0", "0": "O", "I": "1", "1": "I"}
-_ALIKE = {
-    "O": "DQ", "0": "DQ", "D": "0O", "Q": "0O", "B": "8", "8": "B", "S": "5", "5": "S", "Z": "27", "2": "Z",
-    "G": "6", "6": "G", "I": "L", "1": "LT7", "L": "1", "T": "17", "7": "1TZ", "A": "4", "4": "A", "U": "V", "V": "UY",
-    "Y": "V", "M": "N", "N": "M", "E": "F", "F": "E", "P": "R", "R": "P",
-}  # fmt: skip
-_SEEN = 0.02
-"""A look-alike below this probability was not seen."""
-_SAME_SHAPE_COST = 0.15
-_ALIKE_COST = 1.0
+SEEN = 0.02
+"""A character below this probability was not seen."""
+TWIN = 0.05
+"""What was seen of a character counts so much for its twin, however sure the recogniser was: many letterings draw both
+alike."""
+RARE = 0.01
+"""How often a letter stands on a plate that its country does not issue."""
+NO_PATTERN = 0.01
+"""How common texts of any one length are that no pattern knows, where all plates with a pattern are 1."""
+NAMED = 0.01
+"""Countries below this probability are not told."""
+RIVALS = 16
+"""So many patterns have a say in what a plate may be."""
 
-# Each letter stands for one position: L a letter, D a digit, anything else for itself; {m,n} repeats.
-# The figure is a pattern's looseness: it ranks patterns that let much pass behind those that say more.
-_PATTERNS: dict[str, tuple[tuple[str, float], ...]] = {
-    "AT": (("L{1,2}D{1,5}L{1,3}", 0.5),),
-    "AU": (("LLLDDL", 0.2), ("LLLDDD", 0.0), ("DLLDLL", 0.0), ("LLDDLL", 0.2), ("DLLDDD", 0.1), ("LDDDLLL", 0.3)),
-    "BE": (("DLLLDDD", 0.0), ("LLLDDD", 0.0)),
-    "BG": (("L{1,2}DDDDLL", 0.0),),
-    "BR": (("LLLDDDD", 0.0), ("LLLDLDD", 0.0)),
-    "CY": (("LLLDDD", 0.0),),
-    "CZ": (("[1-9]LDDDDD", 0.1), ("[1-9]LLDDDD", 0.1), ("[1-9]LDLDDD", 0.3)),
-    "DE": (("L{1,3}L{1,2}[1-9]D{0,3}[EH]?", 0.6),),
-    "DK": (("LLDDDDD", 0.0),),
-    "EE": (("DDDLLL", 0.0),),
-    "ES": (("DDDDLLL", 0.0), ("L{1,2}DDDDL{1,2}", 0.4)),
-    "FI": (("LLLDDD", 0.0), ("LL[1-9]D{0,2}", 0.5)),
-    "FR": (("LLDDDLL", 0.0), ("D{1,4}L{2,3}DD", 0.4)),
-    "GB": (("LLDDLLL", 0.0), ("LD{1,3}LLL", 0.3), ("LLLD{1,3}L", 0.3), ("LLLD{1,4}", 0.5)),
-    "GR": (("LLLDDDD", 0.0),),
-    "HR": (("LLD{3,4}L{1,2}", 0.2),),
-    "HU": (("LLLDDD", 0.0), ("LLLLDDD", 0.1)),
-    "IE": (("DD[1-2]L{1,2}D{1,6}", 0.4), ("DDL{1,2}D{1,6}", 0.5)),
-    "IN": (("LLDDL{1,3}DDDD", 0.0), ("DDBHDDDDL{1,2}", 0.0)),
-    "IT": (("LLDDDLL", 0.0),),
-    "LT": (("LLLDDD", 0.0),),
-    "LU": (("LLDDDD", 0.0),),
-    "LV": (("LLD{3,4}", 0.3),),
-    "MT": (("LLLDDD", 0.0),),
-    "NL": (
-        ("LLDDDD", 0.0), ("DDDDLL", 0.0), ("DDLLDD", 0.0), ("LLDDLL", 0.0), ("LLLLDD", 0.4), ("DDLLLL", 0.1),
-        ("DDLLLD", 0.1), ("DLLLDD", 0.1), ("LLDDDL", 0.1), ("LDDDLL", 0.1), ("LLLDDL", 0.1), ("LDDLLL", 0.1),
-        ("DLLDDD", 0.1), ("DDDLLD", 0.1),
-    ),
-    "NZ": (("LLLDDD", 0.0), ("LLDDDD", 0.1)),
-    "PL": (("L{2,3}D{4,5}", 0.2), ("L{2,3}D{2,4}L{1,2}", 0.4), ("L{2,3}DLDDD?", 0.5)),
-    "PT": (("LLDDLL", 0.0), ("DDDDLL", 0.0), ("DDLLDD", 0.0), ("LLDDDD", 0.0)),
-    "RO": (("L{1,2}DD{1,2}LLL", 0.1),),
-    "SE": (("LLLDDD", 0.0), ("LLLDDL", 0.1)),
-    "SI": (("LLD{3,4}L{1,2}", 0.3), ("LLL{2}D{3}", 0.5)),
-    "SK": (("LLDDDLL", 0.0),),
-    "TR": (("DDL{1,3}D{2,4}", 0.2),),
-    "UA": (("LLDDDDLL", 0.0),),
-    "US": (
-        ("DLLLDDD", 0.0), ("LLLDDDD", 0.0), ("LLLDDD", 0.0), ("DDDLLL", 0.1), ("DDLDDD", 0.3), ("LDDDDD", 0.3),
-        ("LDDLLL", 0.2), ("LLDDDDD", 0.2), ("DDDLLD", 0.3), ("DLLDDD", 0.2), ("DLDDDD", 0.3), ("LLDLDL", 0.4),
-        ("DDDDLL", 0.2), ("LDDDDDD", 0.3), ("DDDDDLL", 0.3), ("LLLDLD", 0.4), ("DDDLLDD", 0.4), ("DLLDLDD", 0.5),
-        ("D{7}", 0.6),
-    ),
-    "VN": (("DDLD{4,6}", 0.2), ("DDLDD{4,5}", 0.3)),
-}  # fmt: skip
+_TWINS = {"O": "0", "0": "O", "I": "1", "1": "I"}
+_PLACE_OF = {char: place for place, char in enumerate(PLATE_ALPHABET)}
+_TWIN_OF = np.array([_PLACE_OF[_TWINS.get(char, char)] for char in PLATE_ALPHABET])
+
+Floats = NDArray[np.float64]
+Texts = NDArray[np.intp]
+"""(T, n): texts as places in `PLATE_ALPHABET`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a plate says by its best pattern."""
+    """What a plate says."""
 
     text: str
     raw: str
     """The most probable character of each position, no pattern applied."""
-    countries: tuple[str, ...]
-    """Those whose pattern fits, likeliest first; empty if none does."""
-    looseness: float = math.inf
-    """How much the tightest of these patterns lets pass, from 0 (little) to 1."""
+    countries: Mapping[str, float] = field(default_factory=dict)
+    """Whose plate it is, with probabilities, likeliest first; what is missing to 1 fits no pattern or is improbable.
+    Empty if no pattern fits."""
+    looseness: float = 1.0
+    """The probability that no vehicle has this text although it fits, 0..1: high if a pattern lets much pass; 1 if none
+    fits."""
+    likeliest: tuple[tuple[str, float], ...] = ()
+    """Texts it may be, with the probability of each, `text` first."""
 
     @property
     def fits(self) -> bool:
@@ -99,88 +73,173 @@ class Reading:
         return bool(self.countries)
 
 
+class _Patterns(NamedTuple):
+    """The patterns of one length n; those of all countries that allow the same are one."""
+
+    chances: Floats
+    """(K, 36): how often a character stands where a class of characters does; sums to 1."""
+    classes: NDArray[np.intp]
+    """(R, n): the class at each position."""
+    shares: Floats
+    """(R, C): of all plates, those of a country that follow this pattern."""
+    vehicles: Floats
+    """(R,): how many have such plates."""
+
+    def fit(self, texts: Texts) -> Floats:
+        """(T, R): how often a pattern gives each text."""
+        given: Floats = self.chances[self.classes, texts[:, None, :]].prod(axis=2)
+        return given
+
+    def best(self, seen: Floats) -> Texts:
+        """For each of the patterns that suit `seen` (n, 36) best the likeliest text that follows it."""
+        weighed = seen[:, None, :] * self.chances
+        everywhere = np.arange(len(seen))
+        strength = weighed.max(axis=2)[everywhere, self.classes].prod(axis=1) * self.shares.sum(axis=1)
+        order = np.argsort(-strength, kind="stable")[:RIVALS]
+        order = order[strength[order] > 0]
+        texts: Texts = weighed.argmax(axis=2)[everywhere, self.classes[order]]
+        return texts
+
+    def total(self, seen: Floats) -> float:
+        """The probability of all texts together."""
+        summed = (seen @ self.chances.T)[np.arange(len(seen)), self.classes].prod(axis=1)
+        return float(summed @ self.shares.sum(axis=1))
+
+
 class Grammar:
-    """The patterns of some countries, compiled."""
+    """What plates may say where the countries are as common as told.
 
-    def __init__(self, countries: Sequence[str] | None = None) -> None:
-        chosen = _PATTERNS if countries is None else {country: _PATTERNS[country] for country in countries}
-        self._by_length: dict[int, dict[tuple[str, ...], dict[str, float]]] = {}
-        for country, patterns in chosen.items():
-            for pattern, cost in patterns:
-                for positions in _expand(pattern):
-                    costs = self._by_length.setdefault(len(positions), {}).setdefault(positions, {})
-                    costs[country] = min(cost, costs.get(country, math.inf))
+    Args:
+        weights: how common the plates of each country are, relative to each other, by code; those not named do not
+            occur. The code of a country with states (`US`) stands for those of its states that are not named, and `*`
+            for all countries that are not; they share the weight by the vehicles they have. None: all of them do.
 
-    @cached_property
+    Raises:
+        InvalidSettings: there is no such country, or none has a weight.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+        known = load_countries()
+        priors = _priors(known, weights or {"*": 1.0})
+        self._countries = tuple(priors)
+        self._by_length = _compile([known[code] for code in priors], np.array(list(priors.values())))
+
+    @property
     def lengths(self) -> tuple[int, ...]:
         """Numbers of characters that some pattern has."""
         return tuple(sorted(self._by_length))
 
     def decode(self, positions: Sequence[Distribution]) -> Reading:
-        """The cheapest reading: changes and the looseness of its pattern cost, a raw text that fits is best."""
+        """The likeliest text, and whose it is."""
         raw = "".join(max(seen, key=seen.__getitem__) for seen in positions)
-        if not raw.isdigit() and not raw.isalpha():
-            return self._fitted(raw, positions)
-        # Clocks, years and names become plates too easily if letters and digits are exchanged at will.
-        exact = [{char: 1.0} for char in raw]
-        reading = self._fitted(raw, exact)
-        return reading if reading.text == raw else Reading(raw, raw, ())
-
-    def _fitted(self, raw: str, positions: Sequence[Distribution]) -> Reading:
-        best_text, best_total = raw, math.inf
-        fitting: dict[str, float] = {}
-        looseness = math.inf
-        for classes, costs in self._by_length.get(len(raw), {}).items():
-            changed = _fit(raw, positions, classes)
-            if changed is None:
-                continue
-            text, cost = changed
-            for country, pattern_cost in costs.items():
-                total = cost + pattern_cost
-                if total < best_total - 1e-9 and text != best_text:
-                    fitting, looseness = {}, math.inf
-                if total < best_total:
-                    best_text, best_total = text, total
-                if text == best_text:
-                    fitting[country] = min(total, fitting.get(country, math.inf))
-                    looseness = min(looseness, pattern_cost)
-        return Reading(best_text, raw, tuple(sorted(fitting, key=fitting.__getitem__)), looseness)
-
-
-def _fit(raw: str, positions: Sequence[Distribution], classes: tuple[str, ...]) -> tuple[str, float] | None:
-    """`raw` with as few look-alikes exchanged as the classes demand, and what that costs; None if it cannot fit."""
-    text, cost = [], 0.0
-    for char, seen, allowed in zip(raw, positions, classes, strict=True):
-        if char in allowed:
-            text.append(char)
-            continue
-        twin = _SAME_SHAPE.get(char, "")
-        if twin and twin in allowed:
-            text.append(twin)
-            cost += _SAME_SHAPE_COST
-            continue
-        likely = [c for c in _ALIKE.get(char, "") if c in allowed and seen.get(c, 0.0) >= _SEEN]
-        if not likely:
-            return None
-        other = max(likely, key=lambda c: seen[c])
-        text.append(other)
-        cost += _ALIKE_COST + math.log(max(seen[char] / seen[other], 1.0))
-    return "".join(text), cost
-
-
-_CLASSES = {"L": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "D": "0123456789"}
-_TOKEN = re.compile(r"(\[[^\]]+\]|[A-Z])(?:\{(\d+)(?:,(\d+))?\}|(\?))?")
-
-
-def _expand(pattern: str) -> list[tuple[str, ...]]:
-    """Every length of a pattern, as the characters allowed at each position."""
-    expanded: list[tuple[str, ...]] = [()]
-    for token, low, high, optional in _TOKEN.findall(pattern):
-        allowed = _CLASSES.get(token) or "".join(
-            PLATE_ALPHABET[PLATE_ALPHABET.index(part[0]) : PLATE_ALPHABET.index(part[-1]) + 1]
-            for part in re.findall(r".-.|.", token.strip("[]"))
+        patterns = self._by_length.get(len(raw))
+        if patterns is None or not _PLACE_OF.keys() >= set(raw):
+            return Reading(raw, raw, likeliest=((raw, 1.0),))
+        seen = _possible(raw, positions)
+        texts = _texts(raw, seen, patterns)
+        fit = patterns.fit(texts)
+        by_country = fit @ patterns.shares
+        anything = NO_PATTERN / len(PLATE_ALPHABET) ** len(raw)
+        likely = seen[np.arange(len(raw)), texts].prod(axis=1) * (by_country.sum(axis=1) + anything)
+        likely /= patterns.total(seen) + anything * seen.sum(axis=1).prod()
+        order = np.argsort(-likely, kind="stable")
+        best = order[0]
+        explained = by_country[best].sum()
+        whose = by_country[best] / (explained + anything)
+        told = [i for i in np.argsort(-whose, kind="stable") if whose[i] >= NAMED] if explained > anything else []
+        return Reading(
+            text=_spelled(texts[best]),
+            raw=raw,
+            countries={self._countries[i]: float(whose[i]) for i in told},
+            looseness=max(0.0, 1.0 - float(fit[best] @ patterns.vehicles)),
+            likeliest=tuple((_spelled(texts[i]), float(likely[i])) for i in order),
         )
-        least = 0 if optional else int(low or 1)
-        most = 1 if optional else int(high or low or 1)
-        expanded = [head + (allowed,) * times for head in expanded for times in range(least, most + 1)]
-    return expanded
+
+
+def _possible(raw: str, positions: Sequence[Distribution]) -> Floats:
+    """(n, 36): how probable each character is that may be meant; 0 for all others."""
+    seen = np.empty((len(raw), len(PLATE_ALPHABET)))
+    for row, distribution in zip(seen, positions, strict=True):
+        left = max(0.0, 1.0 - sum(distribution.values())) / max(1, len(PLATE_ALPHABET) - len(distribution))
+        row[:] = min(left, *distribution.values())  # the recogniser gives the likeliest, so others are no likelier
+        for char, probability in distribution.items():
+            if char in _PLACE_OF:
+                row[_PLACE_OF[char]] = probability
+    read = np.array([_PLACE_OF[char] for char in raw])[:, None] == np.arange(len(PLATE_ALPHABET))
+    # Clocks, years and names become plates too easily if letters and digits are exchanged at will.
+    if raw.isdigit() or raw.isalpha():
+        return np.where(read, seen, 0.0)
+    seen = np.where(read | (seen >= SEEN), seen, 0.0)
+    return np.maximum(seen, TWIN * seen[:, _TWIN_OF])
+
+
+def _texts(raw: str, seen: Floats, patterns: _Patterns) -> Texts:
+    """What the plate may say, each text once: as read first, what the patterns make of it, one character otherwise."""
+    read = np.array([_PLACE_OF[char] for char in raw])
+    otherwise = np.tile(read, (len(raw), 1))
+    others = seen.copy()
+    others[np.arange(len(raw)), read] = 0.0
+    np.fill_diagonal(otherwise, others.argmax(axis=1))
+    otherwise = otherwise[others.max(axis=1) > 0]
+    texts = np.concatenate([read[None], patterns.best(seen), otherwise])
+    _, first = np.unique(texts, axis=0, return_index=True)
+    unique: Texts = texts[np.sort(first)]
+    return unique
+
+
+def _spelled(text: NDArray[np.intp]) -> str:
+    return "".join(PLATE_ALPHABET[place] for place in text)
+
+
+def _priors(known: Mapping[str, Country], weights: Mapping[str, float]) -> dict[str, float]:
+    """How common each country that occurs is; sums to 1."""
+    sharing: dict[str, list[Country]] = {name: [] for name in weights}
+    for code, country in known.items():
+        name = next((name for name in (code, code.split("-")[0], "*") if name in weights), None)
+        if name is not None:
+            sharing[name].append(country)
+    if unknown := [name for name, countries in sharing.items() if not countries and name not in (*known, "*")]:
+        raise InvalidSettings(
+            f"there are no patterns for the plates of {', '.join(map(repr, unknown))}; codes are as in 'FR', 'US' and "
+            f"'US-NY', and known are {', '.join(known)}"
+        )
+    priors = {
+        country.code: weights[name] * country.vehicles / sum(other.vehicles for other in countries)
+        for name, countries in sharing.items()
+        for country in countries
+    }
+    total = sum(priors.values())
+    if not total > 0:
+        raise InvalidSettings("no country's plates have a weight above 0, so none could occur")
+    return {code: prior / total for code, prior in priors.items() if prior > 0}
+
+
+def _compile(countries: Sequence[Country], priors: Floats) -> dict[int, _Patterns]:
+    by_length: dict[int, dict[tuple[Place, ...], Floats]] = {}
+    for number, country in enumerate(countries):
+        for pattern in country.patterns:
+            for places in pattern.spelled:
+                alike = by_length.setdefault(len(places), {})
+                shares = alike.setdefault(places, np.zeros(len(countries)))
+                shares[number] += pattern.share / len(pattern.spelled)
+    vehicles = np.array([country.vehicles * 1e6 for country in countries])
+    compiled = {}
+    for length, alike in by_length.items():
+        classes = {place: number for number, place in enumerate(dict.fromkeys(place for row in alike for place in row))}
+        shares = np.stack(list(alike.values()))
+        compiled[length] = _Patterns(
+            chances=np.stack([_chances(place) for place in classes]),
+            classes=np.array([[classes[place] for place in row] for row in alike]),
+            shares=shares * priors,
+            vehicles=shares @ vehicles,
+        )
+    return compiled
+
+
+def _chances(place: Place) -> Floats:
+    """(36,): how often each character stands at such a place."""
+    chances = np.zeros(len(PLATE_ALPHABET))
+    rare = RARE if place.rare else 0.0
+    for chars, often in ((place.usual, 1.0 - rare), (place.rare, rare)):
+        chances[[_PLACE_OF[char] for char in chars]] = often / max(1, len(chars))
+    return chances

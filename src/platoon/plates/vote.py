@@ -7,7 +7,7 @@ on first, by weight. The grammar is applied once, to the fused distributions, ne
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from platoon.ocr.recognition import TextLine
@@ -51,9 +51,11 @@ class PlateText:
     """Their share of all readings' weight, 0..1."""
     reads: int
     """Readings that voted, at most `KEPT_READINGS`."""
-    countries: tuple[str, ...]
+    countries: Mapping[str, float]
+    """Whose it is, with probabilities, likeliest first; see `grammar.Reading`, as for the next two."""
     looseness: float
-    """Of the tightest pattern it fits; see `grammar.Reading`."""
+    likeliest: tuple[tuple[str, float], ...]
+    """Texts that the fused characters may be, with the probability of each, `text` first."""
     candidates: tuple[tuple[str, float], ...]
     """Texts of the readings with their share of the weight, most first."""
 
@@ -64,6 +66,7 @@ class Vote:
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
         self._readings: list[tuple[float, tuple[Distribution, ...], str]] = []
+        self._result: PlateText | None = None
 
     def add(self, line: TextLine, weight: float) -> None:
         """One more reading; `weight` > 0 grows with the size of what was read.
@@ -72,6 +75,7 @@ class Vote:
         """
         if not line.text:
             return
+        self._result = None
         positions = tuple(dict(candidates) for candidates in line.characters)
         self._readings.append((weight * line.weakest**2, positions, line.text))
         if len(self._readings) > KEPT_READINGS:
@@ -79,8 +83,11 @@ class Vote:
 
     def result(self) -> PlateText | None:
         """The fused text; None before the first reading."""
-        if not self._readings:
-            return None
+        if self._result is None and self._readings:
+            self._result = self._fuse()
+        return self._result
+
+    def _fuse(self) -> PlateText:
         by_length: dict[int, float] = {}
         for weight, positions, _ in self._readings:
             by_length[len(positions)] = by_length.get(len(positions), 0.0) + weight
@@ -106,6 +113,7 @@ class Vote:
             reads=len(self._readings),
             countries=reading.countries,
             looseness=reading.looseness,
+            likeliest=reading.likeliest,
             candidates=tuple((text, share / total) for text, share in sorted(shares.items(), key=lambda i: -i[1])[:5]),
         )
 

@@ -1,0 +1,242 @@
+"""Examples to learn from: real frames with their plates or with drawn ones in their place, drawn plates on drawn
+cars, and text that is none.
+
+An `Example` depends on the generator alone. The mixture, by share: real frames looked at closely (half of their
+plates replaced by drawn ones, whose corners are known), drawn plates anywhere on crops of frames or on drawn
+bodywork, whole drawn streets, pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.detector.geometry import (
+    UNIT,
+    Picture,
+    Plate,
+    Points,
+    View,
+    affine,
+    any_of,
+    erase,
+    paste,
+    place,
+    seen,
+    turned,
+)
+from training.detector.lens import through_lens
+from training.detector.lettering import Lettering, burn_in, scatter
+
+PLATE_PX = (13.0, 270.0)
+"""Widths of plates in an example, the smallest and the largest."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture at full size, with all its plates."""
+
+    picture: Picture
+    plates: list[Plate]
+    unclear: Sequence[Points] = ()
+
+
+class Scenes:
+    """Makes examples.
+
+    Args:
+        frames: real ones. streets: drawn ones. plates: drawn flat plates.
+        size: of an example's sides, in pixels.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Shot],
+        streets: Sequence[Shot],
+        plates: Sequence[Picture],
+        lettering: Lettering,
+        *,
+        size: int,
+    ) -> None:
+        self._frames, self._streets, self._plates = frames, streets, plates
+        self._lettering, self._size = lettering, size
+
+    def example(self, rng: np.random.Generator) -> View:
+        """One view with what is to be found in it."""
+        kind = rng.random()
+        if kind < 0.52:
+            view = self._close_up(rng, self._frames, redraw=0.55)
+        elif kind < 0.82:
+            view = self._bodywork(rng) if rng.random() < 0.45 else self._anywhere(rng)
+            for _ in range(int(rng.choice([0, 1, 1, 1, 2, 3]))):
+                self._mount(rng, view)
+        elif kind < 0.93:
+            view = self._close_up(rng, self._streets, redraw=0.3)
+        else:
+            view = View(self._lettering.page(rng, self._size), [], [])
+        if rng.random() < 0.4:
+            scatter(rng, view, self._lettering)
+        if rng.random() < 0.15:
+            burn_in(rng, view, self._lettering)
+        view.picture = through_lens(rng, view.picture)
+        if rng.random() < 0.15:
+            self._letterbox(rng, view)
+        return view
+
+    def _close_up(self, rng: np.random.Generator, shots: Sequence[Shot], *, redraw: float) -> View:
+        """A frame seen so that one of its plates has a width drawn at random, evenly over its logarithm."""
+        shot = any_of(rng, shots)
+        if not shot.plates:
+            return self._anywhere(rng)
+        plate = any_of(rng, shot.plates)
+        width = float(np.ptp(plate.quad[:, 0]))
+        scale = np.exp(rng.uniform(*np.log(PLATE_PX))) / width
+        scale = float(np.clip(scale, 0.3, 5))
+        matrix = affine(
+            rng,
+            shot.picture,
+            plate.quad.mean(axis=0),
+            scale,
+            self._size,
+            spread=max(0.1, 0.9 - scale * width / self._size),
+        )
+        view = seen(shot.picture, shot.plates, matrix, self._size)
+        if rng.random() < redraw:
+            for old in view.plates:
+                self._replace(rng, view, old)
+        return view
+
+    def _anywhere(self, rng: np.random.Generator) -> View:
+        """Some part of a frame, its own plates included."""
+        shot = any_of(rng, self._frames)
+        focus = rng.uniform(0.1, 0.9, 2) * shot.picture.shape[1::-1]
+        scale = float(np.exp(rng.uniform(np.log(0.35), np.log(2.5))))
+        matrix = affine(rng, shot.picture, focus.astype(np.float32), scale, self._size, spread=0.3)
+        return seen(shot.picture, shot.plates, matrix, self._size)
+
+    def _replace(self, rng: np.random.Generator, view: View, old: Plate) -> None:
+        """Put a drawn plate into the place of a real one, or leave the place empty."""
+        erase(rng, view, old.quad)
+        view.plates = [plate for plate in view.plates if plate is not old]
+        if rng.random() < 0.12:
+            return
+        picture = any_of(rng, self._plates)
+        aspect = picture.shape[1] / picture.shape[0]
+        wide = float(np.hypot(*(old.quad[1] - old.quad[0])))
+        squeeze = float(np.clip(wide / max(1.0, float(np.ptp(old.quad[:, 1]))) / 4.2, 0.6, 1.1)) * rng.uniform(0.9, 1.1)
+        wide *= rng.uniform(0.8, 1.15) if aspect > 3 else rng.uniform(0.55, 0.95)
+        half = np.array([wide / 2, wide / 2 / (aspect * squeeze)])
+        corners = (UNIT * 2 - 1) * half
+        corners[:, 1] += corners[:, 0] * rng.normal(0, 0.07)
+        corners += rng.normal(0, 0.012, (4, 2)) * wide
+        quad = (corners + old.quad.mean(axis=0) + rng.normal(0, 0.05, 2) * half).astype(np.float32)
+        self._put(rng, view, picture, quad)
+
+    def _mount(self, rng: np.random.Generator, view: View) -> None:
+        """Put a drawn plate somewhere."""
+        picture = any_of(rng, self._plates)
+        aspect = picture.shape[1] / picture.shape[0]
+        width = float(np.exp(rng.uniform(*np.log(PLATE_PX))))
+        width = min(width, 0.6 * self._size * aspect)
+        margin = 0.35 * width
+        middle = rng.uniform(min(margin, self._size / 2), max(self._size - margin, self._size / 2 + 1), 2)
+        quad = turned(rng, aspect, width, middle.astype(np.float32))
+        if not view.busy(quad):
+            self._put(rng, view, picture, quad)
+
+    def _put(self, rng: np.random.Generator, view: View, picture: Picture, quad: Points) -> None:
+        if rng.random() < 0.35:  # a holder, or a dark recess
+            middle = quad.mean(axis=0)
+            around = ((quad - middle) * rng.uniform(1.03, (1.3, 1.6)) + middle).astype(np.float32)
+            holder = np.empty((8, 8, 3), np.uint8)
+            holder[:] = rng.integers(0, 70) if rng.random() < 0.7 else rng.integers(0, 256, 3)
+            paste(view, holder, np.full((8, 8), 255, np.uint8), around)
+        beside = view.picture[tuple(np.clip(quad.mean(axis=0)[::-1].astype(int), 0, self._size - 1))].astype(np.float32)
+        light = np.exp(rng.normal(-0.15, 0.3)) * (0.75 + 0.25 * (beside + 40) / (beside.mean() + 40))
+        if rng.random() < 0.3:  # as dark as what is around it
+            light *= np.clip(view.picture.mean() / 110, 0.25, 1)
+        lit = np.clip(picture * light, 0, 255).astype(np.uint8)
+        if rng.random() < 0.3:
+            ramp = np.linspace(rng.uniform(0.4, 1), rng.uniform(0.4, 1), lit.shape[1])[None, :, None]
+            lit = (lit * ramp).astype(np.uint8)
+        if rng.random() < 0.4:
+            lit = cv2.GaussianBlur(lit, (0, 0), rng.uniform(0.02, 0.09) * lit.shape[0])
+        paste(view, lit, _rounded(lit.shape[:2], rng.uniform(0, 0.12)), quad)
+        place(view, Plate(quad, exact=True))
+
+    def _bodywork(self, rng: np.random.Generator) -> View:
+        """Something like the front or rear of a car, filling the view: panels, a grille, lamps, seams, a badge."""
+        size = self._size
+        colour = (
+            rng.integers(10, 250, 3)
+            if rng.random() < 0.4
+            else np.full(3, rng.integers(10, 245)) + rng.integers(-8, 9, 3)
+        )
+        rows = np.interp(np.linspace(0, 1, size), np.linspace(0, 1, 5), rng.uniform(0.5, 1.3, 5))[:, None, None]
+        columns = np.interp(np.linspace(0, 1, size), np.linspace(0, 1, 4), rng.uniform(0.8, 1.15, 4))[None, :, None]
+        body = np.clip(colour * rows * columns, 0, 255).astype(np.uint8)
+        for _ in range(int(rng.integers(2, 9))):
+            low = rng.integers(-size // 4, size, 2)
+            high = low + (rng.uniform(0.04, 0.9), rng.uniform(0.01, 0.3)) * np.array(size)
+            tone = rng.choice([0.2, 0.5, 0.8, 1.2]) * colour if rng.random() < 0.6 else rng.integers(0, 256, 3)
+            corner, other = low.tolist(), high.astype(int).tolist()
+            cv2.rectangle(
+                body,
+                corner,
+                other,
+                np.clip(tone, 0, 255).tolist(),
+                -1 if rng.random() < 0.7 else int(rng.integers(1, 5)),
+            )
+            if rng.random() < 0.3:
+                for y in range(low[1], int(high[1]), int(rng.integers(4, 14))):
+                    cv2.line(
+                        body,
+                        (int(low[0]), y),
+                        (int(high[0]), y),
+                        np.clip(tone * 0.6 + 20, 0, 255).tolist(),
+                        int(rng.integers(1, 4)),
+                    )
+        for _ in range(int(rng.integers(0, 4))):
+            centre, axes = rng.integers(0, size, 2).tolist(), rng.integers(4, size // 4, 2).tolist()
+            tone = (
+                (rng.integers(120, 256), rng.integers(0, 120), rng.integers(0, 60))
+                if rng.random() < 0.5
+                else rng.integers(120, 256, 3)
+            )
+            cv2.ellipse(body, centre, axes, float(rng.uniform(0, 180)), 0, 360, [int(value) for value in tone], -1)
+        if rng.random() < 0.7:
+            body = cv2.GaussianBlur(body, (0, 0), rng.uniform(0.5, 3))
+        return View(body, [], [])
+
+    def _letterbox(self, rng: np.random.Generator, view: View) -> None:
+        """Black at the right or below, as in a frame that does not fill the detector's input."""
+        edge = int(rng.uniform(0.55, 0.95) * self._size)
+        axis = int(rng.integers(2))
+        if axis:
+            view.picture[edge:] = 0
+        else:
+            view.picture[:, edge:] = 0
+        keep: list[Plate] = []
+        for plate in view.plates:
+            if plate.quad[:, axis].max() <= edge + 0.1 * np.ptp(plate.quad[:, axis]):
+                keep.append(plate)
+            elif plate.quad[:, axis].min() < edge:
+                view.unclear.append(plate.quad)
+        view.plates = keep
+
+
+def _rounded(shape: Sequence[int], share: float) -> NDArray[np.uint8]:
+    """An opaque mask whose corners have a radius of `share` of the height."""
+    height, width = shape
+    radius = int(share * height)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.rectangle(mask, (radius, 0), (width - radius - 1, height), 255, -1)
+    cv2.rectangle(mask, (0, radius), (width, height - radius - 1), 255, -1)
+    for x in (radius, width - radius - 1):
+        for y in (radius, height - radius - 1):
+            cv2.circle(mask, (x, y), radius, 255, -1)
+    return mask

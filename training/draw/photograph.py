@@ -1,4 +1,4 @@
-"""What a camera makes of a plate: where it hangs, how light falls on it, how the lens, the sensor and the codec spoil it.
+"""What a camera makes of a plate: where it hangs, how light falls on it, what lens, sensor and codec do to it.
 
 `photograph` promises a picture and the plate's four corners in it. `spoil` alone adds the camera's part to any picture
 and leaves every point where it is. Both take a `strength`: 0 leaves little but resampling, 1 spans what dash cameras,
@@ -54,18 +54,21 @@ def photograph(
     scene = _bodywork(rng, width, height, quad)
     _lay(rng, scene, picture, quad)
     _mar(rng, scene, quad, strength)
-    return Photograph(spoil(rng, scene, strength=strength), quad.astype(np.float32))
+    return Photograph(spoil(rng, scene, plate_px=width_px, strength=strength), quad.astype(np.float32))
 
 
-def spoil(rng: np.random.Generator, picture: Pixels, *, strength: float = 1.0) -> Pixels:
+def spoil(rng: np.random.Generator, picture: Pixels, *, plate_px: float, strength: float = 1.0) -> Pixels:
     """The picture as a camera would deliver it: light, focus, motion, sensor and codec; every point stays in place.
 
-    Lengths are chosen for pictures whose plates are some 30 to 250 pixels wide.
+    Args:
+        picture: RGB.
+        plate_px: how wide the plate in it is; blur is in proportion to it.
+        strength: how far it goes, 0..1.
     """
     hard = strength * rng.beta(1.1, 2.2)
     light = picture.astype(np.float32)
-    light = _illuminate(rng, light, hard)
-    light = _blur(rng, light, hard)
+    light = _expose(_illuminate(rng, light, hard))
+    light = _blur(rng, light, plate_px / 100, hard)
     light = _weather(rng, light, hard)
     light = _sense(rng, light, hard)
     return _encode(rng, np.clip(light, 0, 255).astype(np.uint8), hard)
@@ -94,14 +97,14 @@ def _bodywork(rng: np.random.Generator, width: int, height: int, quad: NDArray[n
     colour = rng.uniform(10, 240, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(8, 235)) + rng.normal(0, 6, 3)
     patches = colour + rng.normal(0, rng.uniform(2, 40), (4, 5, 1)) + rng.normal(0, 5, (4, 5, 3))
     scene = cv2.resize(np.clip(patches, 0, 255).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    scene = np.clip(scene, 0, 255).astype(np.uint8)
+    painted: Pixels = np.clip(scene, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 4))):
             edge = float(rng.uniform(0, height))
             tilt = rng.uniform(-0.1, 0.1) * width
             line = np.array([[0, edge], [width, edge + tilt]])
-            shade = tuple(float(value) for value in np.clip(colour * rng.uniform(0.2, 1.6), 0, 255))
-            cv2.line(scene, *_points(line), shade, int(rng.integers(1, 1 + max(2, height // 8))), cv2.LINE_AA)
+            paint = np.clip(colour * rng.uniform(0.2, 1.6), 0, 255).tolist()
+            cv2.line(painted, *_points(line), paint, int(rng.integers(1, 1 + max(2, height // 8))), cv2.LINE_AA)
     if rng.random() < 0.55:
         centre = quad.mean(axis=0)
         grown = centre + (quad - centre) * [rng.uniform(1.01, 1.08), rng.uniform(1.03, 1.2)]
@@ -109,10 +112,10 @@ def _bodywork(rng: np.random.Generator, width: int, height: int, quad: NDArray[n
             down = (quad[3] - quad[0]) * rng.uniform(0.03, 0.16)
             grown[2:] += down
         shade = float(rng.uniform(5, 60) if rng.random() < 0.8 else rng.uniform(60, 240))
-        cv2.fillConvexPoly(scene, np.round(grown * 16).astype(np.int32), (shade, shade, shade), cv2.LINE_AA, 4)
+        cv2.fillConvexPoly(painted, np.round(grown * 16).astype(np.int32), (shade, shade, shade), cv2.LINE_AA, 4)
         if rng.random() < 0.5:
-            _holder_words(rng, scene, quad, 255 - shade)
-    return scene
+            _holder_words(rng, painted, quad, 255 - shade)
+    return painted
 
 
 def _holder_words(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float64], shade: float) -> None:
@@ -162,6 +165,8 @@ def _mar(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float64], str
         dirt = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
         weight = np.clip((dirt - rng.uniform(0.2, 1.5)) * rng.uniform(0.15, 0.6), 0, 0.75)[..., None]
         scene[:] = scene * (1 - weight) + rng.uniform(40, 150) * weight
+    if rng.random() < 0.08 * strength:
+        _light_lamps(rng, scene, quad)
     if rng.random() < 0.06 * strength:
         side = quad[3] - quad[0]
         depth = rng.uniform(0.03, 0.12)
@@ -169,6 +174,20 @@ def _mar(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float64], str
         strip = np.array([edge[0] - inward, edge[1] - inward, edge[1] + inward * depth, edge[0] + inward * depth])
         shade = float(rng.uniform(5, 200))
         cv2.fillConvexPoly(scene, np.round(strip * 16).astype(np.int32), (shade, shade, shade), cv2.LINE_AA, 4)
+
+
+def _light_lamps(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float64]) -> None:
+    """Lamps over the plate, as at night: the plate bright below them, the rest darker."""
+    height, width = scene.shape[:2]
+    ys = np.arange(height, dtype=np.float32)[:, None]
+    xs = np.arange(width, dtype=np.float32)[None]
+    reach = np.float32(np.hypot(*(quad[3] - quad[0])) * rng.uniform(0.25, 0.9))
+    glow = np.zeros((height, width), np.float32)
+    for share in (0.3, 0.7) if rng.random() < 0.7 else (0.5,):
+        x, y = quad[0] + (quad[1] - quad[0]) * share - (quad[3] - quad[0]) * rng.uniform(0, 0.2)
+        glow += np.exp(-(((xs - np.float32(x)) / reach) ** 2 + ((ys - np.float32(y)) / reach) ** 2))
+    dim, bright = rng.uniform(0.3, 1.0), rng.uniform(60, 240)
+    scene[:] = np.clip(scene * np.float32(dim) + glow[..., None] * np.float32(bright), 0, 255)
 
 
 def _illuminate(rng: np.random.Generator, light: NDArray[np.float32], hard: float) -> NDArray[np.float32]:
@@ -190,14 +209,14 @@ def _illuminate(rng: np.random.Generator, light: NDArray[np.float32], hard: floa
     if kind < 0.12:
         return _infrared(rng, light, hard)
     contrast = 1 - rng.uniform(0, 0.75) * hard
-    exposure = np.exp(rng.normal(0, 0.15 + 0.4 * hard))
+    exposure = np.exp(rng.normal(0.05, 0.15 + 0.3 * hard))
     light = (light * contrast + rng.uniform(60, 160) * (1 - contrast)) * np.float32(exposure)
     cast = np.exp(rng.normal(0, 0.04 + 0.12 * hard, 3))
     if rng.random() < 0.06:
         cast = cast * rng.choice([[1.25, 0.75, 0.85], [0.8, 0.85, 1.25], [1.15, 1.0, 0.6]])
     light = light * cast.astype(np.float32)
-    if kind < 0.25:
-        light = light * np.float32(rng.uniform(0.12, 0.6))
+    if kind < 0.22:
+        light = light * np.float32(rng.uniform(0.2, 0.7))
     if rng.random() < 0.08 + 0.1 * hard:
         x, y, reach = rng.uniform(-1.2, 1.2), rng.uniform(-1.4, 1.4), rng.uniform(0.15, 0.7)
         glare = np.exp(
@@ -207,6 +226,18 @@ def _illuminate(rng: np.random.Generator, light: NDArray[np.float32], hard: floa
     saturation = rng.uniform(0.3, 1.2)
     grey = light.mean(axis=2, keepdims=True)
     return np.asarray(grey + (light - grey) * np.float32(saturation))
+
+
+def _expose(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a camera's exposure control makes of it: never so bright or so dark that all marks are lost."""
+    rows, columns = light.shape[:2]
+    middle = light[rows // 4 : -rows // 4 : 2, columns // 4 : -columns // 4 : 2, 1]
+    dark, bright = np.percentile(middle, (8, 92))
+    if dark > 170:
+        return light * np.float32(170 / dark)
+    if bright < 45:
+        return light * np.float32(45 / max(bright, 1))
+    return light
 
 
 def _infrared(rng: np.random.Generator, light: NDArray[np.float32], hard: float) -> NDArray[np.float32]:
@@ -222,9 +253,8 @@ def _infrared(rng: np.random.Generator, light: NDArray[np.float32], hard: float)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _blur(rng: np.random.Generator, light: NDArray[np.float32], hard: float) -> NDArray[np.float32]:
-    """Defocus and motion, in proportion to the picture."""
-    unit = light.shape[1] / 160
+def _blur(rng: np.random.Generator, light: NDArray[np.float32], unit: float, hard: float) -> NDArray[np.float32]:
+    """Defocus and motion; `unit` is a hundredth of the plate's width in pixels."""
     if rng.random() < 0.75:
         sigma = abs(rng.normal(0, 0.35 + 1.3 * hard)) * unit
         if sigma > 0.25:
@@ -245,7 +275,7 @@ def _streak(length: float, angle: float) -> NDArray[np.float32]:
     ends = np.round((np.array([middle - reach, middle + reach])) * 16).astype(int).tolist()
     cv2.line(kernel, tuple(ends[0]), tuple(ends[1]), 1.0, 1, cv2.LINE_AA, 4)
     kernel[size // 2, size // 2] = max(kernel[size // 2, size // 2], 0.5)
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum())
 
 
 def _weather(rng: np.random.Generator, light: NDArray[np.float32], hard: float) -> NDArray[np.float32]:
@@ -254,7 +284,7 @@ def _weather(rng: np.random.Generator, light: NDArray[np.float32], hard: float) 
     if rng.random() < 0.06:
         streaks = np.zeros((height, width), np.float32)
         lean = rng.normal(0, 0.2)
-        for x, y in rng.uniform(0, [width, height], (int(rng.integers(5, 10 + 40 * hard)), 2)):
+        for x, y in rng.uniform(0, [width, height], (int(rng.uniform(5, 10 + 40 * hard)), 2)):
             length = height * rng.uniform(0.05, 0.25)
             ends = np.array([[x, y], [x + lean * length, y + length]])
             cv2.line(streaks, *_points(ends), float(rng.uniform(10, 70)), 1, cv2.LINE_AA)
@@ -262,7 +292,7 @@ def _weather(rng: np.random.Generator, light: NDArray[np.float32], hard: float) 
     if rng.random() < 0.05:
         soft = cv2.GaussianBlur(light, (0, 0), max(1.0, 0.03 * width))
         mask = np.zeros((height, width), np.uint8)
-        for x, y in rng.uniform(0, [width, height], (int(rng.integers(2, 5 + 12 * hard)), 2)).astype(int).tolist():
+        for x, y in rng.uniform(0, [width, height], (int(rng.uniform(2, 5 + 12 * hard)), 2)).astype(int).tolist():
             cv2.circle(mask, (x, y), max(1, round(height * rng.uniform(0.02, 0.09))), 255, -1, cv2.LINE_AA)
         weight = mask[..., None].astype(np.float32) / 255
         light = light * (1 - weight) + (soft * np.float32(rng.uniform(0.9, 1.15)) + 6) * weight
@@ -284,7 +314,8 @@ def _sense(rng: np.random.Generator, light: NDArray[np.float32], hard: float) ->
     if rng.random() < 0.6:
         sigma = abs(rng.normal(0, 2 + 14 * hard))
         noise = rng.standard_normal((height, width, 1 if rng.random() < 0.5 else 3), np.float32)
-        light = light + noise * np.float32(sigma)
+        # A dark picture is also a noisy one, but not one in which nothing can be read.
+        light = light + noise * np.float32(min(sigma, 3 + 0.12 * float(light.mean())))
     if rng.random() < 0.25:
         soft = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.8, 1.8))
         light = light + (light - soft) * np.float32(rng.uniform(0.3, 1.5))
@@ -304,4 +335,4 @@ def _encode(rng: np.random.Generator, picture: Pixels, hard: float) -> Pixels:
     done, stored = cv2.imencode(".jpg", picture[..., ::-1], flags)
     if not done:
         raise RuntimeError("OpenCV cannot write JPEG")
-    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[..., ::-1])

@@ -153,12 +153,12 @@ def _draw_band(rng: np.random.Generator, blank: Blank, band: Band, face: Typefac
     if band.label:
         cap = min(0.2 * high, 0.5 * size)
         blank.words(
-            band.label, face, middle, high * (0.76 if band.side == "left" else 0.6), cap, band.ink, room=0.8 * size
+            band.label, face, middle, high * (0.76 if band.side == "left" else 0.6), cap, band.ink, room=0.68 * size
         )
     if band.small and rng.random() < 0.8:
         blank.disc(middle, 0.3 * high, 0.24 * size, ornaments.any_colour(rng, 120, 250))
         blank.words(_member(rng, ("75", "13", "69", "33", "59", "06", "RM", "MI", "99 05", "08 11")), face, middle,
-                    0.76 * high, min(0.17 * high, 0.4 * size), band.ink, room=0.8 * size)  # fmt: skip
+                    0.76 * high, min(0.17 * high, 0.4 * size), band.ink, room=0.68 * size)  # fmt: skip
 
 
 @dataclass
@@ -284,7 +284,7 @@ def _wear_off(rng: np.random.Generator, field: NDArray[np.float32], cap_px: floa
     """Paint gone from some places of the characters."""
     coarse = rng.normal(0, 1, (max(2, field.shape[0] // 8), max(2, field.shape[1] // 8))).astype(np.float32)
     holes = cv2.resize(coarse, (field.shape[1], field.shape[0]), interpolation=cv2.INTER_CUBIC)
-    return field - np.maximum(0, holes - rng.uniform(1.0, 1.9)) * np.float32(0.12 * cap_px)
+    return np.asarray(field - np.maximum(0, holes - rng.uniform(1.0, 1.9)) * np.float32(0.12 * cap_px))
 
 
 def _fasten(rng: np.random.Generator, blank: Blank, layout: Layout, face: Typeface) -> None:

@@ -44,7 +44,7 @@ class Glyph:
     @property
     def ink(self) -> int:
         """Width without margins."""
-        return self.field.shape[1] - 2 * MARGIN
+        return int(self.field.shape[1]) - 2 * MARGIN
 
 
 class Typeface:
@@ -176,7 +176,7 @@ POOLS: Mapping[str, tuple[str, ...]] = {
              "b612 700"),
     "round": ("dosis 600", "dosis 700", "varela-round 400", "nunito 700", "own round"),
     "square": ("saira-semi-condensed 500", "chakra-petch 600", "staatliches 400", "teko 500", "rajdhani 600"),
-    "fe": ("own fe", "own fe closed"),
+    "fe": ("own fe", "own fe closed", "own fe closed"),
     "uk": ("own uk", "own uk", "own uk wide"),
     "script": ("kaushan-script 400", "lobster 400", "roboto-slab 700", "nunito 700"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Layouts of no country: any mix of sizes, colours, typefaces and texts, so that a reader meets designs it does not know."""
+"""Layouts of no country: any mix of sizes, colours, typefaces and texts, so that readers meet unknown designs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def invent_layout(rng: np.random.Generator) -> Layout:
         emblem=pick(rng, ("disc", "seals", "pair", "crest", "star", "orange", "sticker", "state")),
         picture=pick(rng, ("hills", "mountain", "face", "tree", "rainbow")) if rng.random() < 0.15 else "",
         stickers=0.3 if named else 0.0,
-        bolts=("", "two", "four", "high")[int(rng.integers(4))] if named else "",  # type: ignore[arg-type]
+        bolts=("", "two", "four", "high")[int(rng.integers(4))] if named else "",
         corner_mm=float(rng.uniform(2, 14)),
         frame=0.2 if named else 0.05,
         embossed=0.6,

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test clients triton check bench lock system-packages clean
+.PHONY: demo test clients triton vlm check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -33,6 +33,9 @@ $(VENV)-clients/stamp: requirements/clients.txt
 triton: $(VENV)/run.stamp  ## a real Triton for tests; 300 MB; needs Debian's python3
 	PIP="$(BIN)/python -m pip" scripts/triton-env
 
+vlm: $(VENV)/run.stamp  ## a real OpenAI-compatible server for tests; 1.2 GB
+	PIP="$(BIN)/python -m pip" PYTHON="$(PYTHON)" scripts/vlm-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +51,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients .venv-triton build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm build dist

@@ -54,22 +54,31 @@ def photograph(
     scene = _bodywork(rng, width, height, quad)
     _lay(rng, scene, picture, quad)
     _mar(rng, scene, quad, strength)
-    return Photograph(spoil(rng, scene, plate_px=width_px, strength=strength), quad.astype(np.float32))
+    seen = spoil(rng, scene, plate_px=width_px, strength=strength, metered=_inside(quad))
+    return Photograph(seen, quad.astype(np.float32))
 
 
-def spoil(rng: np.random.Generator, picture: Pixels, *, plate_px: float, strength: float = 1.0) -> Pixels:
+def spoil(
+    rng: np.random.Generator,
+    picture: Pixels,
+    *,
+    plate_px: float,
+    strength: float = 1.0,
+    metered: tuple[slice, slice] | None = None,
+) -> Pixels:
     """The picture as a camera would deliver it: light, focus, motion, sensor and codec; every point stays in place.
 
     Args:
         picture: RGB.
         plate_px: how wide the plate in it is; blur is in proportion to it.
         strength: how far it goes, 0..1.
+        metered: rows and columns whose marks exposure must keep; by default the picture's middle.
     """
     hard = strength * rng.beta(1.1, 2.2)
     light = picture.astype(np.float32)
-    light = _expose(_illuminate(rng, light, hard))
+    light = _illuminate(rng, light, hard)
     light = _blur(rng, light, plate_px / 100, hard)
-    light = _weather(rng, light, hard)
+    light = _expose(_weather(rng, light, hard), metered)
     light = _sense(rng, light, hard)
     return _encode(rng, np.clip(light, 0, 255).astype(np.uint8), hard)
 
@@ -90,6 +99,13 @@ def _pose(rng: np.random.Generator, aspect: float, width_px: float, strength: fl
     # Pixels are not always square in footage, and plates are not always flat.
     seen = seen * [1.0, rng.uniform(0.9, 1.1)] + rng.normal(0, 0.004, (4, 2)) * strength
     return np.asarray(seen * width_px)
+
+
+def _inside(quad: NDArray[np.float64]) -> tuple[slice, slice]:
+    """Rows and columns well inside a plate."""
+    x, y = quad.mean(axis=0)
+    wide, high = 0.35 * np.hypot(*(quad[1] - quad[0])), 0.25 * np.hypot(*(quad[3] - quad[0]))
+    return slice(int(y - high), int(y + high) + 1), slice(int(x - wide), int(x + wide) + 1)
 
 
 def _bodywork(rng: np.random.Generator, width: int, height: int, quad: NDArray[np.float64]) -> Pixels:
@@ -186,7 +202,7 @@ def _light_lamps(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float
     for share in (0.3, 0.7) if rng.random() < 0.7 else (0.5,):
         x, y = quad[0] + (quad[1] - quad[0]) * share - (quad[3] - quad[0]) * rng.uniform(0, 0.2)
         glow += np.exp(-(((xs - np.float32(x)) / reach) ** 2 + ((ys - np.float32(y)) / reach) ** 2))
-    dim, bright = rng.uniform(0.3, 1.0), rng.uniform(60, 240)
+    dim, bright = rng.uniform(0.3, 0.9), rng.uniform(30, 150)
     scene[:] = np.clip(scene * np.float32(dim) + glow[..., None] * np.float32(bright), 0, 255)
 
 
@@ -228,13 +244,14 @@ def _illuminate(rng: np.random.Generator, light: NDArray[np.float32], hard: floa
     return np.asarray(grey + (light - grey) * np.float32(saturation))
 
 
-def _expose(light: NDArray[np.float32]) -> NDArray[np.float32]:
+def _expose(light: NDArray[np.float32], metered: tuple[slice, slice] | None) -> NDArray[np.float32]:
     """What a camera's exposure control makes of it: never so bright or so dark that all marks are lost."""
-    rows, columns = light.shape[:2]
-    middle = light[rows // 4 : -rows // 4 : 2, columns // 4 : -columns // 4 : 2, 1]
-    dark, bright = np.percentile(middle, (8, 92))
-    if dark > 170:
-        return light * np.float32(170 / dark)
+    if metered is None:
+        height, width = light.shape[:2]
+        metered = slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4))
+    dark, bright = np.percentile(light[metered][..., 1], (10, 90))
+    if dark > 190:
+        return light * np.float32(190 / dark)
     if bright < 45:
         return light * np.float32(45 / max(bright, 1))
     return light

@@ -18,11 +18,11 @@ from training.detector.geometry import UNIT, Picture, View, any_of, paste, turne
 Colour = tuple[int, int, int]
 
 # fmt: off
-_BRANDS = ("SPORT", "TURBO", "GTX", "4x4", "TDI", "HYBRID", "LINE", "QUATTRA", "XDrive", "1.6", "2.0D", "V6", "EV")
+_BRANDS = ("SPORT", "TURBO", "GTX", "4x4", "TDI", "HYBRID", "LINE", "QUATTRA", "XDrive", "1.6", "2.0D", "EV")
 _SHOPS = (
-    "BAKERY", "CAFE", "Pharmacy", "HOTEL", "PIZZA", "BANK", "24h", "OPEN", "SALE -50%", "MARKET", "Optik", "TAXI", "AUTO",
+    "BAKERY", "CAFE", "Pharmacy", "HOTEL", "PIZZA", "BANK", "24h", "OPEN", "SALE -50%", "MARKET", "Optik", "TAXI",
     "RENT A CAR", "PARKING", "EXIT", "BUS", "POLICE", "STOP", "ZONE 30", "AMBULANCE", "SCHOOL", "NO ENTRY", "FOR SALE",
-    "TOLL", "P+R",
+    "TOLL", "P+R", "AUTO",
 )
 # fmt: on
 _FACES = (Typeface(), Typeface(0.7, 0.66, 0.17, 0.22), Typeface(0.5, 0.48, 0.12, 0.12), Typeface(0.6, 0.6, 0.2, 0.2))

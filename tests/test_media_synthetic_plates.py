@@ -32,6 +32,7 @@ def test_what_a_country_invents_it_allows_and_can_be_drawn(style: PlateStyle) ->
         ("GB", "LS15EBC"),
         ("BR", "KRA21E9"),
         ("NZ", "pht482"),
+        ("VN", "30A 482 65"),  # two lines are parted by a slash
     ],
 )
 def test_a_text_that_the_country_does_not_issue_is_refused(country: str, written: str) -> None:
@@ -47,6 +48,14 @@ def test_characters_stand_dark_on_bright_and_clear_of_the_edge(style: PlateStyle
     assert np.percentile(line, 95) - np.percentile(line, 5) > 100
     above_border = grey[-8, round(style.width * 0.1) : round(style.width * 0.9)]
     assert above_border.min() > 150, "the text touches the lower edge"
+
+
+def test_two_lines_stand_one_above_the_other() -> None:
+    plate = cv2.cvtColor(draw_plate("51G/728 34", STYLES["VN"]), cv2.COLOR_RGB2GRAY)
+    inked = (plate[8:-8, 8:-8] < 100).any(axis=1)
+    edges = np.flatnonzero(np.diff(inked.astype(int)))
+    assert len(edges) == 4, "two rows of ink with a gap between them"
+    assert edges[1] < plate.shape[0] / 2 - 8 < edges[2]
 
 
 def test_british_plates_are_white_in_front_and_yellow_behind() -> None:

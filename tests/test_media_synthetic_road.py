@@ -12,6 +12,7 @@ from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import (
     DAY,
     NIGHT,
+    Body,
     Camera,
     Drive,
     Lane,
@@ -42,7 +43,7 @@ def likeness(one: Pixels, other: Pixels) -> float:
 
 @pytest.mark.parametrize("towards", [True, False], ids=["front", "rear"])
 @pytest.mark.parametrize("light", [DAY, NIGHT], ids=["day", "night"])
-@pytest.mark.parametrize("country", ["DE", "GB", "US-CA", "BR"])
+@pytest.mark.parametrize("country", ["DE", "GB", "US-CA", "BR", "VN", "IN square"])
 def test_the_truth_names_the_corners_of_the_very_plate(country: str, light: Light, towards: bool) -> None:
     style = STYLES[country]
     written = style.invent(np.random.default_rng(3))
@@ -122,6 +123,33 @@ def test_signs_can_be_read_and_stay_out_of_the_truth() -> None:
     changed = cv2.absdiff(with_sign, without).max(axis=2) > 40
     assert not quads
     assert changed.sum() > 5_000
+
+
+@pytest.mark.parametrize("towards", [True, False], ids=["front", "rear"])
+def test_a_bus_carries_its_plate_where_the_truth_says_and_other_words_elsewhere(towards: bool) -> None:
+    bus = replace(CAR, body=Body.BUS, motion=Parked(9.0))
+    scene = replace(SCENE, vehicles=(bus,), lanes=(Lane(0.0, towards),), camera=Camera(focal=2.0, pitch_deg=4.4))
+    picture, quads = Road(scene).frame(0)
+    drawn = draw_plate(bus.plate, STYLES["DE"], px_per_mm=0.4, rear=not towards)
+    assert likeness(rectify(picture, quads[0].astype(np.float32), (drawn.shape[1], drawn.shape[0])), drawn) > 0.75
+    with_words, _ = Road(replace(scene, vehicles=(replace(bus, badge="CALL 0800 442/SALE"),))).frame(0)
+    changed = np.argwhere((with_words != picture).any(axis=2))
+    assert len(changed) > 100
+    assert changed[:, 0].max() < quads[0][:, 1].min(), "words stand above the plate"
+
+
+def test_a_plate_behind_a_bus_is_left_out() -> None:
+    bus = replace(CAR, body=Body.BUS)
+    assert set(Road(replace(SCENE, vehicles=(bus, replace(CAR, motion=Parked(20.0))))).frame(0)[1]) == {0}
+
+
+def test_rain_differs_from_frame_to_frame_and_is_the_same_every_time() -> None:
+    rainy = replace(SCENE, rain=0.6, overlay=False)
+    dry, first, later = Road(replace(rainy, rain=0.0)).frame(0)[0], Road(rainy).frame(0)[0], Road(rainy).frame(1)[0]
+    assert np.array_equal(Road(rainy).frame(0)[0], first)
+    assert (first != later).any(axis=2).mean() > 0.02
+    assert first.std() < dry.std(), "it takes contrast away"
+    assert likeness(first, dry) > 0.8
 
 
 def test_a_name_longer_than_the_picture_is_cut_off() -> None:

@@ -34,7 +34,7 @@ _GLASS = (40, 49, 58)
 def paint_face(vehicle: Vehicle, light: Light, *, front: bool) -> Texture:
     """The front or rear of a car with its plate."""
     top = FACE_TOP_M[front]
-    sheet = _Sheet(HALF_WIDTH_M, FACE_BOTTOM_M, top)
+    sheet = Sheet(HALF_WIDTH_M, FACE_BOTTOM_M, top)
     sheet.picture[:] = vehicle.colour
     # The upper half mirrors the sky, the lower half the road; round flanks turn away from the light.
     rows = sheet.rows()
@@ -50,7 +50,7 @@ def paint_face(vehicle: Vehicle, light: Light, *, front: bool) -> Texture:
     return sheet.texture()
 
 
-def _front(sheet: _Sheet, vehicle: Vehicle) -> None:
+def _front(sheet: Sheet, vehicle: Vehicle) -> None:
     sheet.cover(
         [
             (-0.84, 0.22),
@@ -77,7 +77,7 @@ def _front(sheet: _Sheet, vehicle: Vehicle) -> None:
         sheet.words(vehicle.badge, (0.27, 0.652), 0.032, _CHROME)
 
 
-def _rear(sheet: _Sheet, vehicle: Vehicle) -> None:
+def _rear(sheet: Sheet, vehicle: Vehicle) -> None:
     sheet.cover(
         [
             (-0.82, 0.24),
@@ -105,13 +105,13 @@ def _rear(sheet: _Sheet, vehicle: Vehicle) -> None:
         sheet.words(vehicle.badge, (-0.42, 0.835), 0.045, _CHROME)
 
 
-def _draw_holder(sheet: _Sheet, vehicle: Vehicle, *, front: bool) -> None:
+def _draw_holder(sheet: Sheet, vehicle: Vehicle, *, front: bool) -> None:
     style = STYLES[vehicle.country]
     x, y, middle = style.width / 2000 + 0.009, style.height / 2000 + 0.008, PLATE_Y_M[front]
     sheet.box((-x, x), (middle - y, middle + y), _DARK, 0.008)
 
 
-def _headlights(sheet: _Sheet, light: Light) -> None:
+def _headlights(sheet: Sheet, light: Light) -> None:
     bright = light.lamps
     sheet.both(
         [(0.5, 0.69), (0.8, 0.75), (0.875, 0.68), (0.84, 0.62), (0.55, 0.605)],
@@ -130,7 +130,7 @@ def _headlights(sheet: _Sheet, light: Light) -> None:
     )
 
 
-def _taillights(sheet: _Sheet, light: Light) -> None:
+def _taillights(sheet: Sheet, light: Light) -> None:
     dark, clear = ((150, 14, 12), (255, 70, 50)) if light.lamps else ((112, 10, 14), (176, 30, 30))
     sheet.both([(0.5, 0.86), (0.86, 0.89), (0.88, 0.74), (0.84, 0.69), (0.54, 0.72)], dark, 0.035)
     sheet.both([(0.6, 0.845), (0.84, 0.865), (0.85, 0.79), (0.62, 0.785)], clear, 0.025)
@@ -139,7 +139,7 @@ def _taillights(sheet: _Sheet, light: Light) -> None:
 
 def paint_screen(vehicle: Vehicle, light: Light, *, front: bool, high: float) -> Texture:
     """The windscreen or rear window with its pillars, `high` metres along the glass."""
-    sheet = _Sheet(0.86, 0.0, high)
+    sheet = Sheet(0.86, 0.0, high)
     sheet.picture[:] = shaded(vehicle.colour, 0.9)
     sheet.cover([(-0.84, 0), (0.84, 0), (0.62, high), (-0.62, high)], 0.03)
     glass = [(-0.75, 0.03), (0.75, 0.03), (0.55, high - 0.05), (-0.55, high - 0.05)]
@@ -176,7 +176,7 @@ def paint_shadow() -> Texture:
     return Texture(np.zeros((*coverage.shape, 3), np.uint8), coverage)
 
 
-class _Sheet:
+class Sheet:
     """A flat part being painted, in metres: x from -half to half, y from bottom to top."""
 
     def __init__(self, half: float, bottom: float, top: float) -> None:

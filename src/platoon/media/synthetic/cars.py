@@ -67,7 +67,9 @@ _REAR = _Shape(
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """A flat part in one colour, corners (n, 3)."""
+
     corners: Points
     colour: Colour
     flank: int = 0
@@ -82,20 +84,20 @@ class Car:
         style = STYLES[vehicle.country]
         x, y, plate_y = style.width / 2000, style.height / 2000, PLATE_Y_M[front]
         (foot_d, foot_y), (head_d, head_y) = shape.screen
-        self._plate_corners = _upright(x, plate_y + y, plate_y - y)
-        self._face_corners = _upright(HALF_WIDTH_M, FACE_TOP_M[front], FACE_BOTTOM_M)
-        self._screen_corners = _upright(0.86, head_y, foot_y, top_d=head_d, bottom_d=foot_d)
-        self._shadow_corners = _upright(1.3, 0, 0, top_d=4.9, bottom_d=-0.7)
+        self._plate_corners = upright(x, plate_y + y, plate_y - y)
+        self._face_corners = upright(HALF_WIDTH_M, FACE_TOP_M[front], FACE_BOTTOM_M)
+        self._screen_corners = upright(0.86, head_y, foot_y, top_d=head_d, bottom_d=foot_d)
+        self._shadow_corners = upright(1.3, 0, 0, top_d=4.9, bottom_d=-0.7)
         lamp_y, reach = shape.lamps
-        around_lamp = _upright(reach, lamp_y + reach, lamp_y - reach)
+        around_lamp = upright(reach, lamp_y + reach, lamp_y - reach)
         self._lamps = [around_lamp + np.array([side * 0.68, 0, 0]) for side in (-1, 1)] if light.lamps else []
         self._face = paint_face(vehicle, light, front=front)
         height_m = float(np.hypot(head_d - foot_d, head_y - foot_y))
         self._screen = paint_screen(vehicle, light, front=front, high=height_m)
         self._shadow = paint_shadow()
         self._glow = halo((255, 246, 220), sharpness=3.5) if front else halo((150, 12, 8), sharpness=2.5)
-        self._behind = _Solid(_body(shape, vehicle.colour, FACE_TOP_M[front]), light)
-        self._before = _Solid(_bonnet(shape, vehicle.colour), light)
+        self._behind = Solid(_body(shape, vehicle.colour, FACE_TOP_M[front]), light)
+        self._before = Solid(_bonnet(shape, vehicle.colour), light)
 
     def plate_quad(self, x: float, z: float, projection: Projection) -> Points | None:
         """The plate's corners in pixels, (4, 2) clockwise from top left; None behind the camera."""
@@ -126,16 +128,17 @@ class Car:
         return hull
 
 
-class _Solid:
+class Solid:
     """Parts in the order in which they cover each other, their colours in the scene's light."""
 
-    def __init__(self, parts: Sequence[_Part], light: Light) -> None:
+    def __init__(self, parts: Sequence[Part], light: Light) -> None:
         self._parts = parts
         self._colours = [(np.array(part.colour) * light.ambient).tolist() for part in parts]
         self._corners = np.vstack([np.zeros((0, 3)), *(part.corners for part in parts)])
         self._ends = np.cumsum([len(part.corners) for part in parts])[:-1]
 
     def draw(self, picture: Pixels, place: Points, projection: Projection) -> list[Points]:
+        """Draw all that can be seen with the origin at `place`; returns the outlines."""
         if not self._parts:
             return []
         pixels = projection.project(self._corners + place)
@@ -153,33 +156,33 @@ class _Solid:
         return drawn
 
 
-def _body(shape: _Shape, colour: Colour, face_top: float) -> list[_Part]:
+def _body(shape: _Shape, colour: Colour, face_top: float) -> list[Part]:
     """All that lies behind face and screen, from far to near."""
-    parts = [_Part(np.array(list(_wheel_from_ahead(side, d))), _RUBBER) for side in (-1, 1) for d in (2.9, 0.1)]
-    parts.append(_Part(_upright(0.82, 0.4, 0.15, top_d=0.2, bottom_d=0.2), _RUBBER))
+    parts = [Part(np.array(list(_wheel_from_ahead(side, d))), _RUBBER) for side in (-1, 1) for d in (2.9, 0.1)]
+    parts.append(Part(upright(0.82, 0.4, 0.15, top_d=0.2, bottom_d=0.2), _RUBBER))
     flank = ((0.12, 0.24), (0.05, face_top - 0.04), shape.screen[0], shape.belt_end, (4.2, 0.8), (4.25, 0.24))
     glass = (*shape.screen, shape.roof[-1], (shape.belt_end[0] - 0.1, shape.belt_end[1]))
     turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     for side in (-1, 1):
         edge = side * (HALF_WIDTH_M - 0.03)
-        parts.append(_Part(np.array([(edge, y, d) for d, y in flank]), shaded(colour, 0.72), side))
+        parts.append(Part(np.array([(edge, y, d) for d, y in flank]), shaded(colour, 0.72), side))
         for d in (3.35, 0.85):
             for radius, tone in ((0.33, _RUBBER), (0.21, _RIM)):
                 rim = [np.full(20, edge), 0.33 + radius * np.sin(turn), d + radius * np.cos(turn)]
-                parts.append(_Part(np.column_stack(rim), tone, side))
+                parts.append(Part(np.column_stack(rim), tone, side))
         leaning = [(side * x, y, d) for x, (d, y) in zip((0.85, 0.6, 0.6, 0.85), glass, strict=True)]
-        parts.append(_Part(np.array(leaning), _GLASS))
-    parts.append(_Part(_across(shape.roof, (0.62, 0.62, 0.58)), shaded(colour, 1.08)))
+        parts.append(Part(np.array(leaning), _GLASS))
+    parts.append(Part(_across(shape.roof, (0.62, 0.62, 0.58)), shaded(colour, 1.08)))
     return parts
 
 
-def _bonnet(shape: _Shape, colour: Colour) -> list[_Part]:
+def _bonnet(shape: _Shape, colour: Colour) -> list[Part]:
     """What lies before the screen, with the mirrors at its sides."""
     if not shape.deck:
         return []
     mirror = np.array([(0.86, 0.96, 1.2), (1.03, 0.96, 1.2), (1.05, 1.1, 1.2), (0.9, 1.1, 1.2)])
-    mirrors = [_Part(mirror * [side, 1, 1], shaded(colour, 0.85)) for side in (-1, 1)]
-    return [_Part(_across(shape.deck, (0.84, 0.87)), shaded(colour, 1.05)), *mirrors]
+    mirrors = [Part(mirror * [side, 1, 1], shaded(colour, 0.85)) for side in (-1, 1)]
+    return [Part(_across(shape.deck, (0.84, 0.87)), shaded(colour, 1.05)), *mirrors]
 
 
 def _wheel_from_ahead(side: int, d: float) -> Iterator[tuple[float, float, float]]:
@@ -193,6 +196,6 @@ def _across(profile: Profile, halves: tuple[float, ...]) -> Points:
     return np.array([(-x, y, d) for x, y, d in right] + right[::-1])
 
 
-def _upright(half: float, top: float, bottom: float, *, top_d: float = 0.0, bottom_d: float = 0.0) -> Points:
+def upright(half: float, top: float, bottom: float, *, top_d: float = 0.0, bottom_d: float = 0.0) -> Points:
     """Four corners clockwise from top left of a part as wide at its top as at its bottom."""
     return np.array([[-half, top, top_d], [half, top, top_d], [half, bottom, bottom_d], [-half, bottom, bottom_d]])

@@ -6,7 +6,7 @@ perspective are the scene's business. Emblems are plain shapes that resemble no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -59,7 +59,7 @@ class PlateStyle:
     country: str
     """ISO 3166-1 alpha-2, with the state where states differ: `US-CA`."""
     patterns: tuple[str, ...]
-    """What may be written: `A` a letter, `9` a digit; a space parts two groups, see `joints`."""
+    """What may be written: `A` a letter, `9` a digit; a space parts two groups, see `joints`, a slash two lines."""
     letters: str = "ABCDEFGHJKLMNPRSTUVWXYZ"
     """The letters that this country issues."""
     joints: tuple[Joint, ...] = ()
@@ -74,9 +74,16 @@ class PlateStyle:
     border: Colour | None = BLACK
     bands: tuple[Band, ...] = ()
     face: Typeface = PLATE_FACE
+    form: str = ""
+    """What tells it from the country's usual plates: `square`."""
+
+    @property
+    def name(self) -> str:
+        """The country, and the form where it is not the usual one."""
+        return f"{self.country} {self.form}".rstrip()
 
     def allows(self, written: str) -> bool:
-        """Whether `written` ("M KX 204", groups parted by spaces) can stand on such a plate."""
+        """Whether `written` ("M KX 204", groups parted by spaces, lines by slashes) can stand on such a plate."""
         return any(
             len(pattern) == len(written)
             and all(self._fits(character, kind) for character, kind in zip(written, pattern, strict=True))
@@ -84,7 +91,7 @@ class PlateStyle:
         )
 
     def invent(self, rng: np.random.Generator) -> str:
-        """A text that fits the country, groups parted by spaces; no group of digits starts with 0."""
+        """A text that fits the country, parted as its pattern is; no group of digits starts with 0."""
         pattern = str(rng.choice(self.patterns))
         written = ""
         for kind in pattern:
@@ -106,7 +113,7 @@ def draw_plate(written: str, style: PlateStyle, *, px_per_mm: float = 1.0, rear:
     """A plate seen straight on, RGB of (height, width) = the style's size times `px_per_mm`.
 
     Args:
-        written: the text, its groups parted by spaces: "M KX 204".
+        written: the text, its groups parted by spaces, its lines by slashes: "M KX 204".
         rear: draw the plate of the car's rear where it differs.
 
     Raises:
@@ -141,9 +148,17 @@ def draw_plate(written: str, style: PlateStyle, *, px_per_mm: float = 1.0, rear:
 
 
 def _draw_text(area: Pixels, written: str, style: PlateStyle, fine: float) -> None:
+    lines = written.split("/")
+    rows = np.linspace(0.02, 0.98, len(lines) + 1) if len(lines) > 1 else np.array([0.0, 1.0])
+    joints = [style.joints[min(i, len(style.joints) - 1)] for i in range(written.count(" "))]
+    for line, top, bottom in zip(lines, rows, rows[1:], strict=False):
+        part = area[round(top * area.shape[0]) : round(bottom * area.shape[0])]
+        within, joints = joints[: line.count(" ")], joints[line.count(" ") :]
+        _draw_line(part, line.split(" "), within, style, fine)
+
+
+def _draw_line(area: Pixels, groups: Sequence[str], joints: Sequence[Joint], style: PlateStyle, fine: float) -> None:
     height = round(style.character_height * fine)
-    groups = written.split(" ")
-    joints = [style.joints[min(i, len(style.joints) - 1)] for i in range(len(groups) - 1)]
     pieces: list[Mask | Joint] = [text_mask(groups[0], height, style.face)]
     for joint, group in zip(joints, groups[1:], strict=True):
         pieces += [joint, text_mask(group, height, style.face)]
@@ -222,7 +237,7 @@ _TALL = Typeface(letter=0.5, digit=0.48, stroke=0.125, gap=0.12)
 
 STYLES: Mapping[str, PlateStyle] = MappingProxyType(
     {
-        style.country: style
+        style.name: style
         for style in (
             PlateStyle(
                 "DE",
@@ -347,8 +362,38 @@ STYLES: Mapping[str, PlateStyle] = MappingProxyType(
                 field=(244, 214, 60),
                 character_height=72,
             ),
+            PlateStyle(
+                "VN",
+                ("99A/999 99",),
+                "ABCDEFGHKLMNPSTUVXYZ",
+                (Joint.DOT,),
+                width=330,
+                height=165,
+                character_height=63,
+            ),
+            PlateStyle(
+                "IN",
+                ("AA 99/AA 9999",),
+                "ABCDEFGHJKLMNPRSTUVWXYZ",
+                (Joint.GAP,),
+                form="square",
+                width=340,
+                height=200,
+                character_height=70,
+                bands=(Band(WHITE, size=0.1, label="IND", ink=(30, 70, 170)),),
+                face=_NARROW,
+            ),
+            PlateStyle(
+                "DE",
+                ("A/AA 999", "AA/AA 99", "AA/A 9999"),
+                joints=(Joint.GAP,),
+                form="square",
+                width=340,
+                height=200,
+                bands=(Band(EU_BLUE, size=0.1, label="D", stars=True),),
+            ),
             PlateStyle("NZ", ("AAA999",), "ABCDEFGHJKLMNPQRSTUWYZ", width=360, height=125, character_height=76),
         )
     }
 )
-"""The styles known, by country."""
+"""The styles known, by their name: the country, and the form where it is not the usual one."""

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 
 from platoon.media.frame import Pixels
+from platoon.media.synthetic.buses import Bus
 from platoon.media.synthetic.cars import Car
 from platoon.media.synthetic.glyphs import Typeface, text_mask
-from platoon.media.synthetic.scene import Drive, Projection, Scene
+from platoon.media.synthetic.rain import Rain
+from platoon.media.synthetic.scene import Body, Drive, Projection, Scene
 from platoon.media.synthetic.scenery import paint_scenery
 from platoon.media.synthetic.shapes import Mask, Points, fill, paint
 
@@ -25,9 +27,11 @@ class Road:
         self.scene = scene
         self._projection = Projection(scene.camera, scene.size)
         self._scenery = paint_scenery(scene, self._projection)
-        self._cars = [
-            Car(vehicle, front=scene.lanes[vehicle.lane].towards, light=scene.light) for vehicle in scene.vehicles
-        ]
+        self._vehicles: list[Car | Bus] = []
+        for vehicle in scene.vehicles:
+            kind = Bus if vehicle.body is Body.BUS else Car
+            self._vehicles.append(kind(vehicle, front=scene.lanes[vehicle.lane].towards, light=scene.light))
+        self._rain = Rain(scene) if scene.rain else None
         self._barrier_times = _barrier_times(scene)
         self._clock: tuple[str, Mask] = ("", np.zeros((0, 0), np.uint8))
         self._text_height = max(1, round(scene.size[1] / 34))
@@ -54,16 +58,18 @@ class Road:
             clear = float(np.clip((self.scene.far_m - z) / (_HAZE_SHARE * self.scene.far_m), 0, 1))
             if isinstance(vehicle.motion, Drive) and clear < 1:
                 behind = picture.copy()
-                covered = self._cars[i].draw(picture, x, z, self._projection)
+                covered = self._vehicles[i].draw(picture, x, z, self._projection)
                 cv2.addWeighted(picture, clear, behind, 1 - clear, 0, dst=picture)
             else:
-                covered = self._cars[i].draw(picture, x, z, self._projection)
+                covered = self._vehicles[i].draw(picture, x, z, self._projection)
             self._hide(quads, covered)
-            quad = self._cars[i].plate_quad(x, z, self._projection)
+            quad = self._vehicles[i].plate_quad(x, z, self._projection)
             if quad is not None and clear == 1 and self._in_view(quad):
                 quads[i] = quad
         if barrier is not None:
             self._hide(quads, self._draw_barrier(picture, barrier, time_s))
+        if self._rain:
+            self._rain.fall(picture, index)
         if self.scene.overlay:
             for area in self._draw_overlay(picture, time_s):
                 self._hide(quads, area)

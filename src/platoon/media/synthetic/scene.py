@@ -98,12 +98,19 @@ class Parked:
     at_m: float
 
 
+class Body(StrEnum):
+    """What kind of vehicle it is."""
+
+    CAR = "car"
+    BUS = "bus"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Vehicle:
-    """A car with its plate; in a lane it shows the front or the rear."""
+    """A vehicle with its plate; in a lane it shows the front or the rear."""
 
     plate: str
-    """As written, its groups parted by spaces: "M KX 204"."""
+    """As written, its groups parted by spaces, its lines by slashes: "M KX 204"."""
     country: str
     """A key of `plates.STYLES`."""
     motion: Drive | Parked
@@ -113,12 +120,13 @@ class Vehicle:
     """To the right of the lane's middle."""
     colour: Colour = (120, 126, 134)
     badge: str = ""
-    """Lettering on the body: not a plate."""
+    """Lettering on the body, on a bus several lines parted by slashes: not a plate."""
+    body: Body = Body.CAR
 
     @property
     def text(self) -> str:
         """What a reader should give: the plate without its gaps."""
-        return self.plate.replace(" ", "")
+        return self.plate.replace(" ", "").replace("/", "")
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,8 @@ class Scene:
     signs: tuple[Sign, ...] = ()
     barrier_m: float | None = None
     """A barrier across the first lane, raised for who has stopped before it."""
+    rain: float = 0.0
+    """Streaks in a picture, by a thousand of its pixels; 0.5 is a shower."""
     overlay: bool = True
     """Whether name and clock are burnt into the picture."""
     clock_s: int = 38_537

@@ -27,7 +27,7 @@ def draw(measurements: Sequence[Mapping[str, Any]]) -> str:
     x = MARGIN_PX
     for way, colour in COLOURS.items():
         parts.append(f'<rect x="{x}" y="14" width="13" height="13" fill="{colour}"/>')
-        parts.append(_text(x + 19, 25, NAMES[way]))
+        parts.append(label(x + 19, 25, NAMES[way]))
         x += 50 + 8 * len(NAMES[way])
     parts += _panel(0, "Frames analysed per CPU-second", shown, lambda one: one["frames_per_cpu_s"], "{:.2g}")
     parts += _panel(PANEL_PX, "Memory of all processes, GB", shown, _memory_gb, "{:.2g}")
@@ -49,7 +49,7 @@ def _panel(
     counts = list(dict.fromkeys(one["cameras"] for one in shown))
     highest = max(value(one) for one in shown)
     group_px = (PANEL_PX - 2 * MARGIN_PX) / len(counts)
-    parts = [_text(left + MARGIN_PX, 58, title, "title")]
+    parts = [label(left + MARGIN_PX, 58, title, "title")]
     for i, n in enumerate(counts):
         bars = [one for one in shown if one["cameras"] == n]
         middle = left + MARGIN_PX + (i + 0.5) * group_px
@@ -58,13 +58,14 @@ def _panel(
             height = value(one) / highest * (FLOOR_PX - TOP_PX)
             box = f'x="{x:.1f}" y="{FLOOR_PX - height:.1f}" width="{BAR_PX}" height="{height:.1f}"'
             parts.append(f'<rect {box} fill="{COLOURS[one["way"]]}"/>')
-            parts.append(_text(x + BAR_PX / 2, FLOOR_PX - height - 5, form.format(value(one)), "value"))
+            parts.append(label(x + BAR_PX / 2, FLOOR_PX - height - 5, form.format(value(one)), "value"))
             x += BAR_PX + GAP_PX
-        parts.append(_text(middle, FLOOR_PX + 20, f"{n} camera{'s' * (n > 1)}", "group"))
+        parts.append(label(middle, FLOOR_PX + 20, f"{n} camera{'s' * (n > 1)}", "group"))
     right = left + PANEL_PX - MARGIN_PX
     parts.append(f'<line x1="{left + MARGIN_PX}" x2="{right}" y1="{FLOOR_PX}" y2="{FLOOR_PX}"/>')
     return parts
 
 
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
+def label(x: float, y: float, text: str, kind: str = "") -> str:
+    """Words at a place, in the style of `kind`."""
     return f'<text x="{x:.1f}" y="{y:.1f}"{f" class={chr(34)}{kind}{chr(34)}" * bool(kind)}>{escape(text)}</text>'

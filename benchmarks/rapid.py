@@ -41,8 +41,12 @@ class Rapid:
 
     def read_with_places(self, picture: Pixels) -> list[tuple[Quad, str]]:
         """The lines of a picture, each with its corners clockwise from the top left."""
+        return [(quad, text) for quad, text, _ in self.read_with_scores(picture)]
+
+    def read_with_scores(self, picture: Pixels) -> list[tuple[Quad, str, float]]:
+        """The lines of a picture, each with its corners clockwise from the top left, and how sure it is, 0 to 1."""
         said = self._engine(bgr(picture))
-        return [] if said.txts is None else list(zip(said.boxes, said.txts, strict=True))
+        return [] if said.txts is None else list(zip(said.boxes, said.txts, said.scores, strict=True))
 
     def read_line(self, line: Pixels) -> str:
         """What a picture says that is one line."""

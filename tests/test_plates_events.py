@@ -46,6 +46,13 @@ def test_an_event_carries_the_very_crop_and_box_that_were_read() -> None:
     assert event.time == pytest.approx(1e9 + event.media_time)
 
 
+def test_an_event_says_whose_plate_it_may_be_and_how_likely() -> None:
+    told = drive(PlateWatch("gate", Grammar({"US-NY": 3, "US-OH": 1}), hold_finals=True), passing("ABC1234"))
+    (event,) = [event.to_json(crop_key=None) for event in told.events]
+    assert event["countries"] == ["US-NY", "US-OH"]
+    assert event["country_probabilities"] == pytest.approx({"US-NY": 0.75, "US-OH": 0.25}, abs=0.02)
+
+
 def test_held_finals_are_told_once_the_vehicle_has_gone_and_without_previews() -> None:
     script = passing("AB123CD", frames=10)
     told = drive(watch(hold_finals=True), script, end=False)

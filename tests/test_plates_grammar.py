@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.errors import InvalidSettings
 from platoon.plates.countries import Country, load_countries
-from platoon.plates.grammar import PLATE_ALPHABET, SEEN, TWIN, Distribution, Grammar
+from platoon.plates.grammar import PLATE_ALPHABET, SEEN, TWIN, Distribution, Grammar, SiteGrammar
+from platoon.settings import PlateSettings, Settings
+from platoon.streams.isolated import IsolatedSite
+from platoon.streams.pipeline import SharedSite
 
 EXAMPLES = """
 AT W12345A GU123AB S765CD  BE 1ABC123 2XYZ456 ABC123  BG CB1234AB C4321XK  HR ZG1234AB ST123CD  CY ABC123 KAA456
@@ -185,6 +190,22 @@ def test_a_weight_of_zero_takes_a_country_out() -> None:
 def test_weights_that_name_no_country_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(InvalidSettings, match=r"XX|weight"):
         Grammar(weights)
+
+
+def test_a_camera_has_the_weights_that_the_settings_give_it_or_those_of_the_site() -> None:
+    site = SiteGrammar(PlateSettings(countries={"SE": 1}, camera_countries={"ferry": {"HU": 1}}))
+    assert site.of("gate").decode(seen("ABC123")).countries.keys() == {"SE"}
+    assert site.of("ferry").decode(seen("ABC123")).countries.keys() == {"HU"}
+
+
+@pytest.mark.parametrize("kind", [SharedSite, IsolatedSite])
+def test_a_site_does_not_start_with_a_country_that_nobody_knows(
+    kind: type[SharedSite | IsolatedSite], tmp_path: Path
+) -> None:
+    weights = {"plates": {"camera_countries": {"gate": {"XX": 1}}}}
+    with pytest.raises(InvalidSettings, match="'XX'"):
+        kind(Settings.model_validate({**weights, "store": {"path": tmp_path}}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pattern_that_lets_much_pass_is_loose(world: Grammar) -> None:

@@ -41,6 +41,20 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         Settings.load(broken)
 
 
+def test_countries_are_weighed_for_the_site_by_variable_and_for_a_camera_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "platoon.toml"
+    file.write_text("[plates.camera_countries.gate-in]\nSE = 50\n'*' = 1\n")
+    monkeypatch.setenv("PLATOON_PLATES__COUNTRIES", '{"US-NY": 90, "US": 10}')
+    plates = Settings.load(file).plates
+    assert plates.countries == {"US-NY": 90, "US": 10}
+    assert plates.camera_countries == {"gate-in": {"SE": 50, "*": 1}}
+    monkeypatch.setenv("PLATOON_PLATES__COUNTRIES", '{"FR": -1}')
+    with pytest.raises(InvalidSettings, match=r"plates\.countries\.FR"):
+        Settings.load()
+
+
 def test_variables_of_paddleocrs_gateway_are_understood_also_by_their_older_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ class FileReader:
     def __init__(self, settings: Settings, *, plates: bool) -> None:
         self._settings, self._plates = settings, plates
         self._metrics = Metrics()
-        self._grammar = Grammar()
+        self._grammar = Grammar(settings.plates.countries)
         self._engine = TextEngine(settings.engine, settings.cache, self._metrics)
         self._reader = Reader(self._engine)
 

@@ -19,6 +19,7 @@ from platoon.errors import InvalidSettings
 _log = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weights = Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
 class _Section(BaseModel):
@@ -90,6 +91,12 @@ class PlateSettings(_Section):
     """Detections below are ignored."""
     min_reads: int = Field(default=2, ge=1, le=100)
     """So many frames must agree before a plate is final."""
+    countries: Weights = Field(default_factory=dict)
+    """How common the plates of which countries are, as in `{FR = 80, US-NY = 5, "*" = 15}`: any figures, relative to
+    each other. Those not named do not occur; `*` stands for all others, `US` for the other states. None: each as common
+    as its vehicles are in the world."""
+    camera_countries: Mapping[str, Weights] = Field(default_factory=dict)
+    """The same for single cameras, by their ids, in the place of `countries`."""
 
 
 class RemoteSettings(_Section):

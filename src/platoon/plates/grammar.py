@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from platoon.errors import InvalidSettings
 from platoon.plates.countries import DIGITS, LETTERS, Country, Place, load_countries
+from platoon.settings import PlateSettings
 
 Distribution = Mapping[str, float]
 """Probability of each character seen at one position, each in 0..1. Those left out share what is left of 1."""
@@ -154,6 +155,22 @@ class Grammar:
             looseness=max(0.0, 1.0 - float(fit[best] @ patterns.vehicles)),
             likeliest=tuple((_spelled(texts[i]), float(likely[i])) for i in order),
         )
+
+
+class SiteGrammar:
+    """The grammar of each camera, as the settings weigh countries.
+
+    Raises:
+        InvalidSettings: as `Grammar`.
+    """
+
+    def __init__(self, settings: PlateSettings) -> None:
+        self._site = Grammar(settings.countries)
+        self._of = {camera: Grammar(weights) for camera, weights in settings.camera_countries.items()}
+
+    def of(self, camera: str) -> Grammar:
+        """That of one camera, by its id."""
+        return self._of.get(camera, self._site)
 
 
 def _possible(raw: str, positions: Sequence[Distribution]) -> Floats:

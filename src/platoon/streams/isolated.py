@@ -26,6 +26,7 @@ from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, StoreError,
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
+from platoon.plates.grammar import SiteGrammar
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
@@ -56,6 +57,7 @@ class IsolatedSite:
         loop: bool = False,
         tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
+        SiteGrammar(settings.plates)  # what it refuses would end each process instead
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")

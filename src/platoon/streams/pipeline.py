@@ -28,7 +28,7 @@ from platoon.ocr.reading import Call, How, read
 from platoon.ocr.remote import RemoteReader
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
-from platoon.plates.grammar import Grammar
+from platoon.plates.grammar import SiteGrammar
 from platoon.plates.recorded import read_picture
 from platoon.settings import Settings
 from platoon.store.events import EventStore
@@ -95,13 +95,13 @@ class SharedSite:
         loop: bool = False,
         tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
+        self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
-        self._grammar = Grammar()
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
         self._cameras: dict[str, Camera] = {}
         self._specs: list[CameraSpec] = []
@@ -212,7 +212,7 @@ class SharedSite:
         try:
             with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
                 (reading,) = read(self._engine, [picture], How(), call)
-                plates = read_picture(self._engine, picture, self._grammar, call)
+                plates = read_picture(self._engine, picture, self._grammar.of(camera), call)
         except DeadlineExceeded as error:
             raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s") from error
         return {
@@ -245,7 +245,7 @@ class SharedSite:
         recorded = self._recorded
         watch = PlateWatch(
             spec.id,
-            self._grammar,
+            self._grammar.of(spec.id),
             min_reads=self._settings.plates.min_reads,
             hold_finals=recorded,
             rejected=lambda gate: self.metrics.rejected_reads.labels(spec.id, gate).inc(),

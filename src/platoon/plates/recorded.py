@@ -45,7 +45,7 @@ class FoundPlate:
     box: tuple[int, int, int, int]
     """x1, y1, x2, y2 in pixels; of a clip's plate where it was read best."""
     candidates: tuple[tuple[str, float], ...] = ()
-    """What else it may say, see `PlateText.candidates`."""
+    """Texts it may be with the probability of each, the one told first; see `PlateText.likeliest`."""
 
     def to_json(self) -> dict[str, Any]:
         """As `platoon read --plates --json` prints it."""
@@ -69,7 +69,7 @@ def read_picture(engine: TextEngine, picture: Pixels, grammar: Grammar, call: Ca
         plate = read_once(line, grammar)
         rank = _rank(plate, quad) if plate is not None else 0.0
         if plate is not None and rank >= RANK_LEAST:
-            ranked.append((rank, FoundPlate(plate.text, plate.raw, plate.confidence, box_of(quad), plate.candidates)))
+            ranked.append((rank, FoundPlate(plate.text, plate.raw, plate.confidence, box_of(quad), plate.likeliest)))
     return [plate for _, plate in sorted(ranked, key=lambda pair: -pair[0])]
 
 
@@ -109,7 +109,7 @@ def read_clip(
         source.close()
         analysis.close()
     events += watch.finish()
-    plates = [FoundPlate(e.plate.text, e.plate.raw, e.plate.confidence, e.box, e.plate.candidates) for e in events]
+    plates = [FoundPlate(e.plate.text, e.plate.raw, e.plate.confidence, e.box, e.plate.likeliest) for e in events]
     return sorted(plates, key=lambda plate: -plate.confidence), broken
 
 

@@ -41,6 +41,7 @@ export class Detail {
         ...fact("Confidence", meter(event.confidence)),
         ...fact("Agreement", meter(event.agreement), ` of ${readCount(event.reads)}`),
         ...fact("As read", h("code", {}, event.raw)),
+        ...whose(event),
         ...fact("In the picture", place(event), h("code", {}, event.box.map(Math.round).join(", "))),
       ),
       h("h3", {}, "Candidates"),
@@ -55,6 +56,12 @@ export class Detail {
 }
 
 const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
+
+// Events stored before countries had probabilities have none.
+function whose({ country_probabilities: countries = {} }) {
+  const likeliest = Object.entries(countries).slice(0, 3);
+  return likeliest.length ? fact("Country", likeliest.map(([code, share]) => `${code} ${percent(share)}`).join(", ")) : [];
+}
 
 const meter = (share) =>
   h("span", { className: "meter" }, h("progress", { max: 1, value: share, "aria-hidden": "true" }), percent(share));

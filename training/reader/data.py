@@ -29,15 +29,16 @@ class Pool:
     Args:
         path: holds the pixels, 83 kB a view. The rest is the `state` to be kept beside the model.
         capacity: views.
+        drawn: number of the first view; later ones are harder.
     """
 
-    def __init__(self, path: Path, capacity: int, *, seed: int) -> None:
+    def __init__(self, path: Path, capacity: int, *, seed: int, drawn: int = 0) -> None:
         self._capacity = capacity
         shape = (capacity, VIEW_HEIGHT, VIEW_WIDTH, 3)
         self._views = np.memmap(path, np.uint8, "r+" if path.exists() else "w+", shape=shape)
         self._labels = np.full((capacity, POSITIONS), NONE, np.int64)
         self._lines = np.ones(capacity, np.int64)
-        self.drawn = 0
+        self.drawn = drawn
         self._seed = seed
         self._plate: tuple[int, DrawnPlate] | None = None
 

@@ -27,6 +27,7 @@ from training.reader import NONE
 from training.reader.data import Pool
 from training.reader.measure import measure_folder
 from training.reader.model import CLASSES, PlateNet, normalised
+from training.reader.views import FULL_AT
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Training:
     def _held_out(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         path = self.out / "held-out.npz"
         if not path.exists():
-            pool = Pool(self.out / "held-out.u8", HELD_OUT, seed=self._seed + 1_000_000)
+            pool = Pool(self.out / "held-out.u8", HELD_OUT, seed=self._seed + 1_000_000, drawn=FULL_AT)
             pool.grow(HELD_OUT)
             cuts, labels, _ = pool.take(np.random.default_rng(0), HELD_OUT)
             np.savez(path, cuts=cuts, labels=labels)

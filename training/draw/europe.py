@@ -112,7 +112,7 @@ _CARS = (
 
 def _tall(layout: Layout, patterns: tuple[str, ...], **other: float) -> Layout:
     """The same country's plate on two lines, nearly square, as for motorcycles and some rears."""
-    sizes = {"width_mm": 300.0, "height_mm": 205.0, "cap_mm": 70.0, "share": 0.4} | other
+    sizes = {"width_mm": 300.0, "height_mm": 205.0, "cap_mm": 70.0, "share": 0.6} | other
     bands = tuple(replace(band, size_mm=36) for band in layout.bands if band.side == "left")
     return replace(layout, patterns=patterns, bands=bands, **sizes)  # type: ignore[arg-type]
 

@@ -24,6 +24,8 @@ Pixels = NDArray[np.uint8]
 LAYOUTS: tuple[Layout, ...] = (*europe.LAYOUTS, *states.LAYOUTS, *elsewhere.LAYOUTS)
 WORLD_SHARE = 0.12
 """Share of plates of no country: any colours, sizes, typefaces and texts."""
+_WITHOUT_BANDS = 0.06
+"""Share of plates without their band of stars: older than it, or covered there."""
 _HEIGHT_PX = (100, 161)
 
 
@@ -72,7 +74,10 @@ def _draw(rng: np.random.Generator, layout: Layout, written: str) -> Pixels:
         ornaments.draw_picture(rng, blank, layout.picture)
     small_face = faces[_member(rng, POOLS["sans"])]
     left, top, right, bottom = 0.0, 0.0, layout.width_mm, layout.height_mm
+    plain = rng.random() < _WITHOUT_BANDS
     for band in layout.bands:
+        if plain and band.stars:
+            continue
         _draw_band(rng, blank, band, small_face)
         if band.side == "left":
             left += band.size_mm

@@ -5,10 +5,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,10 +18,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from platoon.api.kserve.models import ServedModels
+from platoon.api.kserve.rpc import GrpcFace
 from platoon.engine.batcher import Execution, Reply
 from platoon.errors import DeadlineExceeded, MissingExtra
+from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.settings import Settings
+from platoon.settings import ServiceSettings, Settings
 from platoon.tracing import OpenTelemetry, Tracing, tracing_for
 from tests.drawn import INVOICE, document, encoded, page
 from tests.serving import serving
@@ -156,9 +161,43 @@ def test_a_refused_request_is_told_with_its_status(
 def test_a_failure_of_the_service_is_told_as_one(tracing: Tracing, told: Told) -> None:
     with tracing.request(SCOPE):
         tracing.answered(504, contract="fleet")
-    request = told.span("POST")
-    assert request.status.status_code is StatusCode.ERROR
-    assert facts(request)["error.type"] == "504"
+    with tracing.call("a/b", {}):
+        tracing.returned("DEADLINE_EXCEEDED", failed=True)
+    for name, kind in (("POST", "504"), ("a/b", "DEADLINE_EXCEEDED")):
+        assert told.span(name).status.status_code is StatusCode.ERROR
+        assert facts(told.span(name))["error.type"] == kind
+
+
+def test_inferences_over_grpc_are_told_in_the_trace_of_their_caller(
+    text_engine: TextEngine, tracing: Tracing, told: Told
+) -> None:
+    grpc = pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
+    line = grpc.InferInput("pixels", [1, 48, 320, 3], "UINT8")
+    line.set_data_from_numpy(np.zeros((1, 48, 320, 3), np.uint8))
+    models = ServedModels(text_engine, not_ready=list[str])
+    with (
+        GrpcFace(models, ServiceSettings(), Metrics(), tracing, host="127.0.0.1", port=0) as face,
+        grpc.InferenceServerClient(f"127.0.0.1:{face.port}") as client,
+    ):
+        assert client.is_server_live()
+        for model in ("plate-recognition", "nothing"):
+            with suppress(grpc.InferenceServerException):
+                client.infer(model, [line], headers={"traceparent": f"00-{'-'.join(CALLER)}-01"})
+    good, refused = told.spans("inference.GRPCInferenceService/ModelInfer")
+    assert (trace(good), f"{parent(good):016x}") == CALLER
+    bytes_of_good = facts(good).pop("platoon.bytes")
+    assert bytes_of_good > 48 * 320 * 3
+    assert facts(good) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+        "rpc.response.status_code": "OK",
+        "platoon.contract": "kserve-grpc",
+        "platoon.model": "plate-recognition",
+        "platoon.bytes": bytes_of_good,
+    }
+    assert facts(refused)["rpc.response.status_code"] == "NOT_FOUND"
+    assert refused.status.status_code is StatusCode.UNSET, "the caller's fault"
+    assert len(told.spans()) == 2, "nobody wants to hear of questions for health"
 
 
 def test_a_caller_whose_trace_is_not_recorded_costs_nothing(tracing: Tracing, told: Told) -> None:

@@ -390,7 +390,14 @@ def _grpc(service: OcrService, settings: Settings) -> AbstractContextManager[obj
     from platoon.api.kserve.rpc import GrpcFace
 
     models = ServedModels(service.engine, not_ready=service.not_ready)
-    return GrpcFace(models, settings.service, service.metrics, host=settings.api.host, port=settings.api.grpc_port)
+    return GrpcFace(
+        models,
+        settings.service,
+        service.metrics,
+        service.tracing,
+        host=settings.api.host,
+        port=settings.api.grpc_port,
+    )
 
 
 @contextmanager

@@ -55,6 +55,16 @@ class Tracing:
     def answered(self, status: int, **facts: str | int) -> None:
         """The answer to the request that is being worked on, and what else is known of it."""
 
+    def call(self, method: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
+        """What happens inside is a call over gRPC of a method, as `package.Service/Method`; it joins the trace that the
+        metadata names.
+        """
+        del method, metadata
+        return _NOTHING
+
+    def returned(self, code: str, *, failed: bool, **facts: str | int) -> None:
+        """How the call over gRPC ended that is being worked on, in gRPC's word, and whether that is our failure."""
+
     def work(self) -> Trace:
         """The stages of the request that is being worked on."""
         return _UNTOLD
@@ -127,10 +137,26 @@ class OpenTelemetry(Tracing):
 
     def answered(self, status: int, **facts: str | int) -> None:
         """See `Tracing.answered`."""
+        self._ended("http.response.status_code", status, failed=status >= 500, facts=facts)
+
+    def call(self, method: str, metadata: Mapping[str, str]) -> AbstractContextManager[object]:
+        """See `Tracing.call`; span and attributes are named as OpenTelemetry's conventions for RPC have it."""
+        return self._tracer.start_as_current_span(
+            method,
+            context=self._extract(metadata),
+            kind=self._trace.SpanKind.SERVER,
+            attributes={"rpc.system.name": "grpc", "rpc.method": method},
+        )
+
+    def returned(self, code: str, *, failed: bool, **facts: str | int) -> None:
+        """See `Tracing.returned`."""
+        self._ended("rpc.response.status_code", code, failed=failed, facts=facts)
+
+    def _ended(self, attribute: str, status: str | int, *, failed: bool, facts: Mapping[str, str | int]) -> None:
         span = self._trace.get_current_span()
-        span.set_attribute("http.response.status_code", status)
+        span.set_attribute(attribute, status)
         span.set_attributes({f"platoon.{name}": value for name, value in facts.items()})
-        if status >= 500:
+        if failed:
             span.set_attribute("error.type", str(status))
             span.set_status(self._trace.StatusCode.ERROR)
 

@@ -10,8 +10,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
 from types import TracebackType
@@ -26,18 +28,21 @@ from platoon.engine.signature import TensorSpec
 from platoon.errors import InvalidInput, MissingExtra, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.settings import ServiceSettings
+from platoon.tracing import Tracing
 
 CONTRACT = "kserve-grpc"
 _CALLER_LEFT = 499
 _GRACE_S = 3.0
 """For answers under way when the face closes."""
 _CODES: Mapping[int, str] = {
+    200: "OK",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     413: "INVALID_ARGUMENT",
     422: "INVALID_ARGUMENT",
     429: "RESOURCE_EXHAUSTED",
+    _CALLER_LEFT: "CANCELLED",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
@@ -50,6 +55,7 @@ class GrpcFace:
     """Serves `models` between `__enter__` and `__exit__`.
 
     Args:
+        tracing: stays its owner's; none: nothing is traced.
         port: 0: any free one; `port` says which, once entered.
 
     Raises:
@@ -57,14 +63,21 @@ class GrpcFace:
     """
 
     def __init__(
-        self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, *, host: str, port: int
+        self,
+        models: ServedModels,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        *,
+        host: str,
+        port: int,
     ) -> None:
         try:
             import grpc
         except ImportError as error:
             raise MissingExtra.of("the gRPC face", "kserve") from error
         self._grpc, self._settings = grpc, settings
-        self._servicer = _Servicer(models, settings, metrics, grpc)
+        self._servicer = _Servicer(models, settings, metrics, tracing or Tracing(), grpc)
         self._host, self.port = host, port
 
     def __enter__(self) -> Self:
@@ -111,11 +124,27 @@ class GrpcFace:
         await server.stop(_GRACE_S)
 
 
+@dataclass
+class _Ending:
+    """How a call ended."""
+
+    status: int = _CALLER_LEFT
+    """Of HTTP, that says the same."""
+    text: str = ""
+
+    @property
+    def code(self) -> str:
+        return _CODES.get(self.status, "INTERNAL")
+
+
 class _Servicer:
     """Answers each method."""
 
-    def __init__(self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, grpc: Any) -> None:
-        self._models, self._settings, self._metrics, self._grpc = models, settings, metrics, grpc
+    def __init__(
+        self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, tracing: Tracing, grpc: Any
+    ) -> None:
+        self._models, self._settings, self._grpc = models, settings, grpc
+        self._metrics, self._tracing = metrics, tracing
         self._access = Access(settings)
 
     def handlers(self) -> Any:
@@ -133,29 +162,40 @@ class _Servicer:
         )
 
     def _answering(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
-        """The method called `name`, its errors told as gRPC does; inferences are counted."""
+        """The method called `name`, its errors told as gRPC does; inferences are counted and traced."""
         method: Callable[[Any, Any], Awaitable[Any]] = getattr(self, name)
 
         async def answer(request: Any, context: Any) -> Any:
-            started, status, text = time.monotonic(), _CALLER_LEFT, ""
-            try:
-                response = await method(request, context)
-                status = 200
-            except PlatoonError as error:
-                status, text = error.status, str(error)
-            except Exception as error:
-                _log.exception("a call over gRPC failed")
-                status, text = 500, f"an error inside Platoon ({type(error).__name__}); its log says more"
-            finally:
-                if name == "ModelInfer":
-                    self._metrics.requests.labels(CONTRACT, str(status)).inc()
-                    self._metrics.request_bytes.labels(CONTRACT).inc(request.ByteSize())
-                    self._metrics.request_seconds.labels(CONTRACT).observe(time.monotonic() - started)
-            if status == 200:
+            with self._told(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
+                try:
+                    response = await method(request, context)
+                    ending.status = 200
+                except PlatoonError as error:
+                    ending.status, ending.text = error.status, str(error)
+                except Exception as error:
+                    _log.exception("a call over gRPC failed")
+                    ending.status = 500
+                    ending.text = f"an error inside Platoon ({type(error).__name__}); its log says more"
+            if ending.status == 200:
                 return response
-            return await context.abort(getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL")), text)
+            return await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
 
         return answer
+
+    @contextmanager
+    def _told(self, request: Any, context: Any) -> Iterator[_Ending]:
+        """What happens inside is an inference, for metrics and traces."""
+        started, ending = time.monotonic(), _Ending()
+        with self._tracing.call(f"{SERVICE}/ModelInfer", dict(context.invocation_metadata() or ())):
+            try:
+                yield ending
+            finally:
+                n_bytes = request.ByteSize()
+                self._metrics.requests.labels(CONTRACT, str(ending.status)).inc()
+                self._metrics.request_bytes.labels(CONTRACT).inc(n_bytes)
+                self._metrics.request_seconds.labels(CONTRACT).observe(time.monotonic() - started)
+                facts = {"contract": CONTRACT, "model": request.model_name, "bytes": n_bytes}
+                self._tracing.returned(ending.code, failed=ending.status >= 500, **facts)
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name, as below
         del request, context

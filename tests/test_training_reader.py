@@ -44,10 +44,9 @@ def test_a_pool_that_was_interrupted_goes_on_with_the_same_views(tmp_path: Path)
     again = Pool(tmp_path / "parts", 6, seed=3)
     again.restore(state)
     again.grow(4)
-    for one, other in zip(
-        whole.take(np.random.default_rng(0), 20), again.take(np.random.default_rng(0), 20), strict=True
-    ):
-        assert np.array_equal(one, other)
+    expected, restored = (pool.take(np.random.default_rng(0), 20) for pool in (whole, again))
+    for one, other in zip(expected, restored, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_view_has_the_plate_at_its_corners(monkeypatch: pytest.MonkeyPatch) -> None:

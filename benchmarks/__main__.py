@@ -1,9 +1,13 @@
 """All benchmarks, one after the other: `python -m benchmarks`."""
 
-from benchmarks import documents, quality, service, soak, streams
+from benchmarks import accuracy, calibration, documents, quality, service, soak, streams, vehicles
 
 streams.main()
 service.main()
 soak.main()
 quality.main()
 documents.main()
+vehicles.main()
+if accuracy.PHOTOGRAPHS.is_dir():
+    accuracy.main(["--empty"])
+    calibration.main()

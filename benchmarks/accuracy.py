@@ -14,7 +14,7 @@ is told a country. With `--empty`, pictures without plates are read too (see `pl
 there, a confident one a plate as sure as a camera's preview must be. Only figures are kept, no texts and no pictures;
 `--worst FOLDER` gets the wrong answers, the surest first, as crops beside a list.
 
-python -m benchmarks.accuracy FOLDER [--detector NAME ...] [--empty] [--worst FOLDER] [--out FILE]
+python -m benchmarks.accuracy [FOLDER] [--detector NAME ...] [--empty] [--worst FOLDER] [--out FILE]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from rich.table import Table
 from benchmarks import plateless, rapid, report
 from benchmarks.photographs import Outcome, Photograph, bare, photographs, score, worst
 from benchmarks.rapid import Rapid
+from benchmarks.reels import DATA
 from platoon.media.frame import Pixels
 from platoon.ocr.picture import load_picture
 from platoon.plates.events import CREDIBLE, box_of
@@ -46,6 +48,7 @@ from platoon.recorded import FileReader
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
+PHOTOGRAPHS = Path(os.environ.get("PLATOON_DATA", DATA)) / "plates-dev"
 PLATOON, RAPIDOCR = "platoon", "rapidocr tuned"
 DETECTORS: tuple[str | None, ...] = (None,)
 """What is measured where no detector is named, as `plates.detector` has it; none: Platoon as it comes."""
@@ -240,7 +243,7 @@ def keep_worst(outcomes: Sequence[Outcome], folder: Path) -> None:
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of photographs")
+    parser.add_argument("folder", type=Path, nargs="?", default=PHOTOGRAPHS, help="of photographs")
     parser.add_argument("--detector", action="append", default=[], help="as plates.detector names it; may be repeated")
     parser.add_argument("--empty", action="store_true", help="count false alarms, too")
     parser.add_argument("--worst", type=Path, help="folder for the wrong answers")

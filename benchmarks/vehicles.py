@@ -48,6 +48,7 @@ from platoon.plates.vote import edit_distance, fold, read_once
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
+TRIALS = "trials"
 REAL = {"highway.mp4": ("JLN390", "JMH552"), "roadside.mp4": ("LS15EBC",)}
 """Plates of the real clips."""
 NOISE, SMALL = 14.0, (640, 360)
@@ -75,6 +76,18 @@ class Vehicle:
     text: str
     is_of: Callable[[Reading], bool]
     """Whether a reading is of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip, and what is to be told of it."""
+
+    kind: str
+    name: str
+    path: Path
+    vehicles: Sequence[Vehicle]
+    hidden: tuple[str, ...] = ()
+    """Plates in it that are hard to see: they may be told or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +134,7 @@ def watch(path: Path, analysis: Analysis, settings: Settings) -> Told:
     Raises:
         SourceError: the file is no video, or breaks off.
     """
-    listener = Listener(Grammar(), min_reads=settings.plates.min_reads)
+    listener = Listener(Grammar(settings.plates.countries), min_reads=settings.plates.min_reads)
     events: list[PlateEvent] = []
     source = Input(str(path), settings.source)
     clock = MediaClock()
@@ -136,14 +149,15 @@ def watch(path: Path, analysis: Analysis, settings: Settings) -> Told:
     return Told([*events, *listener.finish()], listener.readings)
 
 
-def judge(events: Sequence[PlateEvent], texts: Sequence[str], also: Sequence[str] = ()) -> Verdict:
-    """Compare events with the texts of the vehicles; those in `also` may be told or not, as they are hard to see."""
+def judge(events: Sequence[PlateEvent], clip: Clip) -> Verdict:
+    """Compare what was told with what was to be told."""
+    texts = [vehicle.text for vehicle in clip.vehicles]
     last: dict[str, PlateEvent] = {}
     for event in events:
         last[event.id] = event
     final = Counter(event.plate.text for event in last.values() if event.state is not EventState.PREVIEW)
     wrong = tuple(text for text in texts if final[text] != 1)
-    false = tuple(event.plate.text for event in last.values() if event.plate.text not in {*texts, *also})
+    false = tuple(event.plate.text for event in last.values() if event.plate.text not in {*texts, *clip.hidden})
     return Verdict(len(texts), len(texts) - len(wrong), wrong, false)
 
 
@@ -209,18 +223,22 @@ def poor(scene: Scene) -> Scene:
     return replace(scene, size=SMALL, light=replace(scene.light, noise=NOISE))
 
 
-def clips(folder: Path) -> Iterator[tuple[str, str, Path, list[Vehicle], list[str]]]:
-    """(kind, name, file, vehicles, other plates that are in it), drawn into `folder`."""
-    for kind, scenes in (("trials", trials()), ("trials, poor camera", tuple(map(poor, trials())))):
-        for scene in scenes:
-            path = folder / f"{scene.digest}.mp4"
-            truth = render(scene, path)
-            hidden = [plate.text for plate in truth.vehicles if not plate.readable]
-            yield kind, scene.name, path, drawn_vehicles(truth), hidden
+def drawn(kind: str, scene: Scene, folder: Path) -> Clip:
+    """A clip of a scene, drawn into `folder`."""
+    path = folder / f"{scene.digest}.mp4"
+    truth = render(scene, path)
+    hidden = tuple(plate.text for plate in truth.vehicles if not plate.readable)
+    return Clip(kind, scene.name, path, drawn_vehicles(truth), hidden)
+
+
+def clips(folder: Path) -> Iterator[Clip]:
+    """All, drawn into `folder` as they are asked for."""
+    for kind, scenes in ((TRIALS, trials()), (f"{TRIALS}, poor camera", map(poor, trials()))):
+        yield from (drawn(kind, scene, folder) for scene in scenes)
     for name, texts in REAL.items():
         path = Path(os.environ.get("PLATOON_DATA", DATA)) / "video" / name
         if path.exists():
-            yield "real", name, path, real_vehicles(texts), []
+            yield Clip("real", name, path, real_vehicles(texts))
 
 
 def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -234,13 +252,12 @@ def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
         TextEngine(settings.engine, settings.cache, metrics) as engine,
     ):
         analysis = Analysis(engine, settings, metrics)
-        for kind, name, path, vehicles, hidden in clips(Path(scratch)):
-            tell(f"{kind}: {name}")
-            told = watch(path, analysis, settings)
-            verdict = judge(told.events, [vehicle.text for vehicle in vehicles], hidden)
-            verdicts.append({"kind": kind, "clip": name, **asdict(verdict)})
-            answers += sureness(told, vehicles)
-            votes.setdefault(kind, Counter()).update(by_voting(told, vehicles))
+        for clip in clips(Path(scratch)):
+            tell(f"{clip.kind}: {clip.name}")
+            told = watch(clip.path, analysis, settings)
+            verdicts.append({"kind": clip.kind, "clip": clip.name, **asdict(judge(told.events, clip))})
+            answers += sureness(told, clip.vehicles)
+            votes.setdefault(clip.kind, Counter()).update(by_voting(told, clip.vehicles))
         analysis.close()
     results: dict[str, Any] = {
         "machine": report.machine(),
@@ -253,7 +270,7 @@ def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def aims(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What was reached of what is aimed at."""
-    mine = [one for one in results["clips"] if one["kind"] == "trials"]
+    mine = [one for one in results["clips"] if one["kind"] == TRIALS]
     reached = sum(one["right"] for one in mine) / sum(one["vehicles"] for one in mine)
     yield {"aim": "vehicles with exactly one right event", "reached": reached, "bound": AIM, "met": reached >= AIM}
     false = sum(len(one["false"]) for one in mine)

@@ -25,7 +25,8 @@ _NEAR = 0.35
 """Cells from this heat on learn the box."""
 _INEXACT = 0.15
 """Weight of corners that are only those of a box."""
-_CORNERS = 2.0
+_BOX, _CORNERS = 2.0, 5.0
+"""Weights beside the heat's."""
 
 
 class Wanted(NamedTuple):
@@ -113,7 +114,7 @@ def loss(maps: Tensor, target: Wanted) -> Parts:
     sides = told[:, :4].clamp(max=5).exp()
     box = ((1 - _giou(sides, target.boxes)) * target.weights[:, 0]).sum() / plates
     corners = functional.smooth_l1_loss(told[:, 4:], target.corners, beta=0.05, reduction="none").mean(dim=1)
-    return Parts(heat, box, _CORNERS * (corners * target.weights[:, 1]).sum() / plates)
+    return Parts(heat, _BOX * box, _CORNERS * (corners * target.weights[:, 1]).sum() / plates)
 
 
 def _giou(told: Tensor, target: Tensor) -> Tensor:

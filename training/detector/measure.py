@@ -26,11 +26,16 @@ class Figures:
     """By least score."""
     precision: dict[float, float]
 
-    def __str__(self) -> str:
-        by_score = ", ".join(
-            f"{score}: {self.recall[score]:.3f} / {self.precision[score]:.3f}" for score in self.recall
-        )
-        return f"AP {self.average_precision:.4f}; recall / precision from {by_score}"
+    def to_json(self) -> dict[str, object]:
+        """For logs: recall and precision from a score of 0.5 on, and all of it by score."""
+        return {
+            "average_precision": round(self.average_precision, 4),
+            "recall": round(self.recall[0.5], 4),
+            "precision": round(self.precision[0.5], 4),
+            "by_score": {
+                str(score): (round(self.recall[score], 3), round(self.precision[score], 3)) for score in self.recall
+            },
+        }
 
 
 def figures(

@@ -69,7 +69,7 @@ class Scenes:
         """One view with what is to be found in it."""
         kind = rng.random()
         if kind < 0.52:
-            view = self._close_up(rng, self._frames, redraw=0.55)
+            view = self._close_up(rng, self._frames, redraw=0.65)
         elif kind < 0.82:
             view = self._bodywork(rng) if rng.random() < 0.45 else self._anywhere(rng)
             for _ in range(int(rng.choice([0, 1, 1, 1, 2, 3]))):

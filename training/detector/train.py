@@ -1,4 +1,4 @@
-"""Train the plate detector: `python -m training.detector.train --data ../shared/data/plates-train --out FOLDER`.
+"""Train the plate detector and export it: `python -m training.detector.train --data plates-train --out FOLDER`.
 
 Stops and goes on at any time: the same command continues from the last checkpoint in FOLDER. Example i is made from
 the seed and i alone, so a run that was interrupted learns from the same examples as one that was not. `log.jsonl`
@@ -125,7 +125,7 @@ def main() -> None:
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             result = figures(_finder(average), held_out, (640, 384))
-            _note(given.out, {"step": step, "held_out": str(result)})
+            _note(given.out, {"step": step, **result.to_json()})
             since = time.perf_counter(), time.process_time(), step
 
 

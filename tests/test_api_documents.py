@@ -1,5 +1,6 @@
 import hashlib
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def test_a_batch_that_could_be_guessed_is_refused(client: httpx.Client, batch: s
     reply = client.post("/api/documents", files={"file": b"1"}, data={"batch": batch})
     assert reply.status_code == 422
     assert reply.json()["error"]["message"].startswith("batch")
+
+
+def test_looking_again_and_again_is_no_news_for_the_log(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "platoon.api.intake"):
+        told = ended(client, handed_in(client, b"1"))
+        for address in ("/api/documents", f"/api/documents/{told['id']}/pages/1", f"/api/v1/ocr/results/{told['id']}"):
+            client.get(address, params={"batch": BATCH}).raise_for_status()
+        client.get("/api/documents/nothing")
+        lines = [(vars(record)["path"], vars(record)["status"]) for record in caplog.records]
+    assert lines == [("/api/documents", 202), ("/api/documents/nothing", 404)]
 
 
 def test_a_page_is_told_by_its_blocks_and_shown_by_its_picture(client: httpx.Client) -> None:

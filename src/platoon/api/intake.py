@@ -128,7 +128,7 @@ class Intake:
         self._metrics.request_bytes.labels(name).inc(incoming.n_bytes)
         self._metrics.request_seconds.labels(name).observe(seconds)
         _log.log(
-            logging.WARNING if status >= 500 else logging.INFO,
+            _level(incoming.request.method, status),
             "%s %s: %d in %.0f ms",
             incoming.request.url.path,
             name,
@@ -260,6 +260,13 @@ def body_of(schemas: Mapping[str, Any]) -> dict[str, Any]:
     """The body that a call must have, for the API's description; `schemas` by content type."""
     content = {kind: {"schema": schema} for kind, schema in schemas.items()}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _level(method: str, status: int) -> int:
+    """How loud the line in the log is: clients look every second how far their jobs are."""
+    if status >= 500:
+        return logging.WARNING
+    return logging.DEBUG if method == "GET" and status < 400 else logging.INFO
 
 
 async def _until_gone(request: Request) -> None:

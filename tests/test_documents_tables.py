@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from platoon.documents.page import Line, Table, Word
-from platoon.documents.tables import ruled_tables, table_in
+from platoon.documents.tables import gapped_tables, ruled_tables, table_in
 from platoon.media.frame import Pixels
 
 BOX = (50, 50, 750, 350)
@@ -174,6 +174,48 @@ def test_white_on_a_dark_head_is_a_head() -> None:
     picture = drawn([(y, 60, 700) for y in (120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
     picture[60:120, 60:700] = (40, 60, 90)
     assert told(table_in(picture, BOX, GRID))[2:] == SIMPLE[2:]
+
+
+FRUIT = [
+    words_at(f"{fruit:<20}{pieces:<20}{price}", 80, 130 + 30 * row)
+    for row, (fruit, pieces, price) in enumerate(
+        [
+            ("Fruit", "Pieces", "Price"),
+            ("Apple", "12", "0.40"),
+            ("Pear", "7", "0.55"),
+            ("", "small", ""),
+            ("Fig", "3", "1.20"),
+        ]
+    )
+]
+
+
+def test_words_below_each_other_with_gaps_between_them_are_a_table() -> None:
+    title, after = (
+        words_at("Table 3", 80, 100),
+        words_at("What comes after it is a line of text again, as wide as it", 80, 350),
+    )
+    [box] = gapped_tables([title, *FRUIT, after])
+    assert box == (80, 130, 530, 270)
+    # What stands in the gaps of a row between two others belongs to the table as well.
+    across = words_at("Fruit from beyond the southern sea", 80, 280)
+    [box] = gapped_tables([title, *FRUIT, across, words_at(f"{'Mango':<20}{'2':<20}2.10", 80, 310), after])
+    assert box == (80, 130, 530, 330)
+
+
+def test_columns_of_text_are_no_table() -> None:
+    texts = (
+        "lorem ipsum dolor sit am",
+        "consectetur adipiscing e",
+        "sed do eiusmod tempor in",
+        "ut labore et dolore magn",
+    )
+    lines = [words_at(text, 80 + 270 * column, 100 + 30 * row) for row, text in enumerate(texts) for column in range(3)]
+    assert not gapped_tables(lines)
+
+
+def test_two_columns_are_no_table_without_rules() -> None:
+    assert not gapped_tables([words_at(f"name{row}      value{row}", 80, 100 + 30 * row) for row in range(6)])
 
 
 @pytest.mark.parametrize(

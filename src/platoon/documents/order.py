@@ -58,7 +58,7 @@ def blocks_of(lines: Sequence[Line], regions: Sequence[Region], size: tuple[int,
     members: list[list[Line]] = [[] for _ in chosen]
     others: list[Line] = []
     for line in lines:
-        shares = [_share(line.box, region.box) for region in chosen]
+        shares = [share(line.box, region.box) for region in chosen]
         best = max(range(len(chosen)), key=shares.__getitem__, default=None)
         if best is not None and shares[best] >= INSIDE:
             members[best].append(line)
@@ -115,7 +115,7 @@ def _settled(regions: Sequence[Region]) -> list[Region]:
     """Regions of which none holds another: the surer one counts, tables and figures before the texts inside them."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda region: -region.score * (HOLDER if region.label in _HOLDS_OTHERS else 1)):
-        if all(max(_share(region.box, other.box), _share(other.box, region.box)) < WITHIN for other in kept):
+        if all(max(share(region.box, other.box), share(other.box, region.box)) < WITHIN for other in kept):
             kept.append(region)
     return kept
 
@@ -304,7 +304,7 @@ def _around(boxes: Sequence[Box]) -> Box:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def _share(box: Box, of: Box) -> float:
+def share(box: Box, of: Box) -> float:
     """How much of `box` lies in `of`, 0 to 1."""
     width = min(box[2], of[2]) - max(box[0], of[0])
     height = min(box[3], of[3]) - max(box[1], of[1])

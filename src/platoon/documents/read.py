@@ -16,9 +16,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from platoon.documents.layout import Layout, Region
-from platoon.documents.order import blocks_of
+from platoon.documents.order import blocks_of, share
 from platoon.documents.page import Block, Box, Label, Line, Page, Word
-from platoon.documents.tables import ruled_tables, table_in
+from platoon.documents.tables import gapped_tables, ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
 from platoon.engine.batcher import Reply
 from platoon.errors import InvalidInput, PlatoonError
@@ -32,8 +32,9 @@ AT_A_TIME = 4
 """Pages held in memory at most: neighbours share batches."""
 PIXELS_AT_A_TIME = 32_000_000
 """With so many pixels, three bytes each, no further page joins those that are held."""
-RULED = 0.9
-"""How sure it is that rules with text between them are a table, as layout models tell it."""
+SURE = 0.9
+"""How sure it is that rules with text between them are a table, or words with gaps that run through all rows, as layout
+models tell it."""
 MAX_LISTED = 100_000
 """Pages of a file that only a few are read of."""
 
@@ -160,6 +161,7 @@ class DocumentReader:
             standing = call.result(regions[index]) if index in regions else []
             if options.tables:
                 standing = [*standing, *_ruled(picture, found or ())]
+                standing += _gapped(found or (), standing)
             blocks = blocks_of(found or (), standing, page.size)
             if options.tables:
                 blocks = [_with_cells(block, picture) for block in blocks]
@@ -224,7 +226,17 @@ def _is_on(box: Box, size: tuple[int, int]) -> bool:
 
 def _ruled(picture: Pixels, lines: Sequence[Line]) -> list[Region]:
     """Tables that can be told by their rules, whatever the model takes them for."""
-    return [Region(Label.TABLE, box, RULED) for box in ruled_tables(picture, lines)]
+    return [Region(Label.TABLE, box, SURE) for box in ruled_tables(picture, lines)]
+
+
+def _gapped(lines: Sequence[Line], standing: Sequence[Region]) -> list[Region]:
+    """Tables that can be told by the gaps between their words, where none of those that are known stands."""
+    known = [region.box for region in standing if region.label is Label.TABLE]
+    return [
+        Region(Label.TABLE, box, SURE)
+        for box in gapped_tables(lines)
+        if sum(share(box, other) for other in known) < 0.5
+    ]
 
 
 def _with_cells(block: Block, picture: Pixels) -> Block:

@@ -45,6 +45,14 @@ COLUMN_GAP = 0.8
 """Words of a row further apart than this times their height are of different cells."""
 FEW_RULES = 2
 """Where no more run across within a table, they part its head and foot, and not every row."""
+FEWEST = 3
+"""Rows, and columns, of a table that is told by its gaps alone."""
+SHORT = 0.5
+"""Most words of such a table fill less of their columns; lines of text in columns fill three quarters at least."""
+FAR = 3.0
+"""Times the height of a word: rows further apart make no such table,"""
+REGULAR = 1.6
+"""and neither do rows so many times further apart than others of it."""
 EMPTY = 1.2
 """Rows further apart than this times the height of a word are parted, even where rules part others."""
 
@@ -72,7 +80,7 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     Args:
         picture: the page, RGB (height, width, 3) uint8.
     """
-    words = [word for line in lines for word in (line.words or (Word(line.text, line.corners, line.confidence),))]
+    words = [word for line in lines for word in _words(line)]
     if not words:
         return None
     height = statistics.median(max(1, word.box[3] - word.box[1]) for word in words)
@@ -112,6 +120,65 @@ def ruled_tables(picture: Pixels, lines: Sequence[Line]) -> list[Box]:
         if sum(bool(cell.text) for cell in table.cells) >= FILLED * len(table.cells):
             boxes.append(box)
     return boxes
+
+
+def gapped_tables(lines: Sequence[Line]) -> list[Box]:
+    """Where short words stand below each other in three or more columns, with gaps that run through all rows.
+
+    Such rows make a seed, which takes in the rows next to it that leave its gaps free, and a row that does not between
+    two that do.
+    """
+    words = [word for line in lines for word in _words(line)]
+    if not words:
+        return []
+    height = float(statistics.median(max(1, word.box[3] - word.box[1]) for word in words))
+    rows = _text_rows(words)
+    chunks = [_chunks(row, height) for row in rows]
+    boxes = [_around(word.box for word in row) for row in rows]
+    apart = [below[1] - above[3] for above, below in pairwise(boxes)]
+    """How far each row is from the next."""
+    tables: list[Box] = []
+    start = end = 0
+    while (seed := start + FEWEST) <= len(rows):
+        xs = _column_gaps(rows[start:seed], _around(boxes[start:seed]), height)
+        widest = max(apart[start : seed - 1])
+        if widest > FAR * height or not _is_seed(chunks[start:seed], xs):
+            start += 1
+            continue
+        least, end, reach = end, seed, max(REGULAR * widest, height)
+        while end < len(rows) and apart[end - 1] <= reach:
+            if _free(chunks[end], xs):
+                end += 1
+            elif (
+                end + 1 < len(rows) and apart[end] <= reach and len(chunks[end + 1]) > 1 and _free(chunks[end + 1], xs)
+            ):
+                end += 2
+            else:
+                break
+        first = start
+        while first > least and apart[first - 1] <= reach and _free(above := chunks[first - 1], xs):
+            if len(above) == 1 and _index(xs, above[0].left) == 0:  # a caption, or the end of a paragraph
+                break
+            first -= 1
+        while end > seed and len(chunks[end - 1]) == 1 and _index(xs, chunks[end - 1][0].left) == 0:
+            end -= 1
+        tables.append(_around(boxes[first:end]))
+        start = end
+    return tables
+
+
+def _is_seed(rows: Sequence[Sequence[_Chunk]], xs: Sequence[float]) -> bool:
+    """Whether rows look like a table of these columns."""
+    if len(xs) <= FEWEST or not all(len(row) > 1 and _free(row, xs) for row in rows):
+        return False
+    columns = [(chunk, _index(xs, (chunk.left + chunk.right) / 2)) for row in rows for chunk in row]
+    filled = [(chunk.right - chunk.left) / (xs[column + 1] - xs[column]) for chunk, column in columns]
+    return statistics.median(filled) <= SHORT
+
+
+def _free(row: Sequence[_Chunk], xs: Sequence[float]) -> bool:
+    """Whether nothing of a row stands in the gaps between columns."""
+    return not any(chunk.left < border < chunk.right for chunk in row for border in xs[1:-1])
 
 
 def _grids(across: Sequence[_Rule], down: Sequence[_Rule]) -> list[tuple[list[_Rule], list[_Rule]]]:
@@ -247,6 +314,10 @@ def _column_gaps(rows: Sequence[Sequence[Word]], around: Box, height: float) -> 
     gaps = [gap for gap in np.split(free, np.flatnonzero(np.diff(free) > 1) + 1) if len(gap) >= 0.5 * height]
     inner = [float(gap.mean()) for gap in gaps if around[0] < gap[0] and gap[-1] < around[2]]
     return [around[0] - 1.0, *inner, around[2] + 1.0]
+
+
+def _words(line: Line) -> Sequence[Word]:
+    return line.words or (Word(line.text, line.corners, line.confidence),)
 
 
 def _text_rows(words: Iterable[Word]) -> list[list[Word]]:

@@ -1,5 +1,4 @@
-"""Write the trained plate detector as ONNX: `python -m training.detector.export FOLDER/checkpoint.pt plate-
-detector.onnx`.
+"""Write a trained plate detector as ONNX: `python -m training.detector.export FOLDER/checkpoint.pt FILE`.
 
 Batch normalisation becomes part of the convolutions. What it was trained with goes into the file's metadata.
 """
@@ -7,6 +6,8 @@ Batch normalisation becomes part of the convolutions. What it was trained with g
 from __future__ import annotations
 
 import argparse
+import math
+import subprocess
 from pathlib import Path
 
 import onnx
@@ -17,16 +18,25 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.detector.candidates import PlateGraph
 from training.detector.model import PlateNet
 
+VERSION = "1"
+_DATA = "the split `train` of plates-train (RobertLucian/license-plate-dataset, MIT), and what training.draw draws"
 
-def export(checkpoint: Path, path: Path, notes: dict[str, str]) -> None:
+
+def export(checkpoint: Path, path: Path, *, halfway: float = 0.5) -> None:
     """Write the averaged weights of a checkpoint to `path`.
 
-    The graph takes `pixels`, uint8 (N, H, W, 3) RGB, H and W multiples of 32, and gives `plates`, float32 (N, 50,
-    13), see `candidates`.
+    The graph takes `pixels`, uint8 (N, H, W, 3) RGB, H and W multiples of 32, and gives `plates`, float32 (N, 50, 13),
+    see `candidates`.
+
+    Args:
+        halfway: the network's score that becomes 0.5, the threshold that users start from.
     """
+    kept = torch.load(checkpoint, weights_only=True)
     net = PlateNet()
-    net.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    net.load_state_dict(kept["average"])
     net.eval()
+    with torch.no_grad():
+        net.out.bias[0] -= math.log(halfway / (1 - halfway))
     _fuse(net)
     torch.onnx.export(
         PlateGraph(net).eval(),
@@ -39,6 +49,16 @@ def export(checkpoint: Path, path: Path, notes: dict[str, str]) -> None:
         opset_version=17,
     )
     proto = onnx.load(path)
+    revision = subprocess.run(("git", "rev-parse", "HEAD"), capture_output=True, text=True, check=True)
+    notes = {
+        "version": VERSION,
+        "licence": "Apache-2.0",
+        "origin": "trained by Platoon",
+        "data": _DATA,
+        "seed": str(kept["seed"]),
+        "steps": str(kept["step"]),
+        "commit": revision.stdout.strip(),
+    }
     onnx.helper.set_model_props(proto, notes)
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
@@ -58,14 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("path", type=Path)
-    parser.add_argument(
-        "--note", action="append", default=[], metavar="KEY=VALUE", help="metadata, such as commit=... and version=1"
-    )
+    parser.add_argument("--halfway", type=float, default=0.5, help="the network's score that becomes 0.5")
     given = parser.parse_args()
-    notes = {"licence": "Apache-2.0", "origin": "trained for Platoon from nothing, see training/README.md"}
-    step = torch.load(given.checkpoint, weights_only=True)["step"]
-    notes |= {"steps": str(step)} | dict(note.split("=", 1) for note in given.note)
-    export(given.checkpoint, given.path, notes)
+    export(given.checkpoint, given.path, halfway=given.halfway)
 
 
 if __name__ == "__main__":

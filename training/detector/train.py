@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from training.detector import sources
 from training.detector.candidates import PlateGraph
+from training.detector.export import export
 from training.detector.loss import loss, wanted
-from training.detector.measure import figures
+from training.detector.measure import Find, figures
 from training.detector.model import PlateNet
 from training.detector.scenes import Scenes
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--streets", type=int, default=150, help="how many streets to draw")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    parser.add_argument("--weights", type=Path, help="where to write the ONNX file in the end")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     given.out.mkdir(parents=True, exist_ok=True)
@@ -121,12 +123,15 @@ def main() -> None:
                 "average": average.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step,
+                "seed": given.seed,
             }
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
             result = figures(_finder(average), held_out, (640, 384))
             _note(given.out, {"step": step, **result.to_json()})
             since = time.perf_counter(), time.process_time(), step
+    if given.weights is not None:
+        export(checkpoint, given.weights)
 
 
 def _follow(average: PlateNet, net: PlateNet, share: float) -> None:
@@ -138,7 +143,7 @@ def _follow(average: PlateNet, net: PlateNet, share: float) -> None:
                 kept.copy_(new)
 
 
-def _finder(net: PlateNet):  # type: ignore[no-untyped-def]
+def _finder(net: PlateNet) -> Find:
     graph = PlateGraph(net).eval()
 
     def find(batch: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
 """Trains the plate reader on one core of a CPU: `python -m training.reader.train OUT`.
 
-It goes on from what it finds in OUT, where it keeps a checkpoint, the pool of views and `log.jsonl`. The rate of
-learning stays level after a warm-up and falls to nothing over the last `--decay` steps (Hu et al., MiniCPM, 2024), so
-a training that proves too short is prolonged without starting over. What is measured and exported is the moving average
-of the weights.
+It goes on from what it finds in OUT, where it keeps a checkpoint, the pool of views and `log.jsonl`; ended by SIGTERM,
+it loses nothing. The rate of learning stays level after a warm-up and falls to nothing over the last `--decay` steps
+(Hu et al., MiniCPM, 2024), so a training that proves too short is prolonged without starting over. What is measured and
+exported is the moving average of the weights.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import time
 from copy import deepcopy
 from pathlib import Path
@@ -59,7 +60,7 @@ class Training:
             lr=RATE,
             betas=(0.9, 0.98),
         )
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.stop = 0, 0.0, False
         self.pool = Pool(out / "views.u8", POOL, seed=seed)
         if (out / "checkpoint.pt").exists():
             self._restore(torch.load(out / "checkpoint.pt", weights_only=False))
@@ -67,10 +68,10 @@ class Training:
             self.pool.grow(FIRST_VIEWS - self.pool.drawn)
 
     def run(self, steps: int, *, decay: int, measured: list[Path]) -> None:
-        """Train until `steps` steps are done in all."""
+        """Train until `steps` steps are done in all, or `stop` is set."""
         held_out = self._held_out()
         started, kept, total, count = time.monotonic() - self.seconds, time.monotonic(), np.zeros(3), 0
-        while self.step < steps:
+        while self.step < steps and not self.stop:
             rate = RATE * min(1.0, (self.step + 1) / WARM_UP_STEPS, (steps - self.step) / decay)
             total, count = total + self._learn(rate), count + 1
             self.step += 1
@@ -83,6 +84,7 @@ class Training:
                 self._keep()
                 self._tell(held_out=exact(self.average, *held_out), **self._measure(measured))
                 kept = time.monotonic()
+        self._keep()
 
     def _learn(self, rate: float) -> NDArray[np.float64]:
         for group in self.optimiser.param_groups:
@@ -208,7 +210,9 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    Training(given.out, seed=given.seed).run(given.steps, decay=given.decay, measured=given.measure)
+    training = Training(given.out, seed=given.seed)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(training, "stop", True))
+    training.run(given.steps, decay=given.decay, measured=given.measure)
 
 
 if __name__ == "__main__":

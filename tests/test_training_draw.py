@@ -8,6 +8,7 @@ from training.draw import fonts, strokes, world
 from training.draw.layouts import Layout, fill_in, invent, truth
 from training.draw.photograph import photograph, spoil
 from training.draw.plates import LAYOUTS, draw_plate, layouts_by_country
+from training.draw.typefaces import Style, draw_glyphs, typefaces
 
 FLAT = np.full((110, 520, 3), 235, np.uint8)
 
@@ -22,7 +23,7 @@ def _fonts() -> None:
 
 def shape_of(layout: Layout, pattern: str) -> str:
     """The pattern as a regular expression of the text that a table of truth would hold."""
-    signs = {"a": f"[{layout.letters}]", "b": f"[{layout.second_letters}]", "d": "[0-9]", "n": "[1-9]"}
+    signs = {"a": f"[{layout.letters}]", "d": "[0-9]", "n": "[1-9]"}
     kept = re.sub(r"<[^>]*>|[ _|·*-]", "", pattern)
     return "".join(signs.get(sign, sign) for sign in kept)
 
@@ -141,6 +142,15 @@ def test_our_own_alphabets_have_all_characters_and_no_two_look_the_same(alphabet
         for second, other in drawn.items():
             if first < second and {first, second} != {"0", "O"}:
                 assert np.abs(one - other).mean() > 5, (first, second)
+
+
+def test_no_typeface_loses_its_strokes_when_plates_thin_and_blunt_them() -> None:
+    thinnest = Style(weight=-0.012, roundness=0.025)
+    for name, face in typefaces().items():
+        for character in "H8M":
+            glyph = face.glyph(character)
+            field = draw_glyphs([(glyph, 50.0, 20.0)], (100, 100), 60, thinnest)
+            assert field.max() > 1.2, (name, character)
 
 
 def test_missing_fonts_are_told_with_the_command_that_fetches_them(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _CITIES = (
 _GREY = (176, 178, 180)
 
 LAYOUTS = (
-    Layout("BR", ("aaa·dddd", "aaa-dddd", "aaa dddd"), ALL, width_mm=400, height_mm=130, cap_mm=63,
+    Layout("BR", ("aaa·dddd", "aaa·dddd", "aaa-dddd", "aaa dddd"), ALL, width_mm=400, height_mm=130, cap_mm=63,
            pools=("din", "round", "narrow"), letter_width=0.66, gap=0.16, middle=0.63, corner_mm=9, bolts="high",
            schemes=(Scheme(_GREY, share=8), Scheme((200, 200, 196), share=5), Scheme((160, 30, 36), WHITE, WHITE),
                     Scheme((214, 206, 180), share=2)),
@@ -60,7 +60,8 @@ LAYOUTS = (
            width_mm=330, height_mm=165, cap_mm=63, pools=("din", "sans"), schemes=(Scheme(share=4), Scheme(YELLOW)),
            share=2.5),
     Layout("AU-NSW", ("aaa·dda", "aaa-dda", "aa·dd·aa"), NO_IOQ, width_mm=372, height_mm=134, cap_mm=70,
-           pools=("din", "sans"), embossed=0.9, schemes=(Scheme(YELLOW, share=3), Scheme(border=None)),
+           pools=("din", "sans"), embossed=0.9, schemes=(Scheme(YELLOW, share=3), Scheme(border=None), Scheme(BLACK,
+           (224, 224, 224), None)),
            captions=(Caption(("NEW SOUTH WALES", "NSW", ""), 0.9, 12),), middle=0.47, share=1.5),
     Layout("AU-VIC", ("naa·naa", "aaa·ddd", "naa-naa"), NO_IO, width_mm=372, height_mm=134, cap_mm=70, pools=("din",
            "sans"),

@@ -104,7 +104,8 @@ _CARS = (
            pitch=0.77, schemes=(_BARE, Scheme(YELLOW, border=None)), foot=True, embossed=0.15, share=4),
     Layout("GB", ("aadd aaa", "addd aaa", "ad aaa", "aaa dda", "aaa ddda", "aaa ndda"), NO_IOQ, pools=("uk",),
            height_mm=111,
-           cap_mm=79, pitch=0.77, schemes=(_BARE, Scheme(YELLOW, border=None), Scheme(YELLOW)), foot=True,
+           cap_mm=79, pitch=0.77, schemes=(_BARE, Scheme(YELLOW, border=None), Scheme(YELLOW),
+           Scheme(BLACK, (214, 214, 214), None, share=0.3)), foot=True,
            embossed=0.15,
            bands=(Band(label="GB", stars=True),), share=2),
 )  # fmt: skip

@@ -47,7 +47,7 @@ FAMILIES = (
     Family("barlow-semi-condensed", "5.3.0", (500, 600),
            "94991ed2fc3fe0e11d8af5129932bdd94d29b6a7355859ebfba9a19d6610cc77"),
     Family("bebas-neue", "5.3.0", (400,), "57928e0ee30b9e8a99033cdd5dc74ad06761007b4ad8fc32173e5d9072ba91fa"),
-    Family("big-shoulders-display", "5.3.0", (500, 700),
+    Family("big-shoulders-display", "5.3.0", (700,),
            "2b1193236ad6a1e801780541347a6d1b46bd11e866098edf492a87fdccc8849c"),
     Family("chakra-petch", "5.3.0", (600,), "6a98a7d53cc1daedd1ff69490e96efd5c832c0889fc2353b178dcc56004503c8"),
     Family("dosis", "5.3.0", (600, 700), "201712f93c17a736f242bdf53fb27df2dc84f83752b6cab5be6ffdb71edba6e9"),

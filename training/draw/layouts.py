@@ -3,8 +3,8 @@
 A pattern is written with these signs; everything else in it stands for itself:
 
     a  a letter of the layout          d  a digit
-    b  a letter of its second set      n  a digit from 1 to 9
-    |  the second line begins          ' '  a gap; _ a narrow one
+    n  a digit from 1 to 9             |  the second line begins
+    ' ' a gap; _ a narrow one
     -  a hyphen   · a dot in the middle   * the layout's emblem
     <XY>  small letters stacked, which are no part of the text
 """
@@ -77,8 +77,6 @@ class Caption:
     cap_mm: float = 14
     inks: tuple[Colour, ...] = (BLACK,)
     pool: str = "sans"
-    x: float = 0.5
-    """Of its middle, as a share of the plate's width."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,9 @@ class Layout:
     """ISO 3166-1 alpha-2, with the state where states differ: `US-CA`."""
     patterns: tuple[str, ...]
     letters: str = NO_IOQ
-    second_letters: str = ""
     width_mm: float = 520
     height_mm: float = 110
     cap_mm: float = 75
-    second_cap_mm: float = 0.0
-    """Of the second line, where it differs."""
     pools: tuple[str, ...] = ("din",)
     gap: float = 0.15
     """Between characters, in capitals."""
@@ -124,11 +119,6 @@ class Layout:
     share: float = 1.0
     """How often among all layouts."""
 
-    @property
-    def two_lines(self) -> bool:
-        """Whether the text stands on two lines."""
-        return "|" in self.patterns[0]
-
 
 def invent(rng: np.random.Generator, layout: Layout) -> str:
     """What a plate of this layout says, with its separators: a pattern filled in, or for some a text of no pattern."""
@@ -140,7 +130,7 @@ def invent(rng: np.random.Generator, layout: Layout) -> str:
 
 def fill_in(rng: np.random.Generator, pattern: str, layout: Layout) -> str:
     """The pattern with letters and digits drawn."""
-    classes = {"a": layout.letters, "b": layout.second_letters or layout.letters, "d": "0123456789", "n": "123456789"}
+    classes = {"a": layout.letters, "d": "0123456789", "n": "123456789"}
     return "".join(pick(rng, classes[sign]) if sign in classes else sign for sign in pattern)
 
 

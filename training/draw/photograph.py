@@ -163,6 +163,8 @@ def _lay(rng: np.random.Generator, scene: Pixels, picture: Pixels, quad: NDArray
         method = cv2.INTER_AREA if rng.random() < 0.75 else cv2.INTER_LINEAR
         picture = cv2.resize(picture, size, interpolation=method)
         rows, columns = size[1], size[0]
+    if rng.random() < 0.12:
+        picture = _bend(rng, picture)
     edges = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) - 0.5
     homography = cv2.getPerspectiveTransform(edges, (quad - 0.5).astype(np.float32))
     size = (scene.shape[1], scene.shape[0])
@@ -171,6 +173,22 @@ def _lay(rng: np.random.Generator, scene: Pixels, picture: Pixels, quad: NDArray
     cv2.fillConvexPoly(cover, np.round((quad - 0.5) * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     weight = cover[..., None].astype(np.float32) / 255
     scene[:] = scene * (1 - weight) + warped * weight + 0.5
+
+
+def _bend(rng: np.random.Generator, picture: Pixels) -> Pixels:
+    """The plate bulged and dented by a few hundredths of its height."""
+    rows, columns = picture.shape[:2]
+    along = np.linspace(0, 2 * np.pi, columns, dtype=np.float32)[None]
+    across = np.linspace(0, 2 * np.pi, rows, dtype=np.float32)[:, None]
+    turns, phases = rng.uniform(0.4, 2.0, 2), rng.uniform(0, 2 * np.pi, 2)
+    reach = rng.uniform(0.01, 0.045) * rows
+    wave = np.sin(along * np.float32(turns[0]) + np.float32(phases[0]))
+    lean = np.sin(across * np.float32(turns[1]) + np.float32(phases[1]))
+    ys = np.arange(rows, dtype=np.float32)[:, None] + np.float32(reach) * wave
+    xs = np.arange(columns, dtype=np.float32)[None] + np.float32(reach) * lean
+    from_x, from_y = np.broadcast_arrays(xs, ys)
+    bent = cv2.remap(picture, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(bent, np.uint8)
 
 
 def _mar(rng: np.random.Generator, scene: Pixels, quad: NDArray[np.float64], strength: float) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from training.draw import elsewhere, europe, ornaments, states, world
 from training.draw.blank import Blank, blend
-from training.draw.layouts import Band, Colour, Layout, Scheme, invent, truth
-from training.draw.typefaces import CAP, POOLS, Glyph, Style, Typeface, draw_glyphs, typefaces
+from training.draw.layouts import Band, Caption, Colour, Layout, Scheme, invent, truth
+from training.draw.typefaces import CAP, POOLS, Glyph, Style, Typeface, advance, draw_glyphs, typefaces
 
 Pixels = NDArray[np.uint8]
 
@@ -27,6 +27,9 @@ WORLD_SHARE = 0.12
 _WITHOUT_BANDS = 0.06
 """Share of plates without their band of stars: older than it, or covered there."""
 _HEIGHT_PX = (100, 161)
+_WEIGHTS = (-0.012, 0.025)
+"""How far strokes are thinned or thickened, see `Style`; more would lose the thinnest typeface's strokes."""
+_ROUNDEST = 0.025
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,7 @@ def _draw(rng: np.random.Generator, layout: Layout, written: str) -> Pixels:
     elif stamped and rng.random() < 0.6:
         blank.outline(1, 3, layout.corner_mm, _near(rng, scheme.field), depth * 0.7)
     for caption in layout.captions:
-        words = _member(rng, caption.words)
-        if words and rng.random() < 0.92:
-            face = faces[_member(rng, POOLS[caption.pool])]
-            colour = caption.inks[int(rng.integers(len(caption.inks)))]
-            style = Style(gap=rng.uniform(0.06, 0.3), weight=rng.uniform(-0.01, 0.02))
-            cap = caption.cap_mm * rng.uniform(0.85, 1.1)
-            y = caption.middle * layout.height_mm
-            blank.words(
-                words, face, caption.x * layout.width_mm, y, cap, colour, room=0.7 * layout.width_mm, style=style
-            )
+        _draw_caption(rng, blank, caption, faces[_member(rng, POOLS[caption.pool])])
     face = faces[_member(rng, POOLS[_member(rng, layout.pools)])]
     _write(rng, blank, layout, scheme, written, face, (left, top, right, bottom), depth)
     if layout.foot and rng.random() < 0.5:
@@ -130,6 +124,17 @@ def _near(rng: np.random.Generator, colour: Colour) -> Colour:
         int(value) for value in np.clip(np.array(colour) * rng.uniform(0.92, 1.05) + rng.normal(0, 4, 3), 0, 255)
     )
     return red, green, blue
+
+
+def _draw_caption(rng: np.random.Generator, blank: Blank, caption: Caption, face: Typeface) -> None:
+    words = _member(rng, caption.words)
+    if not words or rng.random() < 0.08:
+        return
+    colour = caption.inks[int(rng.integers(len(caption.inks)))]
+    style = Style(gap=rng.uniform(0.06, 0.3), weight=rng.uniform(-0.01, 0.02))
+    cap = caption.cap_mm * rng.uniform(0.85, 1.1)
+    y = caption.middle * blank.height_mm
+    blank.words(words, face, blank.width_mm / 2, y, cap, colour, room=0.7 * blank.width_mm, style=style)
 
 
 def _draw_band(rng: np.random.Generator, blank: Blank, band: Band, face: Typeface) -> None:
@@ -195,14 +200,12 @@ def _write(
         stretch=stretch,
         gap=layout.gap * rng.uniform(0.75, 1.3),
         pitch=layout.pitch / stretch,
-        weight=float(rng.normal(0, 0.009)),
-        roundness=float(rng.choice((0.0, 0.015, 0.035))),
+        weight=float(np.clip(rng.normal(0, 0.009), *_WEIGHTS)),
+        roundness=float(rng.choice((0.0, 0.012, _ROUNDEST))),
     )
     margin = rng.uniform(8, 18)
     lines = written.split("|")
     caps = [layout.cap_mm * rng.uniform(0.94, 1.05)] * len(lines)
-    if len(lines) == 2 and layout.second_cap_mm:
-        caps[1] = layout.second_cap_mm
     spacing = (bottom - top) * 0.09
     height = sum(caps) + spacing * (len(lines) - 1)
     if height > 0.86 * (bottom - top):
@@ -280,8 +283,7 @@ def _pieces(rng: np.random.Generator, layout: Layout, line: str, face: Typeface,
             pieces.append(_Piece(sign, widths[sign]))
         else:
             glyph = face.glyph(sign)
-            width = style.pitch * style.stretch if style.pitch else glyph.ink / CAP * style.stretch + style.gap
-            pieces.append(_Piece(sign, width, glyph))
+            pieces.append(_Piece(sign, advance(glyph, style), glyph))
     return pieces
 
 

@@ -55,7 +55,9 @@ def _state(
 
 
 LAYOUTS = (
-    _state("CA", "California", ("daaaddd",), name_ink=RED, below=("dmv.ca.gov", "", ""), name_pool="script", share=2),
+    _state("CA", "California", ("daaaddd",), name_ink=RED, below=("dmv.ca.gov", "", ""), name_pool="script",
+           more=(Scheme(BLACK, (236, 196, 60), None, share=0.4), Scheme((24, 50, 110), (236, 196, 60), None,
+           share=0.3)), share=2),
     _state("TX", "TEXAS", ("aaa*dddd", "aaa dddd"), ink=BLACK, name_ink=BLACK, emblem="star",
            below=("The Lone Star State", ""), share=2),
     _state("FL", "FLORIDA", ("aaa*add", "aadd*aa", "ddda*aa", "aaa*dda", "ddd*aaa"), ink=(20, 90, 60), name_ink=(20,

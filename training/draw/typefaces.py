@@ -163,7 +163,7 @@ POOLS: Mapping[str, tuple[str, ...]] = {
     ),
     "narrow": (
         "antonio 500", "antonio 700", "oswald 400", "oswald 500", "league-gothic 400", "fjalla-one 400",
-        "pathway-gothic-one 400", "big-shoulders-display 500", "big-shoulders-display 700", "francois-one 400",
+        "pathway-gothic-one 400", "big-shoulders-display 700", "francois-one 400",
         "sofia-sans-extra-condensed 600", "sofia-sans-extra-condensed 700", "fira-sans-extra-condensed 500",
         "fira-sans-extra-condensed 600", "bebas-neue 400", "barlow-condensed 600", "own narrow",
     ),

@@ -9,19 +9,22 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from platoon.documents.layout import NAME as LAYOUT
+from platoon.documents.layout import LayoutModel, layout_model
 from platoon.engine.gpu import provided
-from platoon.engine.runtime import open_runtime
+from platoon.engine.runtime import ModelReport, open_runtime
 from platoon.engine.tuning import Tuning, processor
-from platoon.errors import PlatoonError
+from platoon.errors import ModelError, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
@@ -123,19 +126,7 @@ def _models(settings: Settings) -> Found:
     size = settings.plates.input_height, settings.plates.input_width
     with TextEngine(settings.engine, settings.cache, Metrics(), size=size) as engine:
         for name in NAMES:
-            try:
-                report = engine.report(name)
-            except PlatoonError as error:
-                yield name, str(error), Verdict.FAULT
-                continue
-            height, width, _ = report.item
-            fixed_ms, item_ms = (1000 * seconds for seconds in report.cost)
-            yield (
-                name,
-                f"{report.runtime}; best batch {report.best_batch}; {fixed_ms:.1f} ms an execution (τ₀) "
-                f"+ {item_ms:.1f} ms an item of {width}x{height} (α)",
-                Verdict.GOOD,
-            )
+            yield name, *_measured(partial(engine.report, name))
         if settings.plates.detector is not None:
             try:
                 detector = open_detector(engine, settings)
@@ -145,6 +136,34 @@ def _models(settings: Settings) -> Found:
                 detector.close()
             except PlatoonError as error:
                 yield "plate detector", str(error), Verdict.FAULT
+    yield from _layout(settings)
+
+
+def _layout(settings: Settings) -> Found:
+    """The weights come alone, and cameras need none: they are missing only if the settings name some."""
+    try:
+        layout_model(settings.documents.layout)
+    except ModelError as error:
+        yield LAYOUT, str(error), Verdict.NOTE if settings.documents.layout is None else Verdict.FAULT
+        return
+    layout = LayoutModel(settings.engine, settings.cache, Metrics(), path=settings.documents.layout)
+    yield LAYOUT, *_measured(layout.report)
+    layout.close()
+
+
+def _measured(report_of: Callable[[], ModelReport]) -> tuple[str, Verdict]:
+    """What a model costs, or why it cannot be executed."""
+    try:
+        report = report_of()
+    except PlatoonError as error:
+        return str(error), Verdict.FAULT
+    height, width, _ = report.item
+    fixed_ms, item_ms = (1000 * seconds for seconds in report.cost)
+    text = (
+        f"{report.runtime}; best batch {report.best_batch}; {fixed_ms:.1f} ms an execution (τ₀) "
+        f"+ {item_ms:.1f} ms an item of {width}x{height} (α)"
+    )
+    return text, Verdict.GOOD
 
 
 def _choices(settings: Settings) -> Found:

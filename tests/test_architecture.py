@@ -26,7 +26,7 @@ ALLOWED = {
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "recorded": EVERYBODY | {"plates", "ocr", "engine", "media"},
-    "doctor": EVERYBODY | {"plates", "ocr", "engine", "store"},
+    "doctor": EVERYBODY | {"documents", "plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "tracing", "streams", "scale", "documents", "ocr", "engine", "media", "store", "web"},
 }

@@ -138,6 +138,25 @@ def test_a_vehicle_lost_for_a_moment_is_not_told_again() -> None:
     assert told.texts() == ["AB123CD"]
 
 
+def test_vehicles_of_a_fleet_whose_plates_differ_in_one_character_are_each_told() -> None:
+    plates = ("BTX2841", "BTX2842", "BTX2847")
+    script = [step for number, text in enumerate(plates) for step in passing(text, start=3.0 * number, frames=12)]
+    told = drive(watch(), script)
+    assert told.texts() == list(plates)
+    assert not told.texts("revised")
+
+
+def test_the_next_of_a_fleet_may_come_before_the_last_one_is_forgotten() -> None:
+    script = [*passing("BTX2841", frames=12), *passing("BTX2842", start=1.8, frames=12, lane=700)]
+    assert drive(watch(), script).texts() == ["BTX2841", "BTX2842"]
+
+
+def test_a_vehicle_found_again_and_read_unsurely_with_one_other_character_is_the_same() -> None:
+    first, second = passing("AB123CD", frames=8), passing("AB128CD", start=4.0, frames=8)
+    unsure = [(time, [Seen(s.text, s.x, s.y, s.height, 0.7) for s in seen]) for time, seen in second]
+    assert drive(watch(), [*first, (2.0, []), (3.5, []), *unsure]).texts() == ["AB123CD"]
+
+
 def test_tailgating_vehicles_keep_their_own_plates() -> None:
     front = passing("AB123CD", frames=20)
     behind = [(t, [Seen("XY987ZW", s.x, s.y - 120, s.height) for s in seen]) for t, seen in front]

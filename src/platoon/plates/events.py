@@ -150,10 +150,18 @@ class Vehicle:
     last_time: float
     """Media time at which it was last in sight."""
     quad: Quad
+    decided: bool = False
+    """Its text was, by readings that are sure."""
+
+    def says(self, text: str, *, decided: bool) -> bool:
+        """Whether `text`, which sure readings have `decided` or not, is this vehicle's."""
+        return _is_same(self.text, text, both_sure=self.decided and decided)
 
 
 DECIDED_READS = 3
 """So many agreeing readings decide at once if they are sure; fewer decide when the vehicle has gone."""
+SURE = 0.8
+"""And then their least sure character is at least this."""
 CREDIBLE = 0.6
 """A preview's confidence is at least this."""
 BIGGER = 1.5
@@ -296,7 +304,9 @@ class PlateWatch:
         track = sighting.track
         known = sighting.vote.result()
         text = fold(line.text)
-        if known is None or not _differ(text, known.text):
+        sure = line.weakest >= SURE and sighting.settled_height > 0
+        other_one = known is not None and (_differ(text, known.text) or (sure and _is_exchanged(text, known.text)))
+        if not other_one:
             track.before_jump = None
         elif track.uncertain and len(text) >= 4 and line.weakest >= 0.5:
             other = self._tracker.separate(track)
@@ -309,7 +319,8 @@ class PlateWatch:
                 if older.track is track or older in self._visible:
                     continue
                 said = older.vote.result()
-                if said is not None and edit_distance(text, fold(said.text)) <= 1:
+                sure = line.weakest >= SURE and older.settled_height > 0
+                if said is not None and _is_same(text, said.text, both_sure=sure):
                     self._tracker.join(track, older.track)
                     del self._sightings[track.id]
                     self._visible = [older if s is sighting else s for s in self._visible]
@@ -338,13 +349,16 @@ class PlateWatch:
         result = sighting.vote.result()
         if result is None or self._gate(sighting, result) is not None:
             return []
-        sure = result.weakest >= 0.8 and result.agreement >= 0.6
+        sure = result.weakest >= SURE and result.agreement >= 0.6
         decided = result.agreeing >= max(self._min_reads, DECIDED_READS) and sure
         sighting.settled_height = sighting.track.height if decided else 0.0
         final = decided or (gone and _enough(result, self._min_reads))
         if self._hold_finals and not gone:
             return []
-        vehicle = sighting.vehicle or self._remembered(sighting, result)
+        vehicle = sighting.vehicle
+        if vehicle is not None and not sighting.told and decided and not vehicle.says(result.text, decided=True):
+            vehicle = None  # what was thought a misreading is the next one of a fleet
+        vehicle = vehicle or self._remembered(sighting, result, decided=decided)
         if vehicle is None:
             credible = result.confidence >= CREDIBLE and result.countries and not sighting.companions
             if not final and (self._hold_finals or not credible):
@@ -362,7 +376,7 @@ class PlateWatch:
             state = EventState.REVISED
         elif not final and (vehicle.text == result.text or result.confidence < CREDIBLE):
             return []
-        vehicle.text, vehicle.state, sighting.told = result.text, state, True
+        vehicle.text, vehicle.state, vehicle.decided, sighting.told = result.text, state, decided, True
         width, height = evidence.size
         return [
             PlateEvent(
@@ -380,7 +394,7 @@ class PlateWatch:
             )
         ]
 
-    def _remembered(self, sighting: Sighting, result: PlateText) -> Vehicle | None:
+    def _remembered(self, sighting: Sighting, result: PlateText, *, decided: bool) -> Vehicle | None:
         """The vehicle of this text that was told of a moment ago, or that stands where it stood."""
         now = sighting.track.last_time
         self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
@@ -390,7 +404,7 @@ class PlateWatch:
                 continue
             place = float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
             window_s = self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
-            if now - vehicle.last_time <= window_s and edit_distance(fold(vehicle.text), fold(result.text)) <= 1:
+            if now - vehicle.last_time <= window_s and vehicle.says(result.text, decided=decided):
                 return vehicle
         return None
 
@@ -436,6 +450,16 @@ def _is_fixed(offsets: Sequence[tuple[float, float]], track: Track) -> bool:
 
 def _differ(a: str, b: str) -> bool:
     return edit_distance(fold(a), fold(b)) > max(len(a), len(b)) // 2
+
+
+def _is_exchanged(one: str, other: str) -> bool:
+    """Whether two texts of one length differ in some characters, as plates of a fleet do."""
+    return len(one) == len(other) and fold(one) != fold(other)
+
+
+def _is_same(one: str, other: str, *, both_sure: bool) -> bool:
+    """Whether two texts are one plate's: a character may be misread, but of two that are sure each has its own."""
+    return edit_distance(fold(one), fold(other)) <= (0 if both_sure else 1)
 
 
 def _enough(result: PlateText, min_reads: int) -> bool:

@@ -66,9 +66,10 @@ def _seals(rng: np.random.Generator, blank: Blank, x: float, y: float, cap: floa
         blank.disc(x, y - 0.27 * cap, 0.22 * cap, test)
         blank.ring(x, y - 0.27 * cap, 0.15 * cap, 0.025 * cap, BLACK)
         blank.disc(x, y - 0.27 * cap, 0.07 * cap, WHITE)
-    blank.disc(x, y + (0.28 if rng.random() < 0.85 else 0.0) * cap, 0.24 * cap, state)
-    blank.ring(x, y + 0.28 * cap, 0.17 * cap, 0.025 * cap, any_colour(rng))
-    blank.disc(x, y + 0.28 * cap, 0.08 * cap, any_colour(rng))
+    lower = y + (0.28 if rng.random() < 0.85 else 0.33) * cap
+    blank.disc(x, lower, 0.24 * cap, state)
+    blank.ring(x, lower, 0.17 * cap, 0.025 * cap, any_colour(rng))
+    blank.disc(x, lower, 0.08 * cap, any_colour(rng))
 
 
 def _pair(rng: np.random.Generator, blank: Blank, x: float, y: float, cap: float, ink: Colour, *, hyphen: bool) -> None:

@@ -205,15 +205,13 @@ def _write(
     )
     margin = rng.uniform(8, 18)
     lines = written.split("|")
-    caps = [layout.cap_mm * rng.uniform(0.94, 1.05)] * len(lines)
-    spacing = (bottom - top) * 0.09
-    height = sum(caps) + spacing * (len(lines) - 1)
-    if height > 0.86 * (bottom - top):
-        caps = [cap * 0.86 * (bottom - top) / height for cap in caps]
-        height = sum(caps) + spacing * (len(lines) - 1)
+    spacing = (bottom - top) * 0.09 * (len(lines) - 1)
+    most = (0.9 * (bottom - top) - spacing) / len(lines)
+    cap = min(layout.cap_mm * rng.uniform(0.94, 1.05), most)
+    height = cap * len(lines) + spacing
     y = top + (bottom - top) * layout.middle - height / 2 + rng.normal(0, 1)
     ink = _near(rng, scheme.ink)
-    for line, cap in zip(lines, caps, strict=True):
+    for line in lines:
         _write_line(rng, blank, layout, line, face, style, (left + margin, right - margin), y, cap, ink, depth)
         y += cap + spacing
 

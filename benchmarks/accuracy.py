@@ -10,9 +10,9 @@ For each folder of photographs (see `photographs`), as shares of its pictures:
 - ms: CPU milliseconds per picture, of all threads, the file already decoded.
 
 RapidOCR, tuned, reads the whole picture at up to 1280 pixels and is taken at its best text of plausible length. Nobody
-is told a country. With `--empty`, pictures without plates are read too (see `plateless`): a false alarm is a plate read
-there, a confident one a plate as sure as a camera's preview must be. Only figures are kept, no texts and no pictures;
-`--worst FOLDER` gets the wrong answers, the surest first, as crops beside a list.
+is told a country. With `--empty`, Platoon is also given pictures without plates (see `plateless`): a false alarm is one
+read there, a confident one a plate as sure as a camera's preview must be. Only figures are kept, no texts and no
+pictures; `--worst FOLDER` gets the wrong answers, the surest first, as crops beside a list.
 
 python -m benchmarks.accuracy [FOLDER] [--detector NAME ...] [--empty] [--worst FOLDER] [--out FILE]
 """
@@ -147,7 +147,7 @@ def run(
         with opened() as reader:
             tell(f"{name}: photographs")
             read_by[name] = read_all(reader, of)
-            if empty:
+            if empty and name != RAPIDOCR:
                 tell(f"{name}: pictures without plates")
                 alarms[name] = {kind: false_alarms(reader, pictures()) for kind, pictures in nothing.items()}
     kinds = dict.fromkeys(photograph.kind for photograph in of)

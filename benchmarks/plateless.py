@@ -28,7 +28,7 @@ from platoon.ocr.recognition import recognition_graph
 
 ROADS = Path(os.environ.get("PLATOON_DATA", DATA)) / "plates-train"
 """Frames in `images`, and `boxes.tsv` with the columns image, x1, y1, x2, y2 of every plate in them."""
-PART = (640, 480)
+PART = (480, 320)
 """Width and height of a part of a frame."""
 TRIES = 40
 """Places in a frame that are tried."""

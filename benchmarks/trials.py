@@ -217,7 +217,7 @@ def _bus() -> Scene:
             motion=Drive(enters_s=0.0, speed_mps=7.0),
         ),
     )
-    plates = (("GX15 MBK", "GB", 3.4, 0), ("PN 58264", "PL", 5.0, 0))
+    plates = (("GX15 MBK", "GB", 4.4, 0), ("PN 58264", "PL", 7.0, 0))
     lanes = (Lane(-1.9), Lane(1.9, towards=False))
     camera = Camera(focal=2.0, height_m=2.2, pitch_deg=2.2, x_m=0.0)
     return _street("Bus stop", plates, lanes=lanes, camera=camera, speed_mps=7.0, others=adverts, seed=29)

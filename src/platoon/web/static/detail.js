@@ -59,8 +59,8 @@ const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
 
 // Events stored before countries had probabilities have none.
 function whose({ country_probabilities: countries = {} }) {
-  const likeliest = Object.entries(countries).slice(0, 3);
-  return likeliest.length ? fact("Country", likeliest.map(([code, share]) => `${code} ${percent(share)}`).join(", ")) : [];
+  const likeliest = Object.entries(countries).slice(0, 3).map(([code, share]) => `${code} ${percent(share)}`);
+  return likeliest.length ? fact("Country", likeliest.join(", ")) : [];
 }
 
 const meter = (share) =>

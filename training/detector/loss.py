@@ -23,8 +23,8 @@ _SPREAD, _LEAST_SPREAD = 0.09, 0.5
 """Standard deviation of the heat as a share of the plate's side, and the least in cells."""
 _NEAR = 0.35
 """Cells from this heat on learn the box."""
-_INEXACT = 0.15
-"""Weight of corners that are only those of a box."""
+_INEXACT = 0.3, 0.15
+"""Weights of a box that was drawn by hand, mostly too large, and of its corners, beside those of drawn plates."""
 _BOX, _CORNERS = 2.0, 5.0
 """Weights beside the heat's."""
 
@@ -87,7 +87,12 @@ def wanted(views: Sequence[View]) -> Wanted:
                 cy, cx = cell[0] + 0.5, cell[1] + 0.5
                 weight = float(bell[cell]) / total
                 sides = [max(side, 0.05) for side in (cx - left, cy - top, right - cx, bottom - cy)]
-                taken[cell] = ([index, *cell], sides, corners, [weight, weight * (1 if plate.exact else _INEXACT)])
+                taken[cell] = (
+                    [index, *cell],
+                    sides,
+                    corners,
+                    [weight * sure for sure in ((1.0, 1.0) if plate.exact else _INEXACT)],
+                )
         rows += taken.values()
     cells, boxes, points, weights = ([row[part] for row in rows] for part in range(4))
     return Wanted(

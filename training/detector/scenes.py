@@ -32,8 +32,8 @@ from training.detector.geometry import (
 from training.detector.lens import through_lens
 from training.detector.lettering import Lettering, burn_in, scatter
 
-PLATE_PX = (13.0, 270.0)
-"""Widths of plates in an example, the smallest and the largest."""
+LEAST_PX, MOST = 13.0, 0.85
+"""Widths of plates in an example: the smallest in pixels, the largest as a share of the example."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Scenes:
     ) -> None:
         self._frames, self._streets, self._plates = frames, streets, plates
         self._lettering, self._size = lettering, size
+        self._log_widths = np.log([LEAST_PX, MOST * size])
 
     def example(self, rng: np.random.Generator) -> View:
         """One view with what is to be found in it."""
@@ -94,7 +95,7 @@ class Scenes:
             return self._anywhere(rng)
         plate = any_of(rng, shot.plates)
         width = float(np.ptp(plate.quad[:, 0]))
-        scale = np.exp(rng.uniform(*np.log(PLATE_PX))) / width
+        scale = np.exp(rng.uniform(*self._log_widths)) / width
         scale = float(np.clip(scale, 0.3, 5))
         matrix = affine(
             rng,
@@ -140,7 +141,7 @@ class Scenes:
         """Put a drawn plate somewhere."""
         picture = any_of(rng, self._plates)
         aspect = picture.shape[1] / picture.shape[0]
-        width = float(np.exp(rng.uniform(*np.log(PLATE_PX))))
+        width = float(np.exp(rng.uniform(*self._log_widths)))
         width = min(width, 0.6 * self._size * aspect)
         margin = 0.35 * width
         middle = rng.uniform(min(margin, self._size / 2), max(self._size - margin, self._size / 2 + 1), 2)
@@ -149,11 +150,13 @@ class Scenes:
             self._put(rng, view, picture, quad)
 
     def _put(self, rng: np.random.Generator, view: View, picture: Picture, quad: Points) -> None:
-        if rng.random() < 0.35:  # a holder, or a dark recess
+        if rng.random() < 0.45:  # a holder, a dark recess, a wide panel
+            wide = rng.random() < 0.4
             middle = quad.mean(axis=0)
-            around = ((quad - middle) * rng.uniform(1.03, (1.3, 1.6)) + middle).astype(np.float32)
+            reach = rng.uniform((1.2, 1.0), (2.6, 1.7)) if wide else rng.uniform(1.03, (1.3, 1.6))
+            around = ((quad - middle) * reach + middle).astype(np.float32)
             holder = np.empty((8, 8, 3), np.uint8)
-            holder[:] = rng.integers(0, 70) if rng.random() < 0.7 else rng.integers(0, 256, 3)
+            holder[:] = rng.integers(0, 70) if rng.random() < 0.6 else rng.integers(0, 256, 3 if wide else 1)
             paste(view, holder, np.full((8, 8), 255, np.uint8), around)
         beside = view.picture[tuple(np.clip(quad.mean(axis=0)[::-1].astype(int), 0, self._size - 1))].astype(np.float32)
         light = np.exp(rng.normal(-0.15, 0.3)) * (0.75 + 0.25 * (beside + 40) / (beside.mean() + 40))

@@ -65,7 +65,10 @@ def main() -> None:
         plates=given.plates,
         streets=given.streets,
     )
-    scenes = Scenes(sources.frames(given.data, "train"), streets, flat, sources.lettering(), size=given.size)
+    frames, lettering = sources.frames(given.data, "train"), sources.lettering()
+    usual, large = (
+        Scenes(frames, streets, flat, lettering, size=size) for size in (given.size, given.size * 7 // 5 // 32 * 32)
+    )
     held_out = sources.frames(given.data, "valid")
     logger.info("%d plates, %d streets, %d frames held out", len(flat), len(streets), len(held_out))
 
@@ -92,8 +95,10 @@ def main() -> None:
         rate = _PEAK_RATE * min(1, (step + 1) / _WARM_STEPS, (given.steps - step) / (_COOLING * given.steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
+        # Every fourth batch is of half as many examples of twice the area: large plates need room.
+        scenes, count = (large, given.batch // 2) if step % 4 == 0 else (usual, given.batch)
         first = step * given.batch
-        views = [scenes.example(np.random.default_rng([given.seed, 1, first + i])) for i in range(given.batch)]
+        views = [scenes.example(np.random.default_rng([given.seed, 1, first + i])) for i in range(count)]
         pixels = torch.from_numpy(np.stack([view.picture for view in views])).permute(0, 3, 1, 2)
         with torch.autocast("cpu", torch.bfloat16):
             maps = net(pixels.float())

@@ -65,7 +65,7 @@ _CARS = (
            schemes=(_PLAIN, Scheme(YELLOW)), share=0.7),
     Layout("SK", ("aa*dddaa",), NO_IOQ + "IO", pools=("din", "narrow"), bands=(_eu("SK"),), emblem="crest", share=2),
     Layout("SK", ("aa*dddaa", "aa-dddaa"), ALL, pools=("din", "narrow"), emblem="pair-hyphen",
-           bands=(Band("left", 38, WHITE, BLACK, "SK"),), share=1.5),
+           bands=(Band("left", 38, WHITE, BLACK, "SK", crest=True),), share=2.5),
     Layout("HU", ("aaa-ddd", "aa aa-ddd"), NO_IOQ, pools=("din",), bands=(_eu("H"),), emblem="crest"),
     Layout("HU", ("aa_aa*ddd",), NO_IOQ, pools=("din",), bands=(_eu("H"),), emblem="crest"),
     Layout("RO", ("a dd aaa", "a ddd aaa", "aa dd aaa", "aa dd aaa", "a dddddd"), NO_IOQ + "I", pools=("din", "round"),

@@ -64,6 +64,8 @@ class Band:
     stars: bool = False
     small: bool = False
     """Whether small figures or letters stand on it, as a year or a region."""
+    crest: bool = False
+    """Whether a crest stands above its label."""
 
 
 @dataclass(frozen=True)

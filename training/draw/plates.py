@@ -165,6 +165,10 @@ def _draw_band(rng: np.random.Generator, blank: Blank, band: Band, face: Typefac
         blank.words(
             band.label, face, middle, high * (0.76 if band.side == "left" else 0.6), cap, band.ink, room=0.68 * size
         )
+    if band.crest and rng.random() < 0.9:
+        ornaments.draw_emblem(
+            rng, blank, "crest", middle, high * rng.uniform(0.3, 0.42), size * rng.uniform(1.0, 1.7), band.ink
+        )
     if band.small and rng.random() < 0.8:
         blank.disc(middle, 0.3 * high, 0.24 * size, ornaments.any_colour(rng, 120, 250))
         blank.words(_member(rng, ("75", "13", "69", "33", "59", "06", "RM", "MI", "99 05", "08 11")), face, middle,

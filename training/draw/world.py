@@ -73,10 +73,10 @@ def invent_layout(rng: np.random.Generator) -> Layout:
             Band(
                 "left",
                 float(rng.uniform(25, 50)),
-                any_colour(rng),
-                WHITE,
+                *((field, ink) if (plain := rng.random() < 0.4) else (any_colour(rng), WHITE)),
                 pick(rng, ("A", "XY", "MD", "", "RSA")),
-                rng.random() < 0.3,
+                stars=not plain and rng.random() < 0.4,
+                crest=plain and rng.random() < 0.8,
             ),
         )
         if rng.random() < 0.35
@@ -113,7 +113,7 @@ def _luma(colour: Colour) -> float:
 def _pattern(rng: np.random.Generator, *, two_lines: bool) -> str:
     count = int(rng.integers(4, 10))
     breaks = set(rng.integers(1, count, 2).tolist())
-    pattern, kind = "", "ad"[int(rng.integers(2))]
+    pattern, kind = "*" if rng.random() < 0.06 else "", "ad"[int(rng.integers(2))]
     line_break = int(rng.integers(1, count)) if two_lines else -1
     for i in range(count):
         if i == line_break:

@@ -21,7 +21,7 @@ CORNERS = np.array(
 )
 """Of the plate in its view, clockwise from its top left, x and y in pixels."""
 
-EASY = 0.15
+EASY = 0.3
 """Share of views that are crisp and from the front, as many photographs are."""
 FIRST_STRENGTH, FULL_AT = 0.3, 10_000
 """Views begin easy and are as hard as they get from the so-many-th on."""

@@ -344,13 +344,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
         one = results["plates_ms"][when]
         table.add_row(when, f"{one['p50']:.1f}", f"{one['p99']:.1f}")
     console.print(table)
-    table = Shown("what", "aim", "reached", "")
-    for one in results["aims"]:
-        sign = "≥" if one["bound"] > 0 else "≤"
-        table.add_row(
-            one["aim"], f"{sign} {abs(one['bound']):g}", f"{one['reached']:.3g}", "met" if one["met"] else "not"
-        )
-    console.print(table)
+    console.print(report.reached(results["aims"]))
 
 
 def main(arguments: Sequence[str] = ()) -> None:

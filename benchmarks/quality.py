@@ -355,13 +355,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
             cells = ("" if number is None else f"{number} of {one['lines']}" for number in (same, right))
             table.add_row(kind, name, *cells)
     console.print(table)
-    table = Table("what", "aim", "reached", "")
-    for one in results["aims"]:
-        sign = "≥" if one["bound"] > 0 else "≤"
-        table.add_row(
-            one["aim"], f"{sign} {abs(one['bound']):g}", f"{one['reached']:.4g}", "met" if one["met"] else "not"
-        )
-    console.print(table)
+    console.print(report.reached(results["aims"]))
 
 
 def main(arguments: Sequence[str] = ()) -> None:

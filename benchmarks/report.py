@@ -1,11 +1,13 @@
-"""What the figures of `streams` say, as tables with their aims; and the machine that all figures come from."""
+"""What the figures of `streams` say, as tables with their aims; and what all figures have in common: the machine that
+they come from, and the table of their aims.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,16 @@ def write(results: Mapping[str, Any], path: Path) -> None:
     """Keep results as JSON, with as many digits as mean something."""
     digits = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.5g}"))
     path.write_text(json.dumps(digits, indent=1) + "\n", encoding="utf-8")
+
+
+def reached(found: Iterable[Measured]) -> Table:
+    """A line for each aim; a bound above zero is the least that it must be, any other, without its sign, the most."""
+    table = Table("what", "aim", "reached", "")
+    for one in found:
+        sign = "≥" if one["bound"] > 0 else "≤"
+        met = "met" if one["met"] else "not"
+        table.add_row(one["aim"], f"{sign} {abs(one['bound']):g}", f"{one['reached']:.4g}", met)
+    return table
 
 
 def show(results: Mapping[str, Any], console: Console) -> None:

@@ -344,13 +344,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
     console.print(_table(("load", "p50 ms", "p99 ms"), waited, ("p50", "p99")))
     console.print(_table(("30 plates", "wall ms", "CPU ms"), results["calls"], ("wall_ms", "cpu_ms")))
     console.print(_table(("a plate while", "p50 ms", "p99 ms"), results["interactive_ms"], ("p50", "p99")))
-    table = Table("what", "aim", "reached", "")
-    for one in results["aims"]:
-        sign = "≥" if one["bound"] > 0 else "≤"
-        table.add_row(
-            one["aim"], f"{sign} {abs(one['bound']):g}", f"{one['reached']:.3g}", "met" if one["met"] else "not"
-        )
-    console.print(table)
+    console.print(report.reached(results["aims"]))
 
 
 def _table(heads: Sequence[str], rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> Table:

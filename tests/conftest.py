@@ -9,7 +9,14 @@ import pytest
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.settings import EngineSettings
+from tests.clock import Clock
 from tests.redis_server import RedisServer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test sets."""
+    return Clock()
 
 
 @pytest.fixture(scope="session")

@@ -14,22 +14,10 @@ from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import Options
 from platoon.errors import NotFound, Overloaded, StoreError
 from platoon.scale.redis_jobs import RedisJobs
+from tests.clock import Clock
 from tests.redis_server import RedisServer
 
 LIMITS: dict[str, Any] = {"keep_s": 3600.0, "max_waiting": 100, "max_attempts": 3, "lease_s": 30.0}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -280,7 +268,7 @@ def test_what_a_killed_process_held_may_be_begun_at_once_by_the_next(path: Path,
 import os, signal
 from pathlib import Path
 from platoon.documents.job_store import JobStore
-jobs = JobStore(Path({str(path)!r}), keep_s=9, max_waiting=9, max_attempts=3, lease_s=1e9, clock=lambda: 1e6)
+jobs = JobStore(Path({str(path)!r}), keep_s=9, max_waiting=9, max_attempts=3, lease_s=1e9, clock=lambda: 1e9)
 assert jobs.claim("a")
 os.kill(os.getpid(), signal.SIGKILL)
 """

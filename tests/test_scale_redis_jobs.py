@@ -10,21 +10,9 @@ import pytest
 from platoon.documents.jobs import Claim, Job, Order, State
 from platoon.errors import StoreError
 from platoon.scale.redis_jobs import RedisJobs
+from tests.clock import Clock
 from tests.redis_server import RedisServer
 from tests.running import free_ports
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -100,7 +88,7 @@ def test_a_worker_whose_clock_is_behind_forgets_no_job(
         clock.now += 31
     assert told_of(jobs) == [job.id]
     behind = Clock()
-    behind.now = 1_000_000.0 - 5
+    behind.now = clock.now - 5
     with closing(opened(redis_server.url, behind)) as elsewhere:
         assert elsewhere.claim("b", job.id) is None
     assert told_of(jobs) == [job.id]

@@ -3,14 +3,8 @@ import threading
 import pytest
 
 from platoon.streams.mux import Mux
+from tests.clock import Clock
 from tests.plate_scripts import frame
-
-
-class Clock:
-    now = 1e9
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

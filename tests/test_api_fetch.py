@@ -2,7 +2,7 @@ import asyncio
 import ipaddress
 import threading
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
 import httpcore
@@ -11,6 +11,7 @@ import pytest
 from platoon.api import fetch as module
 from platoon.api.fetch import Address, Fetcher, is_public
 from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge
+from tests.http_server import answering
 
 
 class Files(BaseHTTPRequestHandler):
@@ -51,14 +52,9 @@ class Files(BaseHTTPRequestHandler):
 def port() -> Iterator[int]:
     Files.asked.clear()
     Files.may_end.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Files)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server.server_address[1]
-    Files.may_end.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(Files) as address:
+        yield int(address.rpartition(":")[2])
+        Files.may_end.set()
 
 
 @pytest.fixture(autouse=True)

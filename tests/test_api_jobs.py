@@ -3,8 +3,8 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from queue import Queue
 from typing import Any, Self
@@ -18,6 +18,7 @@ from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.settings import ApiKey, ServiceSettings
 from tests.drawn import document, page
+from tests.http_server import answering
 from tests.job_service import SECRET, serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
@@ -182,18 +183,14 @@ class Hook:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/done"
-        self.thread = threading.Thread(target=self.server.serve_forever)
+        self._opened, self._handler = ExitStack(), Handler
 
     def __enter__(self) -> Self:
-        self.thread.start()
+        self.url = f"{self._opened.enter_context(answering(self._handler))}/done"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self._opened.close()
 
 
 def test_a_webhook_hears_what_became_of_a_document_and_that_it_was_us_who_said_so(client: httpx.Client) -> None:

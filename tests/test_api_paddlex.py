@@ -1,10 +1,8 @@
 import base64
 import io
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +14,7 @@ from PIL import Image
 
 from platoon.ocr.engine import TextEngine
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, endless_pdf, page
+from tests.http_server import files_of
 from tests.serving import serving
 
 INK = page(*INVOICE)
@@ -274,20 +273,8 @@ def test_a_page_that_is_too_large_is_a_413(client: httpx.Client) -> None:
 def files(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "page.png").write_bytes(PNG)
     (tmp_path / "page.pdf").write_bytes(document([INK]))
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None: ...
-
-    def handler(*arguments: Any) -> Quiet:
-        return Quiet(*arguments, directory=str(tmp_path))
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with files_of(tmp_path) as address:
+        yield address
 
 
 def test_a_file_is_fetched_from_where_the_settings_allow(text_engine: TextEngine, files: str) -> None:

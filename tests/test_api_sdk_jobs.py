@@ -2,7 +2,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from platoon.settings import ApiKey
 from tests.drawn import document, encoded
 from tests.drawn import page as drawn
+from tests.http_server import files_of
 from tests.job_service import serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
@@ -36,20 +36,8 @@ def client(tmp_path: Path, reader: ScriptedReader) -> Iterator[httpx.Client]:
 def files(tmp_path: Path) -> Iterator[str]:
     (folder := tmp_path / "files").mkdir()
     (folder / "paper.pdf").write_bytes(PAPER)
-
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given, directory=str(folder))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with files_of(folder) as address:
+        yield address
 
 
 def added(reply: httpx.Response) -> str:

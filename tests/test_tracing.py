@@ -1,12 +1,11 @@
 import base64
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +26,7 @@ from platoon.ocr.engine import TextEngine
 from platoon.settings import ServiceSettings, Settings
 from platoon.tracing import OpenTelemetry, Tracing, tracing_for
 from tests.drawn import INVOICE, document, encoded, page
+from tests.http_server import answering
 from tests.serving import serving
 
 PNG = encoded(page(*INVOICE))
@@ -257,17 +257,13 @@ def test_traces_reach_the_collector_that_opentelemetrys_own_variables_name(monke
             pass
 
     received: list[tuple[str, bytes]] = []
-    with HTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with answering(Collector) as address:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=yard")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         with tracing_for(Settings(tracing=True)) as tracing, tracing.request(SCOPE):
             tracing.answered(200)
-        server.shutdown()
-        thread.join()
     ((path, body),) = received
     assert path == "/v1/traces"
     (sent,) = ExportTraceServiceRequest.FromString(body).resource_spans

@@ -4,15 +4,13 @@ import hashlib
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.drawn import document, page
+from tests.http_server import files_of
 from tests.running import PATIENCE_S, Place
 
 TOKEN = "a token of theirs"
@@ -37,17 +35,8 @@ def url(tmp_path: Path) -> Iterator[str]:
     """Where the paper can be fetched."""
     (folder := tmp_path / "files").mkdir()
     (folder / "paper.pdf").write_bytes(PAPER)
-
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given, directory=str(folder))
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/paper.pdf"
-        server.shutdown()
-        thread.join()
+    with files_of(folder) as address:
+        yield f"{address}/paper.pdf"
 
 
 def test_paddleocrs_sdk_and_langchains_loader_read_documents_through_us(

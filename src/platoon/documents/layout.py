@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from platoon.documents.layout_heads import Candidates, Head, best, head_of, labels_of
 from platoon.documents.page import Box, Label
-from platoon.engine.batcher import Batcher, Reply
+from platoon.engine.batched import BatchedModel
+from platoon.engine.batcher import Reply
 from platoon.engine.lazy import Lazy
 from platoon.engine.model import Model, layout, metadata
-from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import ModelError
@@ -109,44 +110,22 @@ class _Item(NamedTuple):
 class _Loaded:
     def __init__(self, model: Model, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
         graph, self._head, self._size, self._labels = fitted(model)
-        item = (self._size[1], self._size[0], 3)
-        most = settings.max_batch if self._head.batches else 1
-        self._runtime = open_runtime(graph, settings, tuning, example=(1, *item), metrics=metrics)
-        foreground, self._background = self._runtime.foreground(), self._runtime.background()
-        batch = best_batch(self._runtime, graph, tuning, item=item, limit=most)
-        for n in range(1, batch + 1):
-            self._runtime.prepare((n, *item))
-        execute(foreground, [(1, *item), (batch, *item)])
-        self.report = partial(report, self._runtime, graph.name, item=item, best=batch, limit=most)
-        self._batcher: Batcher[_Item, list[Region]] = Batcher(
-            graph.name,
-            [partial(self._regions, executor) for executor in foreground],
-            background=[partial(self._regions, executor) for executor in self._background],
-            bucket=lambda _: None,
-            cost=lambda _: item[0] * item[1],
-            max_batch=batch,
-            max_batch_cost=batch * item[0] * item[1],
-            queue_limit=settings.queue_limit,
-            queue_cost_limit=settings.queue_pixels,
-            metrics=metrics,
+        self._model: BatchedModel[_Item, list[Region]] = BatchedModel(
+            graph,
+            settings,
+            tuning,
+            metrics,
+            item=(self._size[1], self._size[0], 3),
+            pixels=lambda item: item.picture,
+            results=self._regions,
+            compiled=True,
+            max_batch=settings.max_batch if self._head.batches else 1,
         )
+        self.report, self.close = self._model.report, self._model.close
 
     def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
-        queued: list[Reply[list[Region]]] = []
-        try:
-            for picture in pictures:
-                item = _Item(self._input(picture), (picture.shape[1], picture.shape[0]))
-                queued.append(self._batcher.submit(item, priority=call.priority, deadline=call.deadline))
-        except Exception:
-            for reply in queued:
-                reply.cancel()
-            raise
-        return call.hold(NAME, queued)
-
-    def close(self) -> None:
-        self._batcher.close()
-        for executor in (self._runtime, *self._background):
-            executor.close()
+        items = (_Item(self._input(picture), (picture.shape[1], picture.shape[0])) for picture in pictures)
+        return call.hold(NAME, self._model.submit(items, priority=call.priority, deadline=call.deadline))
 
     def _input(self, picture: Pixels) -> Pixels:
         width, height = self._size
@@ -161,8 +140,7 @@ class _Loaded:
         ground[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
         return ground
 
-    def _regions(self, executor: Executor, items: Sequence[_Item]) -> list[list[Region]]:
-        outputs = executor(np.stack([item.picture for item in items]))
+    def _regions(self, items: Sequence[_Item], outputs: tuple[NDArray[Any], ...]) -> list[list[Region]]:
         pages = self._head.candidates(outputs, self._size)
         return [self._of_page(found, item.page) for found, item in zip(pages, items, strict=True)]
 

@@ -94,8 +94,8 @@ class OpenVinoRuntime:
             "ENABLE_CPU_PINNING": False,
             # Each of its executors keeps what it made for every shape it saw. After 200 pictures of random sizes its
             # default of 5,000 entries held 1.3 GB and grew on; 512 settled at 0.8 GB, for a tenth more work on shapes
-            # never seen. While two executors read 31 pages in the background, memory grew by 170 MB with 512 entries and
-            # by 57 MB with 64, for 3 % more processor time.
+            # never seen. While two executors read 31 pages in the background, memory grew by 170 MB with 512 and by
+            # 57 MB with 64, for 3 % more processor time.
             "CPU_RUNTIME_CACHE_CAPACITY": 128,
         }
         try:

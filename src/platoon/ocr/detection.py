@@ -7,18 +7,18 @@ boxes back is left to the caller, who knows the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority, Reply
+from platoon.engine.batched import BatchedModel
+from platoon.engine.batcher import Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.model import text_detection
-from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels, Quad
@@ -92,39 +92,35 @@ class TextDetector:
         size: tuple[int, int],
         postprocessing: Postprocessing | None = None,
     ) -> None:
-        graph = detection_graph()
         item = (*size, 3)
-        many = settings.max_batch
-        extent = Extent((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3))
-        self._runtime = open_runtime(
-            graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
-        )
-        foreground, self._background = self._runtime.foreground(), self._runtime.background()
-        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=many)
-        most = max(self.best_batch, best_batch(self._runtime, graph, tuning, item=(*SMALL, 3), limit=many))
-        for n in range(1, self.best_batch + 1):  # what is compiled for a shape differs in the last bits
-            self._runtime.prepare((n, *item))
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
-        execute(foreground, [(1, *half, 3), (1, *item), (self.best_batch, *item)])
-        execute(foreground, [(n, *SMALL, 3) for n in range(1, most + 1)])
-        self.at_once = len(foreground) * self.best_batch
-        """How many pictures of the usual size keep it busy."""
-        self._report = partial(
-            report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
+        self._model: BatchedModel[Pixels, NDArray[np.float32]] = BatchedModel(
+            detection_graph(),
+            settings,
+            tuning,
+            metrics,
+            item=item,
+            pixels=lambda picture: picture,
+            results=lambda _, outputs: list(outputs[0][:, 0]),
+            half=True,
+            extent=Extent(
+                (1, STRIDE, STRIDE, 3), (settings.max_batch, *item), (settings.max_batch, *map(max, size, LARGEST), 3)
+            ),
+            small=(*SMALL, 3),
+            compiled=True,
+            warm=[(1, *half, 3)],
         )
         self._postprocessing = postprocessing or Postprocessing()
-        self._batcher: Batcher[Pixels, NDArray[np.float32]] = Batcher(
-            graph.name,
-            [partial(_maps, executor) for executor in foreground],
-            background=[partial(_maps, executor) for executor in self._background],
-            bucket=lambda picture: picture.shape,
-            cost=lambda picture: picture.shape[0] * picture.shape[1],
-            max_batch=most,
-            max_batch_cost=self.best_batch * size[0] * size[1],
-            queue_limit=settings.queue_limit,
-            queue_cost_limit=settings.queue_pixels,
-            metrics=metrics,
-        )
+
+    @property
+    def best_batch(self) -> int:
+        """How many pictures of the usual size share a batch."""
+        return self._model.best_batch
+
+    @property
+    def at_once(self) -> int:
+        """How many of them keep it busy."""
+        return self._model.at_once
 
     def find(
         self,
@@ -163,37 +159,22 @@ class TextDetector:
         Raises:
             Overloaded, Unavailable: see `Batcher.submit`; pictures already queued are cancelled.
         """
-        queued: list[Reply[NDArray[np.float32]]] = []
-        try:
-            for picture in pictures:
-                _check(picture)
-                queued.append(self._batcher.submit(picture, priority=priority, deadline=deadline))
-        except Exception:
-            for reply in queued:
-                reply.cancel()
-            raise
-        return queued
+        return self._model.submit(map(_checked, pictures), priority=priority, deadline=deadline)
 
     def report(self) -> ModelReport:
         """How the model runs here, measured now: nobody may use it meanwhile."""
-        return self._report()
+        return self._model.report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""
-        self._batcher.close()
-        for executor in (self._runtime, *self._background):
-            executor.close()
+        self._model.close()
 
 
-def _maps(executor: Executor, pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
-    batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
-    return list(executor(batch)[0][:, 0])
-
-
-def _check(picture: Pixels) -> None:
+def _checked(picture: Pixels) -> Pixels:
     shape = picture.shape
     if picture.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or shape[0] % STRIDE or shape[1] % STRIDE:
         raise ValueError(f"expected uint8 (H, W, 3) in multiples of {STRIDE}, got {picture.dtype} {shape}")
+    return picture
 
 
 def text_boxes(text_map: NDArray[np.float32], how: Postprocessing) -> list[TextBox]:

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority, Reply
+from platoon.engine.batched import BatchedModel
+from platoon.engine.batcher import Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.model import metadata, text_recognition
-from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
@@ -103,30 +104,25 @@ class Recogniser:
         alphabet: str | None = None,
     ) -> None:
         graph, self.characters = recognition_graph(alphabet)
-        item = (HEIGHT, MIN_WIDTH, 3)
-        many = settings.max_batch
-        extent = Extent((1, *item), (many, *item), (many, HEIGHT, MAX_WIDTH, 3))
-        self._runtime = open_runtime(
-            graph, settings, tuning, example=(1, *item), extent=extent, half=True, metrics=metrics
+        item, most = (HEIGHT, MIN_WIDTH, 3), settings.max_batch
+        self._model: BatchedModel[_Input, Any] = BatchedModel(
+            graph,
+            settings,
+            tuning,
+            metrics,
+            item=item,
+            pixels=lambda entry: entry.line,
+            results=lambda entries, outputs: [
+                entry.answer(*steps) for entry, *steps in zip(entries, *outputs, strict=True)
+            ],
+            half=True,
+            extent=Extent((1, *item), (most, *item), (most, HEIGHT, MAX_WIDTH, 3)),
         )
-        foreground, self._background = self._runtime.foreground(), self._runtime.background()
-        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=settings.max_batch)
-        execute(foreground, [(n, *item) for n in (*range(1, self.best_batch + 1), min(2, many))])
-        self._report = partial(
-            report, self._runtime, graph.name, item=item, best=self.best_batch, limit=settings.max_batch
-        )
-        self._batcher: Batcher[_Input, Any] = Batcher(
-            graph.name,
-            [partial(self._execute, executor) for executor in foreground],
-            background=[partial(self._execute, executor) for executor in self._background],
-            bucket=lambda entry: entry.line.shape[1],
-            cost=lambda entry: HEIGHT * entry.line.shape[1],
-            max_batch=self.best_batch,
-            max_batch_cost=self.best_batch * HEIGHT * MIN_WIDTH,
-            queue_limit=settings.queue_limit,
-            queue_cost_limit=settings.queue_pixels,
-            metrics=metrics,
-        )
+
+    @property
+    def best_batch(self) -> int:
+        """How many lines of `MIN_WIDTH` share a batch."""
+        return self._model.best_batch
 
     def submit(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
@@ -142,7 +138,9 @@ class Recogniser:
             Overloaded, Unavailable: see `Batcher.submit`; crops already queued are cancelled.
         """
         text = partial(decode, alphabet=self.characters)
-        return self._submit((_Input(fit_line(crop), text) for crop in crops), priority, deadline)
+        return self._model.submit(
+            (_Input(fit_line(crop), text) for crop in crops), priority=priority, deadline=deadline
+        )
 
     def submit_lines(
         self, lines: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
@@ -153,34 +151,16 @@ class Recogniser:
             ValueError: a line is not uint8 (48, W, 3) with W a multiple of 32 up to 3200.
             Overloaded, Unavailable: as `submit`.
         """
-        return self._submit((_Input(_checked(line), Steps) for line in lines), priority, deadline)
+        entries = (_Input(_checked(line), Steps) for line in lines)
+        return self._model.submit(entries, priority=priority, deadline=deadline)
 
     def report(self) -> ModelReport:
         """How the model runs here, measured now: nobody may use it meanwhile."""
-        return self._report()
+        return self._model.report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""
-        self._batcher.close()
-        for executor in (self._runtime, *self._background):
-            executor.close()
-
-    def _submit(self, entries: Iterable[_Input], priority: Priority, deadline: float | None) -> list[Reply[Any]]:
-        replies: list[Reply[Any]] = []
-        try:
-            for entry in entries:
-                reply = self._batcher.submit(entry, priority=priority, deadline=deadline)
-                replies.append(reply)
-        except Exception:
-            for reply in replies:
-                reply.cancel()
-            raise
-        return replies
-
-    @staticmethod
-    def _execute(executor: Executor, entries: Sequence[_Input]) -> list[Any]:
-        ids, scores = executor(np.stack([entry.line for entry in entries]))
-        return [entry.answer(*steps) for entry, *steps in zip(entries, ids, scores, strict=True)]
+        self._model.close()
 
 
 def recognition_graph(alphabet: str | None = None) -> tuple[Graph, Sequence[str]]:

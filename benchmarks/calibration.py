@@ -164,11 +164,12 @@ def kept(path: Path) -> list[tuple[float, bool]]:
     """The answers that a benchmark kept at `path`.
 
     Raises:
-        SystemExit: it has not been run.
+        SystemExit: it has not been run, or not since it keeps answers.
     """
-    if not path.exists():
-        raise SystemExit(f"{path} is missing; run benchmarks.accuracy and benchmarks.vehicles first")
-    answers = json.loads(path.read_text(encoding="utf-8"))["answers"]
+    tree = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    answers = tree.get("answers")
+    if answers is None:
+        raise SystemExit(f"no answers in {path}; run benchmarks.accuracy and benchmarks.vehicles first")
     return [(float(confidence), bool(right)) for confidence, right in answers]
 
 

@@ -27,14 +27,15 @@ _GREY = (176, 178, 180)
 
 LAYOUTS = (
     Layout("BR", ("aaa·dddd", "aaa·dddd", "aaa-dddd", "aaa dddd"), ALL, width_mm=400, height_mm=130, cap_mm=63,
-           pools=("din", "round", "narrow"), letter_width=0.66, gap=0.16, middle=0.63, corner_mm=9, bolts="high",
+           pools=("block", "block", "din", "uk", "square"), letter_width=0.66, gap=0.16, middle=0.63, corner_mm=9,
+           bolts="high",
            schemes=(Scheme(_GREY, share=8), Scheme((200, 200, 196), share=5), Scheme((160, 30, 36), WHITE, WHITE),
                     Scheme((214, 206, 180), share=2)),
            captions=(Caption(_CITIES, 0.17, 13, pool="sans"),), embossed=1.0, share=8),
     Layout("BR", ("aaadadd", "aaadadd", "aaa dadd"), ALL, width_mm=400, height_mm=130, cap_mm=65, pools=("fe", "din"),
            bands=(Band("top", 30, BLUE, WHITE, "BRASIL"),), corner_mm=10, schemes=(Scheme(), Scheme(border=None)),
            share=4),
-    Layout("BR", ("aaa|dddd",), ALL, width_mm=187, height_mm=136, cap_mm=42, pools=("din", "round"), bolts="high",
+    Layout("BR", ("aaa|dddd",), ALL, width_mm=187, height_mm=136, cap_mm=42, pools=("block", "din"), bolts="high",
            letter_width=0.6, middle=0.58, captions=(Caption(_CITIES, 0.12, 9),), schemes=(Scheme(_GREY),), share=0.8),
     Layout("BR", ("aaa|dadd",), ALL, width_mm=200, height_mm=170, cap_mm=53, pools=("fe", "din"),
            bands=(Band("top", 30, BLUE, WHITE, "BRASIL"),), share=0.8),

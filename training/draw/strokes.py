@@ -148,3 +148,25 @@ FE = Alphabet(_FE, width=0.6, stroke=0.135, widths=_FE_WIDTHS)
 """Forms after FE-Schrift, as on German plates, with strokes opened against forgery."""
 FE_CLOSED = Alphabet(_FE_CLOSED, width=0.58, stroke=0.14, widths=_FE_WIDTHS)
 """The same with closed strokes, as later and foreign plates have them."""
+
+
+def _squarer(path: str, share: float) -> str:
+    """The path, its corners rounded by that share of what they were."""
+    fields = [field.split(",") for field in path.split()]
+    return " ".join(
+        ",".join((*field[:2], *(f"{share * float(radius):.3f}" for radius in field[2:]))) for field in fields
+    )
+
+
+BLOCK = Alphabet(
+    {
+        **{character: tuple(_squarer(path, 0.55) for path in paths) for character, paths in _ROUND.items()},
+        "I": (".5,0 .5,1",),
+        "1": (".1,.16 .6,0 .6,1",),
+        "4": (".7,1 .7,0 0,.74 1,.74",),
+    },
+    width=0.62,
+    stroke=0.16,
+    widths={"M": 0.72, "W": 0.84, "I": 0.16, "1": 0.32},
+)
+"""Bold and square with corners barely rounded, O and 0 alike and 1 hardly more than I, as on Brazil's older plates."""

@@ -178,6 +178,7 @@ POOLS: Mapping[str, tuple[str, ...]] = {
     "square": ("saira-semi-condensed 500", "chakra-petch 600", "staatliches 400", "teko 500", "rajdhani 600"),
     "fe": ("own fe", "own fe closed", "own fe closed"),
     "uk": ("own uk", "own uk", "own uk wide"),
+    "block": ("own block", "own block", "own uk wide", "chakra-petch 600"),
     "script": ("kaushan-script 400", "lobster 400", "roboto-slab 700", "nunito 700"),
 }  # fmt: skip
 """Typefaces that resemble each other, by what plates call for."""
@@ -190,6 +191,7 @@ _OWN: Mapping[str, glyphs.Typeface | strokes.Alphabet] = {
     "own uk wide": glyphs.Typeface(letter=0.66, digit=0.64, stroke=0.165, gap=0.14),
     "own fe": strokes.FE,
     "own fe closed": strokes.FE_CLOSED,
+    "own block": strokes.BLOCK,
 }
 
 

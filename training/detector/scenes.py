@@ -1,7 +1,7 @@
 """Examples to learn from: real frames with their plates or with drawn ones in their place, drawn plates on drawn
 cars, and text that is none.
 
-An `Example` depends on the generator alone. The mixture, by share: real frames looked at closely (half of their
+An example depends on the generator alone. The mixture, by share: real frames looked at closely (most of their
 plates replaced by drawn ones, whose corners are known), drawn plates anywhere on crops of frames or on drawn
 bodywork, whole drawn streets, pages.
 """
@@ -38,11 +38,10 @@ LEAST_PX, MOST = 13.0, 0.85
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture at full size, with all its plates."""
+    """A picture at full size with its plates, one at least."""
 
     picture: Picture
     plates: list[Plate]
-    unclear: Sequence[Points] = ()
 
 
 class Scenes:
@@ -91,8 +90,6 @@ class Scenes:
     def _close_up(self, rng: np.random.Generator, shots: Sequence[Shot], *, redraw: float) -> View:
         """A frame seen so that one of its plates has a width drawn at random, evenly over its logarithm."""
         shot = any_of(rng, shots)
-        if not shot.plates:
-            return self._anywhere(rng)
         plate = any_of(rng, shot.plates)
         width = float(np.ptp(plate.quad[:, 0]))
         scale = np.exp(rng.uniform(*self._log_widths)) / width

@@ -44,7 +44,7 @@ from platoon.plates.analysis import Analysis
 from platoon.plates.events import EventState, Look, PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
 from platoon.plates.tracking import centre_of
-from platoon.plates.vote import edit_distance, fold, read_once
+from platoon.plates.vote import Vote, edit_distance, fold
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -117,12 +117,13 @@ class Listener(PlateWatch):
     def __init__(self, grammar: Grammar, *, min_reads: int) -> None:
         super().__init__("clip", grammar, min_reads=min_reads)
         self.readings: list[Reading] = []
-        self._alone = grammar
 
     def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
         """See `PlateWatch.settle`."""
         for look, _, line in readings:
-            said = read_once(line, self._alone)
+            alone = Vote(self._grammar)
+            alone.add(line, 1.0)
+            said = alone.result()
             if said is not None:
                 self.readings.append(Reading(look.frame.media_time, look.quad, said.text, said.confidence))
         return super().settle(readings)

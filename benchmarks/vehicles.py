@@ -8,7 +8,7 @@ that says what is on no plate: as final, or as a preview that nothing came of.
 What single readings would have said is taken from the same run, of those that voted for a vehicle: one at random, the
 first, the largest, or the surest.
 
-python -m benchmarks.vehicles [--results FOLDER]
+python -m benchmarks.vehicles [--detector NAME] [--results FOLDER]
 """
 
 from __future__ import annotations
@@ -305,11 +305,12 @@ def _height(quad: Quad) -> float:
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", help="as plates.detector names it")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     given = parser.parse_args(arguments)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     with console.status("") as status:
-        results = run(Settings.load(), status.update)
+        results = run(Settings.load(plates__detector=given.detector), status.update)
     show(results, console)
     given.results.mkdir(parents=True, exist_ok=True)
     report.write(results, given.results / "vehicles.json")

@@ -17,7 +17,7 @@ from platoon.media.decode import planar_frame
 from platoon.media.frame import PixelMeter, Pixels
 from platoon.media.input import Input
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
+from platoon.plates import open_detector, open_engine
 from platoon.settings import Settings
 
 MEASURE_S = 5.0
@@ -29,16 +29,16 @@ def main() -> None:
     """Measure and print."""
     reels = sys.argv[1:]
     settings = Settings.load()
-    size = (settings.plates.input_height, settings.plates.input_width)
-    with TextEngine(settings.engine, settings.cache, Metrics(), size=size) as engine:
-        engine.warm_up()
-        batch = np.zeros((engine.at_once, *size, 3), np.uint8)
+    with open_engine(settings, Metrics()) as engine:
+        detector = open_detector(engine, settings)
+        read = engine.read_plate_lines if detector.tight else engine.read_plates
+        batch = np.zeros((detector.max_batch, *settings.plates.input_size, 3), np.uint8)
         _fill(batch, reels[0], settings)
         lines = np.zeros((LINES, *LINE_SIZE, 3), np.uint8)
         limit = {
             "decode_s": _decode_s(reels, settings),
-            "detect_s": _cpu_s(lambda: engine.find(batch)) / len(batch),
-            "read_s": _cpu_s(lambda: [line.result() for line in engine.read_plates(list(lines))]) / LINES,
+            "detect_s": _cpu_s(lambda: detector.find(batch)) / len(batch),
+            "read_s": _cpu_s(lambda: [line.result() for line in read(list(lines))]) / LINES,
             "detect_batch": len(batch),
         }
     print(json.dumps(limit))

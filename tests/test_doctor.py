@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from platoon import doctor
 from platoon.cli import app
 from platoon.doctor import Finding, Verdict, examine
-from platoon.ocr.served import NAMES
+from platoon.ocr.served import PURPOSES
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 
@@ -42,7 +42,7 @@ def test_every_runtime_is_usable_or_says_why_not(findings: list[Finding]) -> Non
         assert of(findings, "runtimes", name).text
 
 
-@pytest.mark.parametrize("name", (*NAMES, "layout"))
+@pytest.mark.parametrize("name", (*PURPOSES, "layout"))
 def test_every_model_is_measured(findings: list[Finding], name: str) -> None:
     text = of(findings, "models", name).text
     assert "best batch" in text
@@ -63,7 +63,7 @@ def test_space_and_events_are_told(findings: list[Finding]) -> None:
 def test_a_runtime_that_was_asked_for_and_is_not_there_is_a_fault(tmp_path: Path) -> None:
     asked = settings(tmp_path, engine__runtime="triton", engine__triton_url="127.0.0.1:1", engine__triton_timeout_s=0.2)
     faults = {(found.area, found.subject) for found in examine(asked) if found.verdict is Verdict.FAULT}
-    assert faults == {("runtimes", "triton"), *(("models", name) for name in (*NAMES, "layout"))}
+    assert faults == {("runtimes", "triton"), *(("models", name) for name in (*PURPOSES, "layout"))}
 
 
 def test_weights_for_layouts_are_missed_only_if_they_were_asked_for(

@@ -8,7 +8,7 @@ from platoon.engine.signature import TensorSpec, signature
 from platoon.engine.surgery import Graph
 from platoon.engine.triton_repository import configuration, export
 from platoon.errors import InvalidSettings, ModelError
-from platoon.ocr.served import NAMES, served
+from platoon.ocr.served import PURPOSES, served
 
 model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="no tritonclient[grpc]")
 
@@ -18,7 +18,7 @@ def graph() -> Graph:
     return served("plate-recognition")[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PURPOSES)
 def test_the_configuration_is_one_that_triton_can_parse(name: str) -> None:
     graph, parameters = served(name)
     config = text_format.Parse(configuration(graph, parameters, max_batch=12), model_config_pb2.ModelConfig())

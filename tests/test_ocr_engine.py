@@ -20,13 +20,12 @@ def test_it_finds_plates_and_reads_them_in_both_alphabets(tmp_path: Path) -> Non
     cv2.putText(picture, "KA 7351", (40, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (20, 20, 20), 3)
     metrics = Metrics()
     with TextEngine(SETTINGS, tmp_path, metrics, size=(128, 320)) as engine:
-        engine.warm_up()
         assert engine.at_once == cores()  # one picture each
         ((box,),) = engine.find(picture[None])
         left, top = box.quad.min(axis=0).astype(int)
         right, bottom = box.quad.max(axis=0).astype(int)
         crop = picture[top:bottom, left:right]
-        assert [future.result(60).text for future in engine.read_plates([crop])] == ["KA7351"]
+        assert [future.result(60).text for future in engine.read_plate_lines([crop])] == ["KA7351"]
         assert [future.result(60).text for future in engine.read_lines([crop])] == ["KA 7351"]
     executed = {
         sample.labels["model"]
@@ -58,7 +57,7 @@ def test_models_load_when_first_needed_and_once(tmp_path: Path, monkeypatch: pyt
         for caller in callers:
             caller.join(30)
         assert loaded == ["lines"]
-        engine.read_plates([])
+        engine.read_plate_lines([])
         assert loaded == ["lines", "plates"]
 
 
@@ -66,4 +65,4 @@ def test_a_closed_engine_loads_and_reads_nothing(tmp_path: Path) -> None:
     engine = TextEngine(SETTINGS, tmp_path, Metrics())
     engine.close()
     with pytest.raises(Unavailable, match="closed"):
-        engine.read_plates([np.zeros((48, 100, 3), np.uint8)])
+        engine.read_plate_lines([np.zeros((48, 100, 3), np.uint8)])

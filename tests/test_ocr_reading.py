@@ -241,7 +241,7 @@ def test_a_plate_without_text_that_could_be_found_is_read_as_one_line(text_engin
 
 def test_a_plate_that_is_one_line_is_read_as_by_the_engine_itself(text_engine: TextEngine) -> None:
     line = plate(("B2468XY", 1.3, 36), size=(200, 48))
-    (said,) = text_engine.read_plates([line])
+    (said,) = text_engine.read_plate_lines([line])
     (reading,) = read(text_engine, [line], How(plates=True, find=False, min_confidence=0.0), call())
     assert [(line.text, line.characters) for line in reading.lines] == [
         (said.result(60).text, said.result(60).characters)

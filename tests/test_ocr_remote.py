@@ -46,7 +46,7 @@ class Bench:
         )
 
     def read(self, *crops: Pixels) -> list[TextLine]:
-        return [reply.result(60) for reply in self.reader.read_plates(crops)]
+        return [reply.result(60) for reply in self.reader.read_plate_lines(crops)]
 
     def counted(self, what: str = "fallbacks") -> dict[str, float]:
         counter = {"fallbacks": self.metrics.remote_fallbacks, "held": self.metrics.remote_held}[what]
@@ -72,7 +72,7 @@ def make(text_engine: TextEngine) -> Iterator[Callable[..., Bench]]:
 
 
 def local(engine: TextEngine, *crops: Pixels) -> list[TextLine]:
-    return [reply.result(60) for reply in engine.read_plates(crops)]
+    return [reply.result(60) for reply in engine.read_plate_lines(crops)]
 
 
 def same(ours: list[TextLine], theirs: list[TextLine]) -> bool:
@@ -291,12 +291,12 @@ def test_a_server_that_asks_for_patience_gets_it_and_is_believed_again(make: Cal
 def test_held_crops_stay_unread_and_it_says_so(make: Callable[..., Bench]) -> None:
     with scripted([said("A"), {"error": "no"}], (500, ""), [said("B")]) as server:
         bench = make(server.url, on_failure="hold")
-        first, second = bench.reader.read_plates(CROPS[:2])
+        first, second = bench.reader.read_plate_lines(CROPS[:2])
         assert first.result(0).text == "A"
         with pytest.raises(NotRead, match="item"):
             second.result(0)
         assert bench.reader.not_ready() == []
-        (third,) = bench.reader.read_plates(CROPS[:1])
+        (third,) = bench.reader.read_plate_lines(CROPS[:1])
         with pytest.raises(NotRead, match="failed"):
             third.result(0)
         assert bench.reader.not_ready() == ["remote reader: failed: HTTP 500"]

@@ -10,15 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from platoon.engine.model import metadata, plate_detection
-from platoon.engine.tuning import Tuning
 from platoon.media.frame import Letterbox, Pixels
 from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import Scene
 from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
 from platoon.plates.corner_detector import CornerPlateDetector
 from platoon.plates.detector import PlateBox
-from platoon.settings import EngineSettings
+from platoon.settings import EngineSettings, PlateSettings
 from tests.drawn import page
 
 WIDTH, HEIGHT = 640, 384
@@ -31,9 +31,8 @@ Quads = list[NDArray[np.float32]]
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CornerPlateDetector]:
     settings = EngineSettings(runtime="openvino", threads=1, max_batch=4)
-    opened = CornerPlateDetector.open(settings, Tuning(tmp_path_factory.mktemp("tuning")), Metrics())
-    yield opened
-    opened.close()
+    with TextEngine(settings, tmp_path_factory.mktemp("tuning"), Metrics(), plate_size=(HEIGHT, WIDTH)) as engine:
+        yield CornerPlateDetector(engine, PlateSettings(detector="plates"))
 
 
 def fitted(picture: Pixels) -> tuple[Pixels, float]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from platoon.ocr.recognition import Candidate, TextLine
 from platoon.plates.grammar import Grammar
-from platoon.plates.vote import Vote, edit_distance, fold, read_once
+from platoon.plates.vote import Vote, edit_distance, fold
 
 GRAMMAR = Grammar()
 
@@ -68,11 +68,12 @@ def test_an_empty_reading_says_nothing() -> None:
     vote = Vote(GRAMMAR)
     vote.add(line(""), 1.0)
     assert vote.result() is None
-    assert read_once(line(""), GRAMMAR) is None
 
 
 def test_confidence_is_the_product_of_the_characters() -> None:
-    result = read_once(line("AB123CD", 0.9), GRAMMAR)
+    vote = Vote(GRAMMAR)
+    vote.add(line("AB123CD", 0.9), 1.0)
+    result = vote.result()
     assert result is not None
     assert result.confidence == pytest.approx(0.9**7)
     assert result.weakest == pytest.approx(0.9)

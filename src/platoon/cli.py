@@ -223,7 +223,7 @@ def list_models(
     rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
     if (layout := _layout(settings)) is not None:
         rows.append((NAME, layout.graph.model, PURPOSE))
-    if settings.plates.detector is not None:
+    if isinstance(settings.plates.detector, Path):
         rows.append(("plate-detector", Model.from_path(settings.plates.detector), "finds plates"))
     for name, model, purpose in rows:
         facts = {"weights": model.name, "licence": model.licence, "origin": model.origin, "sha256": model.digest}
@@ -244,10 +244,10 @@ def export_triton(
 ) -> None:
     """Write the models of text and layout as a repository for NVIDIA Triton."""
     from platoon.engine.triton_repository import export
-    from platoon.ocr.served import NAMES, served
+    from platoon.ocr.served import PURPOSES, served
 
     settings = Settings.load(settings_file, engine__max_batch=max_batch)
-    graphs = [served(name) for name in NAMES]
+    graphs = [served(name) for name in PURPOSES]
     if (layout := _layout(settings)) is not None and layout.head.batches:
         graphs.append((layout.graph, {}))
     for path in export(graphs, folder, max_batch=settings.engine.max_batch):

@@ -26,10 +26,9 @@ from platoon.engine.runtime import ModelReport, open_runtime
 from platoon.engine.tuning import Tuning, processor
 from platoon.errors import ModelError, PlatoonError
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
-from platoon.ocr.served import NAMES, served
-from platoon.plates import open_detector
+from platoon.ocr.served import PURPOSES, served
+from platoon.plates import open_detector, open_engine
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 
@@ -123,11 +122,10 @@ def _runtimes(settings: Settings) -> Found:
 
 def _models(settings: Settings) -> Found:
     """How each model runs as it is set up."""
-    size = settings.plates.input_height, settings.plates.input_width
-    with TextEngine(settings.engine, settings.cache, Metrics(), size=size) as engine:
-        for name in NAMES:
+    with open_engine(settings, Metrics()) as engine:
+        for name in PURPOSES:
             yield name, *_measured(partial(engine.report, name))
-        if settings.plates.detector is not None:
+        if isinstance(settings.plates.detector, Path):
             try:
                 detector = open_detector(engine, settings)
                 width, height = detector.input_size

@@ -12,10 +12,10 @@ from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
 from platoon.ocr.reading import Call
+from platoon.plates import open_engine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import FoundPlate, read_clip, read_picture
 from platoon.settings import Settings
@@ -32,7 +32,7 @@ class FileReader:
         self._settings, self._plates = settings, plates
         self._metrics = Metrics()
         self._grammar = Grammar(settings.plates.countries)
-        self._engine = TextEngine(settings.engine, settings.cache, self._metrics)
+        self._engine = open_engine(settings, self._metrics)
         self._reader = Reader(self._engine)
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class FileReader:
     def plates(self, picture: Pixels) -> list[FoundPlate]:
         """The plates in a picture, RGB (height, width, 3), best first."""
         with Call(Priority.BULK) as call:
-            return read_picture(self._engine, picture, self._grammar, call)
+            return read_picture(self._engine, picture, self._settings.plates, self._grammar, call)
 
     def _read_picture(self, path: Path) -> list[dict[str, Any]]:
         if not self._plates:

@@ -79,14 +79,17 @@ class EngineSettings(_Section):
 class PlateSettings(_Section):
     """What counts as a plate."""
 
-    detector: Path | None = None
-    """A YOLO or RF-DETR export (ONNX) that finds plates; none: the text detector of the PP-OCR weights."""
+    detector: Literal["text", "plates"] | Path = "text"
+    """What finds plates: `text`, by the PP-OCR weights, of which what is a plate is told by shape, motion and country
+    patterns; `plates`, by Platoon's own weights, which give whole plates with their corners; or the path of a YOLO or
+    RF-DETR export (ONNX)."""
     classes: tuple[str, ...] = ()
     """Which classes of that export are plates, by name or number; none: those whose name says so."""
-    input_width: int = Field(default=960, ge=160, le=4096, multiple_of=32)
-    """Width of the scaled frame the text detector sees, in pixels; larger finds smaller plates and costs more."""
-    input_height: int = Field(default=544, ge=96, le=4096, multiple_of=32)
-    """Its height."""
+    input_width: int | None = Field(default=None, ge=160, le=4096, multiple_of=32)
+    """Width of the scaled frame the detector sees, in pixels; larger finds smaller plates and costs more. None: 960 for
+    `text`, 640 for `plates`. An export has its own."""
+    input_height: int | None = Field(default=None, ge=96, le=4096, multiple_of=32)
+    """Its height; none: 544 and 384."""
     min_score: float = Field(default=0.5, ge=0, le=1)
     """Detections below are ignored."""
     min_reads: int = Field(default=2, ge=1, le=100)
@@ -97,6 +100,12 @@ class PlateSettings(_Section):
     as its vehicles are in the world."""
     camera_countries: Mapping[str, Weights] = Field(default_factory=dict)
     """The same for single cameras, by their ids, in the place of `countries`."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the scaled frame that a detector of Platoon's own sees."""
+        height, width = (384, 640) if self.detector == "plates" else (544, 960)
+        return self.input_height or height, self.input_width or width
 
 
 class RemoteSettings(_Section):

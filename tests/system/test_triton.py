@@ -19,7 +19,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, fit_line, recognition_graph
-from platoon.ocr.served import NAMES, served
+from platoon.ocr.served import PURPOSES, served
 from platoon.settings import EngineSettings, GatewaySettings
 from tests.serving import serving
 from tests.test_api_layout_parsing import NoEngine, ask, refused, restructure, result
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
             pytest.fail(reason)
         pytest.skip(reason)
     repository = tmp_path_factory.mktemp("triton") / "models"
-    export([served(name) for name in NAMES], repository, max_batch=MAX_BATCH)
+    export([served(name) for name in PURPOSES], repository, max_batch=MAX_BATCH)
     with TritonServer(repository) as server:
         yield server
 
@@ -118,7 +118,7 @@ def test_triton_takes_the_configuration_as_it_was_written(server: TritonServer) 
     from tritonclient.grpc import InferenceServerClient
 
     with InferenceServerClient(server.grpc) as client:
-        for name in NAMES:
+        for name in PURPOSES:
             graph, parameters = served(name)
             config = client.get_model_config(name).config
             assert config.max_batch_size == MAX_BATCH

@@ -280,7 +280,7 @@ class _Lines:
         for quad in found.quads:
             crops = self._ways(found.picture, quad)
             ways = [(turn, _filled(crop)) for turn, crop in crops]
-            submit = self._engine.read_plates if self._how.plates else self._engine.read_lines
+            submit = self._engine.read_plate_lines if self._how.plates else self._engine.read_lines
             replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
             self._waiting.append(_Waiting(draft, quad, ways, self._call.hold("recognise", replies)))
             if len(self._waiting) > LINES_AHEAD:

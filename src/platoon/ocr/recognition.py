@@ -73,6 +73,19 @@ class TextLine:
     """Where the middle of each character is: 0 at the left of the model's input, 1 at its right; see `width_of`."""
 
 
+def line_of(characters: Iterable[tuple[Candidate, ...]], *, places: Sequence[float] = ()) -> TextLine:
+    """The text of the likeliest characters."""
+    characters = tuple(characters)
+    sure = [candidates[0].probability for candidates in characters]
+    return TextLine(
+        text="".join(candidates[0].character for candidates in characters),
+        confidence=sum(sure) / len(sure) if sure else 0.0,
+        weakest=min(sure, default=0.0),
+        characters=characters,
+        places=tuple(places),
+    )
+
+
 class Steps(NamedTuple):
     """What the model says of a line, step by step from left to right."""
 
@@ -239,11 +252,4 @@ def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Se
         ]
         characters.append(tuple(candidates[:ALTERNATIVES]))
         places.append(float(start + end) / 2 / len(best))
-    sure = [candidates[0].probability for candidates in characters]
-    return TextLine(
-        text="".join(candidates[0].character for candidates in characters),
-        confidence=sum(sure) / len(sure) if sure else 0.0,
-        weakest=min(sure, default=0.0),
-        characters=tuple(characters),
-        places=tuple(places),
-    )
+    return line_of(characters, places=places)

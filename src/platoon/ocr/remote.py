@@ -13,8 +13,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import cv2
@@ -25,13 +26,16 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.errors import PlatoonError, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.detection import TextBox
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.recognition import PLATE, Candidate, TextLine
+from platoon.ocr.recognition import PLATE, Candidate, TextLine, line_of
 from platoon.settings import RemoteSettings
 
 BACKOFF_S = (1.0, 30.0)
 """How long a server that failed is left alone, at first and at most; doubled each time."""
+
+_WHOLE: Mapping[str, str] = {"mode": "plate"}
+_LINES: Mapping[str, str] = {**_WHOLE, "find": "false"}
+"""What the server is asked for: crops are whole plates, or lines of plates."""
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -65,7 +69,7 @@ class RemoteReader:
 
     Args:
         settings: with a `url`.
-        local: finds text, and reads what the server does not, unless the settings say to hold. It stays its owner's.
+        local: reads what the server does not, unless the settings say to hold. It stays its owner's.
         clock: seconds.
     """
 
@@ -92,12 +96,6 @@ class RemoteReader:
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote reader", daemon=True)
         self._thread.start()
 
-    def find(
-        self, pictures: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[list[TextBox]]:
-        """See `TextEngine.find`, which does it: whole pictures do not travel."""
-        return self._local.find(pictures, priority=priority, deadline=deadline)
-
     def read_plates(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
@@ -105,9 +103,24 @@ class RemoteReader:
 
         Held crops raise NotRead as they are asked for.
         """
+        return self._read(crops, _WHOLE, partial(self._local.read_plates, priority=priority), deadline)
+
+    def read_plate_lines(
+        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Reply[TextLine]]:
+        """See `TextEngine.read_plate_lines`; otherwise as `read_plates`."""
+        return self._read(crops, _LINES, partial(self._local.read_plate_lines, priority=priority), deadline)
+
+    def _read(
+        self,
+        crops: Sequence[Pixels],
+        what: Mapping[str, str],
+        locally: Callable[..., list[Reply[TextLine]]],
+        deadline: float | None,
+    ) -> list[Reply[TextLine]]:
         if not crops:
             return []
-        outcomes = self._ask(crops, deadline)
+        outcomes = self._ask(crops, what, deadline)
         read = [outcome for outcome in outcomes if isinstance(outcome, TextLine)]
         self._metrics.remote_reads.inc(len(read))
         left = [(crop, cause) for crop, cause in zip(crops, outcomes, strict=True) if isinstance(cause, Cause)]
@@ -116,7 +129,7 @@ class RemoteReader:
             counter.labels(cause).inc()
         if self._holds:
             return [_done(outcome) for outcome in outcomes]
-        replies = iter(self._local.read_plates([crop for crop, _ in left], priority=priority, deadline=deadline))
+        replies = iter(locally([crop for crop, _ in left], deadline=deadline))
         return [_done(outcome) if isinstance(outcome, TextLine) else next(replies) for outcome in outcomes]
 
     def not_ready(self) -> list[str]:
@@ -134,7 +147,9 @@ class RemoteReader:
     def _holds(self) -> bool:
         return self._settings.on_failure == "hold"
 
-    def _ask(self, crops: Sequence[Pixels], deadline: float | None) -> Sequence[TextLine | Cause]:
+    def _ask(
+        self, crops: Sequence[Pixels], what: Mapping[str, str], deadline: float | None
+    ) -> Sequence[TextLine | Cause]:
         """What the server says of each crop, or why it says nothing."""
         timeout_s = self._settings.timeout_s
         if deadline is not None:
@@ -143,7 +158,7 @@ class RemoteReader:
             return [Cause.WAITING] * len(crops)
         files = [("images", (f"{number}.png", png(crop), "image/png")) for number, crop in enumerate(crops)]
         try:
-            lines = self._await(self._call(files, timeout_s))
+            lines = self._await(self._call(files, what, timeout_s))
         except _Failure as failure:
             self._leave_alone(failure)
             return [failure.cause] * len(crops)
@@ -152,10 +167,10 @@ class RemoteReader:
         self._wait_s, self._trouble = 0.0, ""
         return lines
 
-    async def _call(self, files: Sequence[Any], timeout_s: float) -> list[TextLine | Cause]:
+    async def _call(self, files: Sequence[Any], what: Mapping[str, str], timeout_s: float) -> list[TextLine | Cause]:
         try:
             async with asyncio.timeout(timeout_s):
-                reply = await self._client.post(self._url, data={"mode": "plate", "find": "false"}, files=files)
+                reply = await self._client.post(self._url, data=what, files=files)
         except TimeoutError as error:
             raise _Failure(Cause.TIMEOUT, f"no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
@@ -222,14 +237,7 @@ _ANSWERS = TypeAdapter(list[_Error | _Answer])
 
 def _line(answer: _Answer) -> TextLine:
     """All lines of a plate as one."""
-    characters = tuple(position for line in answer.lines for position in _characters(line))
-    sure = [candidates[0].probability for candidates in characters]
-    return TextLine(
-        text="".join(candidates[0].character for candidates in characters),
-        confidence=sum(sure) / len(sure) if sure else 0.0,
-        weakest=min(sure, default=0.0),
-        characters=characters,
-    )
+    return line_of(position for line in answer.lines for position in _characters(line))
 
 
 def _characters(line: _Line) -> Iterable[tuple[Candidate, ...]]:

@@ -1,23 +1,34 @@
 """Licence plates: finding them, reading them, telling vehicles apart."""
 
 from platoon.engine.tuning import Tuning
+from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.plates.detector import PlateDetector
 from platoon.settings import Settings
 
 
+def open_engine(settings: Settings, metrics: Metrics) -> TextEngine:
+    """An engine that is ready for the pictures that the detector of `settings.plates` sees."""
+    size = settings.plates.input_size
+    sizes = {"plate_size": size} if settings.plates.detector == "plates" else {"size": size}
+    return TextEngine(settings.engine, settings.cache, metrics, **sizes)
+
+
 def open_detector(engine: TextEngine, settings: Settings) -> PlateDetector:
-    """The detector that `settings.plates` names: the text detector of `engine`, or an ONNX export.
+    """The detector that `settings.plates` names.
 
     Raises:
-        ModelError: the export cannot be loaded or is none that Platoon can read.
+        ModelError: its weights cannot be loaded, or are none that Platoon can use.
     """
+    from platoon.plates.corner_detector import CornerPlateDetector
     from platoon.plates.onnx_detector import OnnxPlateDetector
     from platoon.plates.text_detector import TextPlateDetector
 
     plates = settings.plates
-    if plates.detector is None:
+    if plates.detector == "text":
         return TextPlateDetector(engine, plates)
+    if plates.detector == "plates":
+        return CornerPlateDetector(engine, plates)
     return OnnxPlateDetector.open(
         plates.detector,
         settings.engine,

@@ -32,6 +32,7 @@ class Analysis:
     ) -> None:
         self._detector = open_detector(engine, settings)
         self._reader = PlateReader(reads or engine, tight=self._detector.tight)
+        self._read_here = engine.read_plate_lines if self._detector.tight else engine.read_plates
         self._stage = metrics.stage
         self.max_batch = self._detector.max_batch
         """Frames that are best taken at once."""
@@ -39,8 +40,14 @@ class Analysis:
         self._batch = np.zeros((self.max_batch, height, width, 3), np.uint8)
 
     def warm_up(self) -> None:
-        """Run every batch size once, so that no frame waits for a first run."""
+        """Load and run what frames need, so that none waits for a first run; takes seconds.
+
+        Raises:
+            ModelError: a model cannot be loaded or executed.
+        """
         self._detector.warm_up()
+        for reply in self._read_here([np.zeros((48, 160, 3), np.uint8)]):  # also if others read at first
+            reply.result()
 
     def run(
         self, frames: Sequence[tuple[Frame, PlateWatch]], *, priority: Priority = Priority.VIDEO

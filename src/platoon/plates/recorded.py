@@ -13,25 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from platoon.engine.batcher import Priority
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Pixels, Quad, rectify
+from platoon.media.frame import Letterbox, Pixels, Quad, rectify
 from platoon.media.input import Input, SourceError
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call, How, find
+from platoon.ocr.reading import MODES, Call, How, find, read
+from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
+from platoon.plates.corner_detector import plate_boxes
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
-from platoon.plates.reader import text_size
+from platoon.plates.reader import grown, text_size
 from platoon.plates.text_detector import plate_like
-from platoon.plates.vote import PlateText, read_once
-from platoon.settings import Settings
+from platoon.plates.vote import PlateText, Vote
+from platoon.settings import PlateSettings, Settings
 
 RANK_LEAST = 0.05
+SURE = 0.9
+"""A whole plate whose least certain character is surer needs no second reading: no other picture of it will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +62,52 @@ class FoundPlate:
         }
 
 
-def read_picture(engine: TextEngine, picture: Pixels, grammar: Grammar, call: Call) -> list[FoundPlate]:
+def read_picture(
+    engine: TextEngine, picture: Pixels, plates: PlateSettings, grammar: Grammar, call: Call
+) -> list[FoundPlate]:
     """The plates in a picture (height, width, 3), best first; raises as `reading.read`."""
-    (found,) = find(engine, [picture], How(), call)
-    quads = [quad for quad in found.quads if plate_like(quad)]
-    crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
-    replies = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
-    lines = [call.result(reply) for reply in replies]
     ranked = []
-    for quad, line in zip(quads, lines, strict=True):
-        plate = read_once(line, grammar)
+    for quad, lines in (_whole_plates if plates.detector == "plates" else _lines)(engine, picture, plates, call):
+        vote = Vote(grammar)
+        for line in lines:
+            vote.add(line, 1.0)
+        plate = vote.result()
         rank = _rank(plate, quad) if plate is not None else 0.0
         if plate is not None and rank >= RANK_LEAST:
             ranked.append((rank, FoundPlate(plate.text, plate.raw, plate.confidence, box_of(quad), plate.likeliest)))
     return [plate for _, plate in sorted(ranked, key=lambda pair: -pair[0])]
+
+
+Readings = list[tuple[Quad, list[TextLine]]]
+"""Where something may be a plate, and what was read there."""
+
+
+def _lines(engine: TextEngine, picture: Pixels, _: PlateSettings, call: Call) -> Readings:
+    """Lines of text in the shape of plates."""
+    (found,) = find(engine, [picture], How(), call)
+    quads = [quad for quad in found.quads if plate_like(quad)]
+    crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
+    replies = call.hold("recognise", engine.read_plate_lines(crops, priority=call.priority, deadline=call.deadline))
+    return [(quad, [call.result(reply)]) for quad, reply in zip(quads, replies, strict=True)]
+
+
+def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
+    """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
+    height, width = plates.input_size
+    place = Letterbox.fit((picture.shape[1], picture.shape[0]), (width, height))
+    scaled = np.zeros((height, width, 3), np.uint8)
+    how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_LINEAR
+    scaled[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
+    replies = call.hold("detect", engine.find_plates([scaled], priority=call.priority, deadline=call.deadline))
+    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.min_score)]
+    crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
+    whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
+    readings = [[call.result(reply)] for reply in whole]
+    unsure = [number for number, (line,) in enumerate(readings) if line.weakest < SURE]
+    again = read(engine, [crops[number] for number in unsure], MODES["plate"], call)
+    for number, reading in zip(unsure, again, strict=True):
+        readings[number].append(line_of(character for line in reading.lines for character in line.characters))
+    return list(zip(quads, readings, strict=True))
 
 
 def read_clip(

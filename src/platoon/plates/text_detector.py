@@ -28,7 +28,8 @@ class TextPlateDetector:
     def __init__(self, engine: TextEngine, settings: PlateSettings) -> None:
         self._engine = engine
         self._min_score = settings.min_score
-        self.input_size = (settings.input_width, settings.input_height)
+        height, width = settings.input_size
+        self.input_size = (width, height)
         self.tight = True
         self.max_batch = engine.at_once
 

@@ -118,13 +118,6 @@ class Vote:
         )
 
 
-def read_once(line: TextLine, grammar: Grammar) -> PlateText | None:
-    """The result of a single reading, as for a still picture."""
-    vote = Vote(grammar)
-    vote.add(line, 1.0)
-    return vote.result()
-
-
 def _mean(seen: Sequence[tuple[float, Distribution]]) -> dict[str, float]:
     total = sum(weight for weight, _ in seen) or 1.0
     fused: dict[str, float] = {}

@@ -26,6 +26,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import Call, How, read
 from platoon.ocr.remote import RemoteReader
+from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import SiteGrammar
@@ -113,12 +114,7 @@ class SharedSite:
         self._warm = threading.Event()
         self._failure: PlatoonError | None = None
         self._failed_batches = 0
-        self._engine = TextEngine(
-            settings.engine,
-            settings.cache,
-            self.metrics,
-            size=(settings.plates.input_height, settings.plates.input_width),
-        )
+        self._engine = open_engine(settings, self.metrics)
         self._remote = RemoteReader(settings.remote, self._engine, self.metrics) if settings.remote.url else None
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
@@ -212,7 +208,7 @@ class SharedSite:
         try:
             with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
                 (reading,) = read(self._engine, [picture], How(), call)
-                plates = read_picture(self._engine, picture, self._grammar.of(camera), call)
+                plates = read_picture(self._engine, picture, self._settings.plates, self._grammar.of(camera), call)
         except DeadlineExceeded as error:
             raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s") from error
         return {
@@ -321,7 +317,6 @@ class SharedSite:
 
     def _run(self) -> None:
         try:
-            self._engine.warm_up()
             analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
             analysis.warm_up()
             self._warm.set()

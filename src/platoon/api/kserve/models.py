@@ -20,7 +20,7 @@ from platoon.engine.signature import Signature, signature
 from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.served import NAMES, served
+from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION, served
 
 VERSION: Final = "1"
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters")
@@ -158,11 +158,10 @@ class ServedModels:
         def with_channel(text_map: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
             return (text_map[None],)
 
-        detection, plates, lines = NAMES
         self._models = {
-            detection: ServedModel(detection, engine.detect, with_channel),
-            plates: ServedModel(plates, read_plates, tuple),
-            lines: ServedModel(lines, read_lines, tuple),
+            TEXT_DETECTION: ServedModel(TEXT_DETECTION, engine.detect, with_channel),
+            PLATE_RECOGNITION: ServedModel(PLATE_RECOGNITION, read_plates, tuple),
+            TEXT_RECOGNITION: ServedModel(TEXT_RECOGNITION, read_lines, tuple),
         }
         self.not_ready = not_ready
 

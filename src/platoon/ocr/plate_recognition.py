@@ -8,22 +8,21 @@ gives the same text alone and in any company. Training and weights: `training/RE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority, Reply
-from platoon.engine.gpu import Extent
+from platoon.engine.batched import BatchedModel
+from platoon.engine.batcher import Priority, Reply
 from platoon.engine.model import plate_reading
-from platoon.engine.runtime import Executor, ModelReport, best_batch, execute, open_runtime, report
+from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.recognition import ALTERNATIVES, PLATE, Candidate, TextLine
+from platoon.ocr.recognition import ALTERNATIVES, PLATE, Candidate, TextLine, line_of
 from platoon.settings import EngineSettings
 
 HEIGHT, WIDTH = 64, 192
@@ -40,33 +39,15 @@ class PlateRecogniser:
     """
 
     def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
-        graph = reading_graph()
-        item = (HEIGHT, WIDTH, 3)
-        many = settings.max_batch
-        self._runtime = open_runtime(
-            graph,
+        self._model: BatchedModel[Pixels, TextLine] = BatchedModel(
+            plate_reading_graph(),
             settings,
             tuning,
-            example=(1, *item),
-            extent=Extent((1, *item), (many, *item), (many, *item)),
+            metrics,
+            item=(HEIGHT, WIDTH, 3),
+            pixels=lambda plate: plate,
+            results=lambda _, outputs: [decode(each) for each in outputs[0]],
             half=True,
-            metrics=metrics,
-        )
-        foreground, self._background = self._runtime.foreground(), self._runtime.background()
-        self.best_batch = best_batch(self._runtime, graph, tuning, item=item, limit=many)
-        execute(foreground, [(n, *item) for n in (*range(1, self.best_batch + 1), min(2, many))])
-        self._report = partial(report, self._runtime, graph.name, item=item, best=self.best_batch, limit=many)
-        self._batcher: Batcher[Pixels, TextLine] = Batcher(
-            graph.name,
-            [partial(_execute, executor) for executor in foreground],
-            background=[partial(_execute, executor) for executor in self._background],
-            bucket=lambda plate: plate.shape,
-            cost=lambda plate: plate.shape[0] * plate.shape[1],
-            max_batch=self.best_batch,
-            max_batch_cost=self.best_batch * HEIGHT * WIDTH,
-            queue_limit=settings.queue_limit,
-            queue_cost_limit=settings.queue_pixels,
-            metrics=metrics,
         )
 
     def submit(
@@ -84,28 +65,18 @@ class PlateRecogniser:
             ValueError: a crop is not such a picture. Overloaded, Unavailable: see `Batcher.submit`. In all cases crops
                 already queued are cancelled.
         """
-        replies: list[Reply[TextLine]] = []
-        try:
-            for crop in crops:
-                replies.append(self._batcher.submit(fit_plate(crop), priority=priority, deadline=deadline))  # noqa: PERF401
-        except Exception:
-            for reply in replies:
-                reply.cancel()
-            raise
-        return replies
+        return self._model.submit(map(fit_plate, crops), priority=priority, deadline=deadline)
 
     def report(self) -> ModelReport:
         """How the model runs here, measured now: nobody may use it meanwhile."""
-        return self._report()
+        return self._model.report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""
-        self._batcher.close()
-        for executor in (self._runtime, *self._background):
-            executor.close()
+        self._model.close()
 
 
-def reading_graph() -> Graph:
+def plate_reading_graph() -> Graph:
     """Plates (N, 64, 192, 3) uint8 RGB in; out the probabilities (N, 10, 37) of `PLATE` and none at each position."""
     return adapt(plate_reading(), name="plate-reading")
 
@@ -133,15 +104,5 @@ def decode(probabilities: NDArray[np.float32]) -> TextLine:
             continue
         best = np.argsort(-position[:NONE], kind="stable")[:ALTERNATIVES]
         characters.append(tuple(Candidate(PLATE[index], float(position[index])) for index in best))
-    sure = [candidates[0].probability for candidates in characters]
-    return TextLine(
-        text="".join(candidates[0].character for candidates in characters),
-        confidence=sum(sure) / len(sure) if sure else 0.0,
-        weakest=float(probabilities.max(-1).min()) if sure else 0.0,
-        characters=tuple(characters),
-    )
-
-
-def _execute(executor: Executor, plates: Sequence[Pixels]) -> list[Any]:
-    (probabilities,) = executor(np.stack(plates))
-    return [decode(each) for each in probabilities]
+    line = line_of(characters)
+    return replace(line, weakest=float(probabilities.max(-1).min())) if characters else line

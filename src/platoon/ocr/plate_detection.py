@@ -1,0 +1,87 @@
+"""Where whole plates are in a picture, by weights of our own: boxes and corners in one pass.
+
+The graph takes pixels as they are and gives the likeliest places, so that little leaves it. Which of those that overlap
+is meant, and what is sure enough, is left to its callers. Training and weights: `training/README.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platoon.engine.batched import BatchedModel
+from platoon.engine.batcher import Priority, Reply
+from platoon.engine.gpu import Extent
+from platoon.engine.model import plate_detection
+from platoon.engine.runtime import ModelReport
+from platoon.engine.surgery import Graph, adapt
+from platoon.engine.tuning import Tuning
+from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
+from platoon.settings import EngineSettings
+
+STRIDE = 32
+"""Width and height of the input are multiples of this."""
+LARGEST = (1280, 1280)
+"""(height, width) of the largest input that engines built beforehand must take."""
+
+Places = NDArray[np.float32]
+"""(50, 13), best first: score 0 to 1; left, top, right, bottom; x and y of four corners, clockwise from the plate's top
+left. In pixels of the input."""
+
+
+class PlateFinder:
+    """Finds plates behind a batcher of its own; safe from any thread.
+
+    Args:
+        size: (height, width) that pictures mostly have. Plates should be at least 16 pixels wide there.
+
+    Raises:
+        ModelError: the weights cannot be loaded or executed.
+    """
+
+    def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics, *, size: tuple[int, int]) -> None:
+        item = (*size, 3)
+        many = settings.max_batch
+        self._model: BatchedModel[Pixels, Places] = BatchedModel(
+            plate_detection_graph(),
+            settings,
+            tuning,
+            metrics,
+            item=item,
+            pixels=lambda picture: picture,
+            results=lambda _, outputs: list(outputs[0]),
+            half=True,
+            extent=Extent((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3)),
+            compiled=True,
+        )
+
+    @property
+    def at_once(self) -> int:
+        """How many pictures of the usual size keep it busy."""
+        return self._model.at_once
+
+    def submit(
+        self, pictures: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+    ) -> list[Reply[Places]]:
+        """Queue pictures, (H, W, 3) uint8 RGB each, H and W multiples of 32, which must not change until the reply.
+
+        Raises:
+            Overloaded, Unavailable: see `Batcher.submit`; pictures already queued are cancelled.
+        """
+        return self._model.submit(pictures, priority=priority, deadline=deadline)
+
+    def report(self) -> ModelReport:
+        """How the model runs here, measured now: nobody may use it meanwhile."""
+        return self._model.report()
+
+    def close(self) -> None:
+        """Finish what waits and free the model."""
+        self._model.close()
+
+
+def plate_detection_graph() -> Graph:
+    """Pixels in, `Places` of each picture out."""
+    return adapt(plate_detection(), name="plate-detection")

@@ -1,0 +1,84 @@
+"""Plates of still pictures, by either detector of Platoon's own, on a drawn street."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from platoon.engine.batcher import Priority, Reply
+from platoon.media.frame import Pixels
+from platoon.media.synthetic.demo import demo_scenes
+from platoon.media.synthetic.road import Road
+from platoon.metrics import Metrics
+from platoon.ocr.engine import TextEngine
+from platoon.ocr.reading import Call
+from platoon.ocr.recognition import Candidate, TextLine, line_of
+from platoon.plates import open_engine
+from platoon.plates.grammar import Grammar
+from platoon.plates.recorded import read_picture
+from platoon.settings import PlateSettings, Settings
+
+
+@pytest.fixture(scope="module")
+def street() -> tuple[Pixels, str]:
+    """A frame of a street in which a plate is large, and what it says."""
+    road = Road(demo_scenes()[0])
+    frames = [road.frame(index) for index in range(0, road.scene.frames, 5)]
+    size, picture, vehicle = max(
+        ((float(np.ptp(quad[:, 0])), picture, vehicle) for picture, quads in frames for vehicle, quad in quads.items()),
+        key=lambda seen: seen[0],
+    )
+    assert size > 60
+    return picture, road.scene.vehicles[vehicle].plate.replace(" ", "").replace("/", "")
+
+
+@pytest.fixture(scope="module", params=["text", "plates"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TextEngine, PlateSettings]]:
+    settings = Settings(cache=tmp_path_factory.mktemp("cache"), plates=PlateSettings(detector=request.param))
+    with open_engine(settings, Metrics()) as engine:
+        yield engine, settings.plates
+
+
+def test_the_plate_of_a_picture_is_found_and_read(
+    opened: tuple[TextEngine, PlateSettings], street: tuple[Pixels, str]
+) -> None:
+    picture, text = street
+    with Call(Priority.BULK) as call:
+        plates = read_picture(opened[0], picture, opened[1], Grammar(), call)
+    assert plates[0].text == text
+
+
+def test_an_empty_picture_has_no_plates(opened: tuple[TextEngine, PlateSettings]) -> None:
+    with Call(Priority.BULK) as call:
+        assert read_picture(opened[0], np.full((300, 400, 3), 90, np.uint8), opened[1], Grammar(), call) == []
+
+
+def test_a_plate_that_is_not_read_surely_is_read_as_lines_too(
+    opened: tuple[TextEngine, PlateSettings], street: tuple[Pixels, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, plates = opened
+    if plates.detector != "plates":
+        pytest.skip("lines are all that the text detector gives")
+    picture, text = street
+    doubts: list[str] = []
+    surely = engine.read_plates
+
+    def doubtfully(crops: Sequence[Pixels], **how: Any) -> list[Reply[TextLine]]:
+        replies = []
+        for reply in surely(crops, **how):
+            *others, last = reply.result(60).characters
+            doubt = line_of([*others, (Candidate("Z", 0.4), *last)])
+            doubts.append(doubt.text)
+            replies.append(Reply[TextLine]())
+            replies[-1].set_result(doubt)
+        return replies
+
+    monkeypatch.setattr(engine, "read_plates", doubtfully)
+    with Call(Priority.BULK) as call:
+        found = read_picture(engine, picture, plates, Grammar(), call)
+    assert doubts
+    assert text not in doubts
+    assert found[0].text == text

@@ -31,7 +31,7 @@ LAYOUTS = (
            bolts="high",
            schemes=(Scheme(_GREY, share=8), Scheme((200, 200, 196), share=5), Scheme((160, 30, 36), WHITE, WHITE),
                     Scheme((214, 206, 180), share=2)),
-           captions=(Caption(_CITIES, 0.17, 13, pool="sans"),), embossed=1.0, share=8),
+           captions=(Caption(_CITIES, 0.17, 13, pool="sans"),), embossed=1.0, share=14),
     Layout("BR", ("aaadadd", "aaadadd", "aaa dadd"), ALL, width_mm=400, height_mm=130, cap_mm=65, pools=("fe", "din"),
            bands=(Band("top", 30, BLUE, WHITE, "BRASIL"),), corner_mm=10, schemes=(Scheme(), Scheme(border=None)),
            share=4),

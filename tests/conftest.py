@@ -33,4 +33,5 @@ def text_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextEngine
     with TextEngine(settings, tmp_path_factory.mktemp("engine"), Metrics(), size=(224, 416)) as engine:
         wait(engine.detect([np.zeros((64, 64, 3), np.uint8)]))
         wait(engine.read_lines([np.zeros((48, 64, 3), np.uint8)]))
+        wait(engine.read_plates([np.zeros((48, 64, 3), np.uint8)]))
         yield engine

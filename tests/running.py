@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,6 +23,10 @@ from websockets.sync.client import connect
 
 PATIENCE_S = 300.0
 """For whatever must happen: machines may be slow."""
+LIGHT = {"engine__runtime": "openvino", "engine__max_batch": 1}
+"""Settings for processes that are started often: they measure nothing and warm up no batches, which is most of what a
+start costs.
+"""
 T = TypeVar("T")
 
 
@@ -35,12 +40,16 @@ def wait_until(condition: Callable[[], T | None], what: str, *, patience_s: floa
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has at the moment."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody has at the moment, none of those that the system gives to whoever asks for any."""
+    chances = iter(random.SystemRandom().sample(range(10_000, 32_000), 1000))
+    with ExitStack() as stack:
+        held: list[int] = []
+        while len(held) < count:
+            port = next(chances)
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                held.append(port)
+        return held
 
 
 class Place:

@@ -16,14 +16,9 @@ from platoon.api.serve import Faces, bind
 from platoon.errors import InvalidSettings, Unavailable
 from platoon.settings import ApiSettings, Settings
 from tests.fake_site import FakeSite, camera, event
+from tests.running import free_ports
 
 ANY_PORT = Settings(api=ApiSettings(port=0))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(reached: Callable[[], bool]) -> None:
@@ -43,7 +38,7 @@ def answers(port: int) -> str | None:
 
 
 def test_a_cameras_own_port_answers_for_this_camera(tmp_path: Path) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     site = FakeSite(tmp_path, camera("gate", port=port), camera("yard"))
     with Faces(site, ANY_PORT):
         assert answers(port) == "gate"
@@ -75,7 +70,7 @@ def test_nothing_that_is_sent_waits_for_what_was_sent_before() -> None:
 
 
 def test_ports_come_go_and_change_hands_with_the_cameras(tmp_path: Path) -> None:
-    first, second = free_port(), free_port()
+    first, second = free_ports(2)
     site = FakeSite(tmp_path, camera("gate", port=first))
     with Faces(site, ANY_PORT) as faces:
         site.set_camera(camera("yard", port=second))
@@ -104,7 +99,7 @@ def test_a_main_port_in_use_stops_the_start_and_is_named(tmp_path: Path) -> None
 
 
 def test_a_camera_port_in_use_starts_nothing_at_all(tmp_path: Path) -> None:
-    main = free_port()
+    (main,) = free_ports(1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         site = FakeSite(tmp_path, camera("gate", port=port))

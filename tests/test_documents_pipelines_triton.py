@@ -17,9 +17,9 @@ from platoon.documents.pipelines.vlm import VisionModel  # noqa: E402
 from platoon.settings import GatewaySettings  # noqa: E402
 from tests.fake_triton import FakeTriton, fake_triton  # noqa: E402
 from tests.fake_vlm import fake_vlm, said  # noqa: E402
+from tests.running import free_ports  # noqa: E402
 from tests.serving import serving  # noqa: E402
 from tests.test_api_layout_parsing import NoEngine, ask, file, refused, restructure, result  # noqa: E402
-from tests.triton_server import free_port  # noqa: E402
 
 PAGE = {"prunedResult": {"parsing_res_list": []}, "markdown": {"text": "hello"}}
 
@@ -130,7 +130,7 @@ def test_a_slow_server_is_given_up_and_a_caller_who_leaves_takes_back_what_he_as
 
 
 def test_a_server_that_is_back_within_seconds_was_never_missed() -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     with gateway(f"127.0.0.1:{port}") as client:
         assert "cannot be reached" in client.get("/health/ready").json()["errorMsg"]
         replies: list[httpx.Response] = []
@@ -143,7 +143,8 @@ def test_a_server_that_is_back_within_seconds_was_never_missed() -> None:
 
 def test_a_server_that_stays_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platoon.documents.pipelines.triton._RECONNECT_S", 0.2)
-    with gateway(f"127.0.0.1:{free_port()}") as client:
+    (port,) = free_ports(1)
+    with gateway(f"127.0.0.1:{port}") as client:
         reply = ask(client, "PDF1")
         assert "cannot be reached" in refused(reply, 503)
         assert "Retry-After" in reply.headers

@@ -37,6 +37,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import PLATE, Recogniser, recognition_graph
 from platoon.settings import EngineSettings, ServiceSettings
+from tests.running import free_ports
 
 pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
 
@@ -107,7 +108,7 @@ def test_plates_are_read_through_a_server_as_they_are_here(tmp_path: Path) -> No
         TextEngine(here, tmp_path, Metrics(), size=(64, 320)) as engine,
         serving(ServedModels(engine, not_ready=list)) as url,
     ):
-        there = EngineSettings(runtime="triton", triton_url=url, max_batch=4)
+        there = EngineSettings(runtime="triton", triton_url=url, triton_timeout_s=60, max_batch=4)
         recogniser = Recogniser(there, Tuning(tmp_path), Metrics(), alphabet=PLATE)
         crops = [written("KA7351"), written("B52")]
         assert [reply.result(60).text for reply in recogniser.submit(crops)] == ["KA7351", "B52"]
@@ -131,9 +132,9 @@ def test_outputs_belong_to_the_caller(runtime: TritonRuntime) -> None:
     assert (ids.shape, scores.shape) == ((2, 40, 5), (2, 40, 5))
 
 
-def test_where_nobody_answers_the_address_is_named(graph: Graph, model: Scripted) -> None:
-    with serving(model) as url:
-        pass
+def test_where_nobody_answers_the_address_is_named(graph: Graph) -> None:
+    (port,) = free_ports(1)
+    url = f"127.0.0.1:{port}"
     with pytest.raises(Unavailable, match=rf"triton at {url} could not be reached within 0.3 s"):
         TritonRuntime(graph, url=url, timeout_s=0.3, max_batch=16)
 
@@ -141,7 +142,8 @@ def test_where_nobody_answers_the_address_is_named(graph: Graph, model: Scripted
 def test_an_execution_waits_for_a_server_that_restarts(
     graph: Graph, model: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(model) as url:
+    (port,) = free_ports(1)
+    with serving(model, port=port) as url:
         runtime = TritonRuntime(graph, url=url, timeout_s=30, max_batch=16)
         runtime(LINES)
     answers: list[Any] = []
@@ -150,7 +152,7 @@ def test_an_execution_waits_for_a_server_that_restarts(
     while "does not answer, trying again" not in caplog.text:
         assert waiting.is_alive()
         time.sleep(0.005)
-    with serving(model, port=int(url.rpartition(":")[2])):
+    with serving(model, port=port):
         waiting.join(30)
     assert len(answers) == 1
     runtime.close()

@@ -5,13 +5,14 @@ shapes and the protocol are Triton's own, as the repository's configuration says
 """
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+
+from tests.running import free_ports
 
 _DEADLINE_S = 60
 _BACK_END = """
@@ -44,12 +45,6 @@ def home() -> Path:
     return Path(os.environ.get("PLATOON_TRITON_ENV", Path(__file__).parents[1] / ".venv-triton"))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class TritonServer:
     """Serves a model repository between `__enter__` and `__exit__`; `grpc` and `http` are its addresses.
 
@@ -58,7 +53,7 @@ class TritonServer:
 
     def __init__(self, repository: Path, *, grpc_port: int = 0) -> None:
         self._repository = repository
-        self._ports = [grpc_port or free_port(), free_port(), free_port()]
+        self._ports = [*([grpc_port] if grpc_port else free_ports(1)), *free_ports(2)]
         self.grpc, self.http, _ = (f"127.0.0.1:{port}" for port in self._ports)
         self.log = repository.with_suffix(".log")
 

@@ -18,6 +18,7 @@ from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiSettings, Settings
 from tests.browser import Browser
 from tests.fake_site import FakeSite, camera, event
+from tests.running import free_ports, wait_until
 from tests.scenery import plate_picture, road
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
@@ -62,6 +63,24 @@ def overlay(camera_id: str, *boxes: dict[str, Any]) -> dict[str, Any]:
 
 FINAL = {"track": 1, "box": [520, 420, 640, 452], "text": "LS15EBC", "confidence": 0.9, "state": "final"}
 PREVIEW = {"track": 2, "box": [820, 300, 890, 320], "text": "GH72", "confidence": 0.7, "state": "preview"}
+SHOWN_BOXES = """[...document.querySelectorAll('[data-camera=gate] .box')].map(box => {
+    const place = box.querySelector('rect').getBBox();
+    return [box.querySelector('text').textContent, box.classList.contains('final'),
+            [place.x, place.y, place.width, place.height]];
+})"""
+
+
+def boxes_shown(browser: Browser, site: FakeSite, *boxes: dict[str, Any]) -> list[tuple[str, bool, list[float]]]:
+    """(text, final, place) of the boxes that the page shows at the gate, told again and again as a camera does: they
+    are gone after moments.
+    """
+
+    def shown() -> list[tuple[str, bool, list[float]]]:
+        site.say(overlay("gate", *boxes))
+        found = [tuple(box) for box in browser.evaluate(SHOWN_BOXES)]
+        return found if len(found) == len(boxes) else []
+
+    return wait_until(shown, "the boxes are shown")
 
 
 def test_a_camera_shows_its_picture_its_boxes_and_its_rate(browser: Browser, site: FakeSite, show: Opener) -> None:
@@ -69,13 +88,9 @@ def test_a_camera_shows_its_picture_its_boxes_and_its_rate(browser: Browser, sit
     browser.wait_for("document.querySelectorAll('.stage img:not([hidden])').length === 2")
     assert text_of(browser, ".tile .name") == ["North gate", "Yard, lane 2"]
     assert text_of(browser, ".tile .rate") == ["12.5 fps", "12.5 fps"]
-    site.say(overlay("gate", FINAL, PREVIEW))
-    browser.wait_for("document.querySelectorAll('[data-camera=gate] .box').length === 2")
-    assert text_of(browser, ".box.final text") == ["LS15EBC"]
-    drawn = browser.evaluate(
-        "{ const r = document.querySelector('.box.final rect').getBBox(); [r.x, r.y, r.width, r.height] }"
-    )
-    assert drawn == [520, 420, 120, 32]
+    final, preview = boxes_shown(browser, site, FINAL, PREVIEW)
+    assert final == ("LS15EBC", True, [520, 420, 120, 32])
+    assert preview[1] is False
     browser.wait_for("document.querySelectorAll('.box').length === 0")  # nothing new: no box stays behind
     assert browser.problems == []
 
@@ -212,17 +227,17 @@ def test_text_from_outside_never_becomes_markup(browser: Browser, tmp_path: Path
     site = FakeSite(tmp_path, camera("gate", name=hostile))
     show(site)
     site.record(event("a", text=hostile, raw=hostile, candidates=[{"text": hostile, "confidence": 1.0}]))
-    site.say(overlay("gate", {**FINAL, "text": hostile}))
     browser.wait_for("document.querySelector('#feed button')")
     browser.evaluate("document.querySelector('#feed button').click()")
-    browser.wait_for("document.querySelector('.box')")
+    ((shown, *_),) = boxes_shown(browser, site, {**FINAL, "text": hostile})
+    assert shown == hostile
     assert text_of(browser, "#feed .plate") == [hostile]
     assert browser.evaluate("document.querySelectorAll('img[src=x]').length") == 0
 
 
 def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Browser, site: FakeSite) -> None:
-    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
-        port = int(faces.address.rpartition(":")[2])
+    (port,) = free_ports(1)
+    with Faces(site, Settings(api=ApiSettings(port=port))) as faces:
         browser.view(*DESKTOP)
         browser.open(f"{faces.address}/")
         browser.wait_for("document.getElementById('link').dataset.state === 'live'")
@@ -239,8 +254,8 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
 
 def test_after_a_long_absence_the_list_starts_again_rather_than_show_a_gap(browser: Browser, site: FakeSite) -> None:
     site.events.put(event("old", time=moments_ago(900)))
-    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
-        port = int(faces.address.rpartition(":")[2])
+    (port,) = free_ports(1)
+    with Faces(site, Settings(api=ApiSettings(port=port))) as faces:
         browser.open(f"{faces.address}/")
         browser.wait_for("document.querySelector('[data-event=old]')")
     for number in range(70):
@@ -284,8 +299,7 @@ def test_the_page_fits_its_window_and_loads_nothing_from_elsewhere(
     browser.wait_for(
         "document.querySelector('.stage img:not([hidden])') && document.querySelector('#feed img')?.complete"
     )
-    site.say(overlay("gate", FINAL, PREVIEW))
-    browser.wait_for("document.querySelector('.box')")
+    boxes_shown(browser, site, FINAL, PREVIEW)
     # `PLATOON_SCREENSHOTS=folder` keeps what was seen, for the README and for people.
     folder = Path(os.environ.get("PLATOON_SCREENSHOTS", tmp_path))
     browser.screenshot(folder / f"page-{name}-{scheme}.png")

@@ -6,12 +6,20 @@ import time
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from tests.drawn import document, page
-from tests.running import Place, Running
+from tests.running import LIGHT, Place, Running
 
 PAGES = 12
 KILLS = 4
 PAPER = document([page((f"Leaf {number}", 20, 60), size=(320, 120)) for number in range(1, PAGES + 1)])
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    place.settings |= LIGHT
+    return place
 
 
 def test_no_page_is_lost_or_told_twice_however_often_the_service_is_killed(place: Place) -> None:

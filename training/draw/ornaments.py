@@ -38,6 +38,10 @@ def draw_emblem(rng: np.random.Generator, blank: Blank, kind: str, x: float, y: 
         blank.rectangle(x - 0.14 * cap, y - 0.26 * cap, 0.28 * cap, 0.42 * cap, colour)
         blank.rectangle(x - 0.1 * cap, y - 0.18 * cap, 0.2 * cap, 0.06 * cap, ink)
         blank.rectangle(x - 0.1 * cap, y - 0.06 * cap, 0.2 * cap, 0.04 * cap, ink)
+    elif kind == "large":
+        for _ in range(int(rng.integers(1, 4))):
+            at = rng.normal(0, 0.15, 2) * cap
+            _figure(rng, blank, x + at[0], y + at[1], cap * rng.uniform(0.25, 0.6), any_colour(rng, 20, 220))
     elif kind in ("tree", "bird", "sun", "state"):
         _figure(rng, blank, x, y, cap * 0.34, any_colour(rng, 20, 200))
     else:
@@ -49,7 +53,7 @@ def draw_emblem(rng: np.random.Generator, blank: Blank, kind: str, x: float, y: 
 def emblem_width(kind: str) -> float:
     """The room an emblem takes, gaps included, in capitals."""
     return {"seals": 0.72, "pair": 0.5, "pair-hyphen": 0.62, "crest": 0.72, "shield": 0.72, "star": 0.55,
-            "orange": 0.95, "sticker": 0.5}.get(kind, 0.85)  # fmt: skip
+            "orange": 0.95, "large": 1.45, "sticker": 0.5}.get(kind, 0.85)  # fmt: skip
 
 
 def pick_colour(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:

@@ -26,7 +26,8 @@ WORLD_SHARE = 0.12
 """Share of plates of no country: any colours, sizes, typefaces and texts."""
 _WITHOUT_BANDS = 0.06
 """Share of plates without their band of stars: older than it, or covered there."""
-_HEIGHT_PX = (100, 161)
+HEIGHT_PX = (100, 161)
+"""Heights of plates, the second excluded."""
 _WEIGHTS = (-0.012, 0.025)
 """How far strokes are thinned or thickened, see `Style`; more would lose the thinnest typeface's strokes."""
 _ROUNDEST = 0.025
@@ -37,7 +38,7 @@ class DrawnPlate:
     """A plate, seen straight on."""
 
     picture: Pixels
-    """RGB, the whole plate to its outer edge, 100-160 px high."""
+    """RGB, the whole plate to its outer edge, 100-160 px high if not asked otherwise."""
     text: str
     """Letters A-Z and digits in reading order, without separators, emblems and small letters."""
     country: str
@@ -46,8 +47,13 @@ class DrawnPlate:
     """1 or 2."""
 
 
-def draw_plate(rng: np.random.Generator, layout: Layout | None = None) -> DrawnPlate:
+def draw_plate(
+    rng: np.random.Generator, layout: Layout | None = None, *, height_px: tuple[int, int] = HEIGHT_PX
+) -> DrawnPlate:
     """Any plate, or one of the given layout.
+
+    Args:
+        height_px: the least height and the first that is too much; half as high is drawn in a third of the time.
 
     Raises:
         FontsMissing: the fonts are not in the cache.
@@ -55,7 +61,7 @@ def draw_plate(rng: np.random.Generator, layout: Layout | None = None) -> DrawnP
     if layout is None:
         layout = world.invent_layout(rng) if rng.random() < WORLD_SHARE else _any_layout(rng)
     written = invent(rng, layout)
-    return DrawnPlate(_draw(rng, layout, written), truth(written), layout.country, 1 + ("|" in written))
+    return DrawnPlate(_draw(rng, layout, written, height_px), truth(written), layout.country, 1 + ("|" in written))
 
 
 def _any_layout(rng: np.random.Generator) -> Layout:
@@ -68,10 +74,10 @@ def _cumulated_shares() -> NDArray[np.float64]:
     return np.asarray(shares / shares[-1])
 
 
-def _draw(rng: np.random.Generator, layout: Layout, written: str) -> Pixels:
+def _draw(rng: np.random.Generator, layout: Layout, written: str, height_px: tuple[int, int]) -> Pixels:
     faces = typefaces()
     scheme = _scheme(rng, layout.schemes)
-    blank = Blank(layout.width_mm, layout.height_mm, rng.integers(*_HEIGHT_PX) / layout.height_mm)
+    blank = Blank(layout.width_mm, layout.height_mm, rng.integers(*height_px) / layout.height_mm)
     blank.shade(_near(rng, scheme.field), _near(rng, scheme.lower_field or scheme.field))
     if layout.picture:
         ornaments.draw_picture(rng, blank, layout.picture)

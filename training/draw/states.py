@@ -141,4 +141,8 @@ LAYOUTS = (
            field=(220, 226, 236), picture="face", emblem="state", share=2, letters=ALL,
            more=(Scheme((250, 240, 200), BLACK, None), Scheme((180, 200, 226), (110, 20, 30), None, WHITE),
                  Scheme((34, 50, 90), WHITE, None), Scheme(BLACK, (236, 200, 60), None))),
+    _state("", "", ("*aaddd", "*dddaa", "*aaaada", "*aaa ddd", "*aaaddd", "*ddddd", "aad*dda", "dad*aad", "ddd*aaa"),
+           below=("WILDLIFE", "STATE UNIVERSITY", "HERITAGE", "", ""), emblem="large", share=3,
+           more=(Scheme((214, 228, 226), (30, 70, 80), None), Scheme((236, 230, 214), (90, 30, 30), None),
+                 Scheme((150, 170, 190), BLACK, None, (200, 210, 214)))),
 )  # fmt: skip

@@ -23,7 +23,7 @@ def plate(number: int) -> DrawnPlate:
 
 @pytest.fixture(autouse=True)
 def plates_without_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(rng: np.random.Generator) -> DrawnPlate:
+    def draw(rng: np.random.Generator, **_: object) -> DrawnPlate:
         return plate(int(rng.integers(10_000)))
 
     monkeypatch.setattr(data, "draw_plate", draw)

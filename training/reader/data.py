@@ -19,8 +19,10 @@ from training.reader.views import CORNERS, VIEW_HEIGHT, VIEW_WIDTH, photographed
 _TARGET = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], np.float32)
 
 Pixels = NDArray[np.uint8]
-LOOKS = 4
-"""Views of one drawn plate."""
+LOOKS = 2
+"""Views of one drawn plate. Of 4, the texts were learnt by heart."""
+HEIGHT_PX = (64, 110)
+"""Of a drawn plate: views hold it at 64."""
 
 
 class Pool:
@@ -57,9 +59,9 @@ class Pool:
     def _plate_of(self, number: int) -> DrawnPlate:
         if self._plate is None or self._plate[0] != number:
             rng = np.random.default_rng((self._seed, 0, number))
-            plate = draw_plate(rng)
+            plate = draw_plate(rng, height_px=HEIGHT_PX)
             while len(plate.text) > POSITIONS:
-                plate = draw_plate(rng)
+                plate = draw_plate(rng, height_px=HEIGHT_PX)
             self._plate = number, plate
         return self._plate[1]
 
@@ -85,6 +87,11 @@ def cut(rng: np.random.Generator, view: Pixels) -> Pixels:
     picture = np.asarray(cv2.warpPerspective(view, steps, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE), np.uint8)
     if rng.random() < 0.15:
         picture = coarse(rng, picture)
+    if rng.random() < 0.15:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 1.4)))
+    if rng.random() < 0.15:
+        noise = rng.normal(0, rng.uniform(2, 12), picture.shape).astype(np.int16)
+        picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
     if rng.random() < 0.4:
         gain, offset = np.exp(rng.normal(0, 0.2)), rng.normal(0, 15)
         picture = cv2.convertScaleAbs(picture, alpha=float(gain), beta=float(max(offset, -60)))
@@ -96,11 +103,11 @@ def cut(rng: np.random.Generator, view: Pixels) -> Pixels:
 def jittered(rng: np.random.Generator) -> NDArray[np.float32]:
     """The corners of a plate in its view as a detector might give them: mostly a little too far outside.
 
-    One in four is the upright box around a plate that hangs askew, which is all that some detectors give.
+    One in three is the upright box around a plate that hangs askew, which is all that some detectors give.
     """
     size = np.array([WIDTH, HEIGHT], np.float32)
     outward = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * size
-    if rng.random() < 0.25:
+    if rng.random() < 0.33:
         slope, shear = np.clip(rng.normal(0, (0.06, 0.05)), -0.15, 0.15)
         turn = np.array([[1, shear], [-slope, 1]], np.float32)
         boxed = (CORNERS - CORNERS.mean(0)) @ turn.T

@@ -38,7 +38,7 @@ WARM_UP_STEPS = 300
 SMOOTHING = 0.02
 AVERAGE = 0.998
 """Of the old average that stays at each step."""
-POOL, FIRST_VIEWS, FRESH_PER_STEP = 30_000, 4_000, 8
+POOL, FIRST_VIEWS, FRESH_PER_STEP = 30_000, 4_000, 12
 HELD_OUT = 1_000
 EVERY_STEPS, EVERY_S = 100, 300.0
 """A line in the log, and a checkpoint with measurements."""

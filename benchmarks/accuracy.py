@@ -50,8 +50,8 @@ from platoon.settings import Settings
 RESULTS = Path(__file__).parent / "results"
 PHOTOGRAPHS = Path(os.environ.get("PLATOON_DATA", DATA)) / "plates-dev"
 PLATOON, RAPIDOCR = "platoon", "rapidocr tuned"
-DETECTORS: tuple[str | None, ...] = (None,)
-"""What is measured where no detector is named, as `plates.detector` has it; none: Platoon as it comes."""
+DETECTORS = ("plates", "text")
+"""What is measured where no detector is named, as `plates.detector` has it."""
 PLAUSIBLE = (5, 8)
 """Characters of RapidOCR's text that may be a plate."""
 EXACT_AIM, FALSE_ALARM_AIM = 0.95, 0.01
@@ -103,8 +103,7 @@ def readers(chosen: Sequence[str]) -> dict[str, Callable[[], AbstractContextMana
 
     found: dict[str, Callable[[], AbstractContextManager[PictureReader]]] = {}
     for detector in chosen or DETECTORS:
-        name = PLATOON if detector is None else f"{PLATOON}, {Path(detector).stem}"
-        found[name] = opener(Settings.load(plates__detector=detector))
+        found[f"{PLATOON}, {Path(detector).stem}"] = opener(Settings.load(plates__detector=detector))
     return {**found, RAPIDOCR: RapidPlates}
 
 

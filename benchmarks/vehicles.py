@@ -38,8 +38,8 @@ from platoon.media.sampling import MediaClock
 from platoon.media.synthetic.clips import Truth, render
 from platoon.media.synthetic.scene import Scene
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import TextLine
+from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import EventState, Look, PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
@@ -250,7 +250,7 @@ def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
     metrics = Metrics()
     with (
         tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch,
-        TextEngine(settings.engine, settings.cache, metrics) as engine,
+        open_engine(settings, metrics) as engine,
     ):
         analysis = Analysis(engine, settings, metrics)
         for clip in clips(Path(scratch)):

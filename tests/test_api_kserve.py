@@ -91,7 +91,7 @@ def _serving(cache: Path, settings: ServiceSettings, metrics: Metrics, missing: 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    yield from serving(tmp_path_factory.mktemp("cache"), ServiceSettings(max_body_bytes=LIMIT))
+    yield from serving(tmp_path_factory.mktemp("cache"), ServiceSettings(max_body_bytes=LIMIT, deadline_s=120))
 
 
 @pytest.fixture(params=[httpclient, grpcclient], ids=["http", "grpc"])

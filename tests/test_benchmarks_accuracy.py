@@ -160,7 +160,7 @@ def test_the_wrong_are_kept_as_crops_beside_a_list(tmp_path: Path) -> None:
 
 
 def test_each_detector_that_is_named_is_measured_beside_rapidocr() -> None:
-    assert list(readers(())) == [PLATOON, RAPIDOCR]
+    assert list(readers(())) == [f"{PLATOON}, plates", f"{PLATOON}, text", RAPIDOCR]
     assert list(readers(("models/one.onnx", "two.onnx"))) == ["platoon, one", "platoon, two", RAPIDOCR]
 
 

@@ -260,8 +260,8 @@ def test_a_server_that_is_not_there_is_asked_ever_more_rarely(make: Callable[...
     bench.read(CROPS[0])
     assert bench.counted() == {"unreachable": 1}
     asked = []
-    for step in range(1200):
-        bench.now = 100 + step / 10
+    for step in range(600):
+        bench.now = 100 + step / 5
         before = bench.counted()["unreachable"]
         bench.read(BLANK)
         if bench.counted()["unreachable"] > before:
@@ -271,7 +271,7 @@ def test_a_server_that_is_not_there_is_asked_ever_more_rarely(make: Callable[...
     assert 0.75 * shortest <= waits[0] <= 1.25 * shortest + 0.2
     assert waits.max() <= 1.25 * longest + 0.2
     assert 5 <= len(asked) <= 9
-    assert bench.counted()["waiting"] == 1200 - len(asked)
+    assert bench.counted()["waiting"] == 600 - len(asked)
 
 
 def test_a_server_that_asks_for_patience_gets_it_and_is_believed_again(make: Callable[..., Bench]) -> None:

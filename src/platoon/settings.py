@@ -79,19 +79,19 @@ class EngineSettings(_Section):
 class PlateSettings(_Section):
     """What counts as a plate."""
 
-    detector: Literal["text", "plates"] | Path = "text"
-    """What finds plates: `text`, by the PP-OCR weights, of which what is a plate is told by shape, motion and country
-    patterns; `plates`, by Platoon's own weights, which give whole plates with their corners; or the path of a YOLO or
-    RF-DETR export (ONNX)."""
+    detector: Literal["plates", "text"] | Path = "plates"
+    """What finds plates: `plates`, by Platoon's own weights, which give whole plates with their corners; `text`, by the
+    PP-OCR weights, which find all text, of which shape, motion and country patterns tell what is a plate; or the path
+    of a YOLO or RF-DETR export (ONNX)."""
     classes: tuple[str, ...] = ()
     """Which classes of that export are plates, by name or number; none: those whose name says so."""
     input_width: int | None = Field(default=None, ge=160, le=4096, multiple_of=32)
-    """Width of the scaled frame the detector sees, in pixels; larger finds smaller plates and costs more. None: 960 for
-    `text`, 640 for `plates`. An export has its own."""
+    """Width of the scaled frame the detector sees, in pixels; larger finds smaller plates and costs more. None: 768 for
+    `plates`, 960 for `text`. An export has its own."""
     input_height: int | None = Field(default=None, ge=96, le=4096, multiple_of=32)
-    """Its height; none: 544 and 384."""
-    min_score: float = Field(default=0.5, ge=0, le=1)
-    """Detections below are ignored."""
+    """Its height; none: 448 and 544."""
+    min_score: float | None = Field(default=None, ge=0, le=1)
+    """Detections below are ignored; none: 0.3 for `plates`, else 0.5."""
     min_reads: int = Field(default=2, ge=1, le=100)
     """So many frames must agree before a plate is final."""
     countries: Weights = Field(default_factory=dict)
@@ -104,8 +104,15 @@ class PlateSettings(_Section):
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the scaled frame that a detector of Platoon's own sees."""
-        height, width = (384, 640) if self.detector == "plates" else (544, 960)
+        height, width = (448, 768) if self.detector == "plates" else (544, 960)
         return self.input_height or height, self.input_width or width
+
+    @property
+    def least_score(self) -> float:
+        """What a detection scores at least."""
+        if self.min_score is not None:
+            return self.min_score
+        return 0.3 if self.detector == "plates" else 0.5
 
 
 class RemoteSettings(_Section):

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 from benchmarks.photographs import bare
 from benchmarks.trials import trials
-from benchmarks.vehicles import AIM, TRIALS, Verdict, drawn, judge, watch
+from benchmarks.vehicles import TRIALS, Verdict, drawn, judge, watch
 
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
+from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.vote import fold
-from platoon.settings import Settings
+from platoon.settings import EngineSettings, Settings
 
-LINE_BY_LINE = {"Two lines"}
-"""Clips whose plates have two lines, which a detector of text takes for two plates."""
+HELD = 0.96
+"""Of the vehicles, in float32, which is the same on all processors; the aim is 0.98. Two that follow others closely are
+in sight for two or three of these frames and read in one."""
 
 SIGNS = {fold(bare(sign.words)) for scene in trials() for sign in scene.signs}
 
@@ -23,9 +24,9 @@ SIGNS = {fold(bare(sign.words)) for scene in trials() for sign in scene.signs}
 def verdicts(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     """By the name of the clip."""
     folder = tmp_path_factory.mktemp("trials")
-    settings, metrics = Settings(cache=cache), Metrics()
+    settings, metrics = Settings(cache=cache, engine=EngineSettings(precision="float32")), Metrics()
     found = {}
-    with TextEngine(settings.engine, settings.cache, metrics) as engine:
+    with open_engine(settings, metrics) as engine:
         analysis = Analysis(engine, settings, metrics)
         for scene in trials():
             clip = drawn(TRIALS, scene, folder)
@@ -35,17 +36,13 @@ def verdicts(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def test_every_vehicle_of_the_trials_becomes_exactly_one_right_event(verdicts: dict[str, Verdict]) -> None:
-    counted = {name: verdict for name, verdict in verdicts.items() if name not in LINE_BY_LINE}
-    right = sum(verdict.right for verdict in counted.values())
-    assert right >= AIM * sum(verdict.vehicles for verdict in counted.values()), counted
-    assert not [text for verdict in counted.values() for text in verdict.false if fold(text) not in SIGNS], counted
+    right = sum(verdict.right for verdict in verdicts.values())
+    assert right >= HELD * sum(verdict.vehicles for verdict in verdicts.values()), verdicts
+    assert not [text for verdict in verdicts.values() for text in verdict.false if fold(text) not in SIGNS], verdicts
 
 
-@pytest.mark.xfail(strict=True, reason="the text detector finds the lines of a plate one by one")
-def test_plates_of_two_lines_are_read_as_one(verdicts: dict[str, Verdict]) -> None:
-    assert all(verdicts[name].right == verdicts[name].vehicles and not verdicts[name].false for name in LINE_BY_LINE)
-
-
-@pytest.mark.xfail(strict=True, reason="to the text detector a sign that says P 200M is a parked car of Austria")
+@pytest.mark.xfail(
+    strict=True, reason="a still sign that says P 200M has the looks and the words of a parked car of Austria"
+)
 def test_no_sign_is_taken_for_a_plate(verdicts: dict[str, Verdict]) -> None:
     assert not [text for verdict in verdicts.values() for text in verdict.false if fold(text) in SIGNS]

@@ -40,9 +40,9 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
     async def ocr(request: Request) -> Response:
         """Read a picture, or a document.
 
-        - multipart with `image` (and `mode`: `det-rec`, `rec-only` or `plate`; `find`: `false` where the picture is one
-          line; `lang`): `{mergedText, inferenceMs, lines: [{text, confidence, box}], batchSize, batchInferenceMs,
-          engine}`
+        - multipart with `image` (and `mode`: `det-rec`, `rec-only`, `plate` or `whole-plate`; `find`: `false` where the
+          picture is one line; `lang`): `{mergedText, inferenceMs, lines: [{text, confidence, box}], batchSize,
+          batchInferenceMs, engine}`
         - multipart with `file` (and `language`), as LiteParse sends it: `{results: [{text, bbox, confidence,
           polygon}]}`
         - JSON with `file`, as PaddleX serving takes it: `{logId, errorCode, errorMsg, result}`

@@ -43,7 +43,7 @@ class TextEngine:
         metrics: Metrics,
         *,
         size: tuple[int, int] = (544, 960),
-        plate_size: tuple[int, int] = (384, 640),
+        plate_size: tuple[int, int] = (448, 768),
     ) -> None:
         self.metrics = metrics
         tuning = Tuning(cache)

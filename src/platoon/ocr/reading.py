@@ -49,6 +49,8 @@ class How:
     plates: bool = False
     """Pictures are of licence plates: of what is found only the plate's own lines are read, in A-Z and 0-9. The limits
     of the detector's input do not count then."""
+    whole: bool = False
+    """Pictures are of plates up to their edges, and read as a whole, in one line or two; no lines are looked for."""
     limit_side: int = 1280
     """Pixels, of the longer or the shorter side of what the detector sees, by `limit_type`."""
     limit_type: Literal["max", "min"] = "max"
@@ -66,8 +68,11 @@ MODES: Final = {
     "det-rec": How(),
     "rec-only": How(find=False),
     "plate": How(plates=True, min_confidence=0.0),  # what a reading is worth is for a vote over several to say
+    "whole-plate": How(find=False, plates=True, whole=True, min_confidence=0.0),
 }
-"""What callers want who say no more than what their pictures are: pages and scenes, lines, or licence plates."""
+"""What callers want who say no more than what their pictures are: pages and scenes, lines, licence plates with room
+around them, or cut out along their edges.
+"""
 
 
 def how_of(mode: str) -> How:
@@ -281,6 +286,7 @@ class _Lines:
             crops = self._ways(found.picture, quad)
             ways = [(turn, _filled(crop)) for turn, crop in crops]
             submit = self._engine.read_plate_lines if self._how.plates else self._engine.read_lines
+            submit = self._engine.read_plates if self._how.whole else submit
             replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
             self._waiting.append(_Waiting(draft, quad, ways, self._call.hold("recognise", replies)))
             if len(self._waiting) > LINES_AHEAD:

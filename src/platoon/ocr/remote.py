@@ -33,8 +33,8 @@ from platoon.settings import RemoteSettings
 BACKOFF_S = (1.0, 30.0)
 """How long a server that failed is left alone, at first and at most; doubled each time."""
 
-_WHOLE: Mapping[str, str] = {"mode": "plate"}
-_LINES: Mapping[str, str] = {**_WHOLE, "find": "false"}
+_WHOLE: Mapping[str, str] = {"mode": "whole-plate"}
+_LINES: Mapping[str, str] = {"mode": "plate", "find": "false"}
 """What the server is asked for: crops are whole plates, or lines of plates."""
 
 T = TypeVar("T")

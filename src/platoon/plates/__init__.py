@@ -35,5 +35,5 @@ def open_detector(engine: TextEngine, settings: Settings) -> PlateDetector:
         Tuning(settings.cache),
         engine.metrics,
         classes=plates.classes,
-        min_score=plates.min_score,
+        min_score=plates.least_score,
     )

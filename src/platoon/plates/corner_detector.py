@@ -20,7 +20,7 @@ class CornerPlateDetector:
 
     def __init__(self, engine: TextEngine, settings: PlateSettings) -> None:
         self._engine = engine
-        self._min_score = settings.min_score
+        self._min_score = settings.least_score
         height, width = settings.input_size
         self.input_size = (width, height)
         self.tight = False

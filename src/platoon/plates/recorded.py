@@ -99,7 +99,7 @@ def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, ca
     how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_LINEAR
     scaled[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
     replies = call.hold("detect", engine.find_plates([scaled], priority=call.priority, deadline=call.deadline))
-    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.min_score)]
+    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.least_score)]
     crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
     whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     readings = [[call.result(reply)] for reply in whole]

@@ -201,8 +201,8 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Train the plate reader.")
     parser.add_argument("out", type=Path, help="folder of the training, continued if there is one")
-    parser.add_argument("--steps", type=int, default=9000, help="in all, those done before included")
-    parser.add_argument("--decay", type=int, default=3000, help="last steps, over which the rate falls")
+    parser.add_argument("--steps", type=int, default=24000, help="in all, those done before included")
+    parser.add_argument("--decay", type=int, default=7000, help="last steps, over which the rate falls")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--measure", type=Path, action="append", default=[], help="folder of photographs with truth.tsv"

@@ -96,6 +96,12 @@ def test_a_still_sign_that_fits_no_pattern_is_no_plate() -> None:
     assert told.events == []
 
 
+def test_a_sign_stands_still_though_its_track_came_from_something_else() -> None:
+    script = [[Seen("", 330, 420, 60)], *[[Seen("NORTH12", 300, 300, 60)]] * 20]
+    told = drive(watch(hold_finals=True), [(i / 10, plates) for i, plates in enumerate(script)])
+    assert told.events == []
+
+
 def test_the_page_is_shown_plates_and_what_may_become_one() -> None:
     plates = watch()
     sign = [(i / 10, [Seen("BAKERY", 300, 100)]) for i in range(20)]

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
@@ -138,6 +139,24 @@ class Sighting:
     """What was told of the vehicle came from this sighting, not from an earlier one."""
     skipped: int = 0
     """Frames in which it was not worth reading."""
+    read_at: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
+    """Where its middle was when a text was read for the first and for the last time, by the text."""
+    last_text: str = ""
+    """What the last reading said."""
+
+    def note(self, text: str) -> None:
+        """It was read just now."""
+        here, self.last_text = self.track.centre, fold(text)
+        self.read_at[self.last_text] = self.read_at.get(self.last_text, (here, here))[0], here
+
+    def travelled(self, result: PlateText) -> float:
+        """How far it has come since it was first read so, in plate heights: what was or will be read otherwise may be
+        something else that its track came from, or has gone on to.
+        """
+        text = fold(result.raw)
+        first, last = self.read_at.get(text, (self.track.start, self.track.centre))
+        here = self.track.centre if self.last_text == text else last
+        return float(np.hypot(*(here - first))) / max(self.track.height, 1.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -242,6 +261,7 @@ class PlateWatch:
             sighting = self._whose(look, line)
             track = sighting.track
             sighting.attempts += 1
+            sighting.note(line.text)
             if line.text:
                 weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
                 sighting.vote.add(line, weight)
@@ -338,7 +358,7 @@ class PlateWatch:
             return Gate.IMPLAUSIBLE
         # EXIT12 and SHOP24H fit some pattern too, but one that says little.
         telling = fits and (result.looseness < LOOSE or digits >= 3)
-        if sighting.track.travelled < STILL_HEIGHTS and (sighting.edge or not telling):
+        if sighting.travelled(result) < STILL_HEIGHTS and (sighting.edge or not telling):
             return Gate.STILL
         if any(_is_fixed(offsets, sighting.track) for offsets in sighting.companions.values()):
             return Gate.BADGE

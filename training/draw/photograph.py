@@ -13,10 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.draw import cctv
+
 Pixels = NDArray[np.uint8]
 Corners = NDArray[np.float32]
 """(4, 2): x, y in pixels, clockwise from the plate's own top left."""
 
+_CCTV_SHARE = 0.4
+"""Of photographs at full strength and of any width: how many a surveillance camera took."""
 _SURROUNDINGS = 0.3
 """Room around the plate on each side, as a share of its width and height, at least."""
 
@@ -42,10 +46,12 @@ def photograph(
     Args:
         picture: the flat plate, RGB.
         strength: how far poses and spoilings reach, 0..1.
-        width_px: the plate's width in the photograph; by default 30 to 250, mostly 60 to 160.
+        width_px: the plate's width in the photograph; by default 45 to 250, mostly 60 to 160.
     """
+    watched = width_px is None and rng.random() < _CCTV_SHARE * strength
     if width_px is None:
-        width_px = float(np.clip(np.exp(rng.normal(np.log(105), 0.45)), 30, 250))
+        least, usual, most, spread = (52, 78, 130, 0.25) if watched else (45, 110, 250, 0.4)
+        width_px = float(np.clip(np.exp(rng.normal(np.log(usual), spread)), least, most))
     quad = _pose(rng, picture.shape[1] / picture.shape[0], width_px, strength)
     low, high = quad.min(axis=0), quad.max(axis=0)
     room = _SURROUNDINGS * (high - low)
@@ -54,7 +60,10 @@ def photograph(
     scene = _bodywork(rng, width, height, quad)
     _lay(rng, scene, picture, quad)
     _mar(rng, scene, quad, strength)
-    seen = spoil(rng, scene, plate_px=width_px, strength=strength, metered=_inside(quad))
+    if watched:
+        seen = cctv.film(rng, scene, metered=_inside(quad))
+    else:
+        seen = spoil(rng, scene, plate_px=width_px, strength=strength, metered=_inside(quad))
     return Photograph(seen, quad.astype(np.float32))
 
 
@@ -263,15 +272,19 @@ def _illuminate(rng: np.random.Generator, light: NDArray[np.float32], hard: floa
 
 
 def _expose(light: NDArray[np.float32], metered: tuple[slice, slice] | None) -> NDArray[np.float32]:
-    """What a camera's exposure control makes of it: never so bright or so dark that all marks are lost."""
+    """What a camera's exposure control makes of it: never so bright, so dark or so flat that all marks are lost."""
     if metered is None:
         height, width = light.shape[:2]
         metered = slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4))
     dark, bright = np.percentile(light[metered][..., 1], (10, 90))
-    if dark > 190:
-        return light * np.float32(190 / dark)
-    if bright < 45:
-        return light * np.float32(45 / max(bright, 1))
+    spread = max(float(bright - dark), 1.0)
+    if spread < 24:
+        light = (light - np.float32(dark)) * np.float32(24 / spread) + np.float32(dark)
+        bright = dark + 24
+    if dark > 165:
+        return light * np.float32(165 / dark)
+    if bright < 55:
+        return light * np.float32(55 / max(bright, 1))
     return light
 
 
@@ -289,13 +302,14 @@ def _infrared(rng: np.random.Generator, light: NDArray[np.float32], hard: float)
 
 
 def _blur(rng: np.random.Generator, light: NDArray[np.float32], unit: float, hard: float) -> NDArray[np.float32]:
-    """Defocus and motion; `unit` is a hundredth of the plate's width in pixels."""
+    """Defocus and motion that leave strokes apart; `unit` is a hundredth of the plate's width in pixels."""
+    sigma = 0.0
     if rng.random() < 0.75:
-        sigma = abs(rng.normal(0, 0.35 + 1.3 * hard)) * unit
+        sigma = min(1.5, abs(rng.normal(0, 0.35 + 1.1 * hard))) * unit
         if sigma > 0.25:
             light = cv2.GaussianBlur(light, (0, 0), sigma)
     if rng.random() < 0.25:
-        length = rng.uniform(1, 2 + 7 * hard) * unit
+        length = max(unit, min(rng.uniform(1, 2 + 7 * hard) * unit, 6 * unit - 3 * sigma))
         angle = rng.normal(0, 0.4) + (np.pi / 2 if rng.random() < 0.25 else 0)
         light = cv2.filter2D(light, -1, _streak(length, angle), borderType=cv2.BORDER_REPLICATE)
     return light

@@ -25,13 +25,38 @@ _CITIES = (
 )  # fmt: skip
 _GREY = (176, 178, 180)
 
+
+def _old_brazilian(*, pools: tuple[str, ...], pitch: float, share: float) -> Layout:
+    """Grey, the town on a strip between its two upper bolts."""
+    return Layout(
+        "BR",
+        ("aaa·dddd",) * 4 + ("aaa-dddd", "aaa dddd"),
+        ALL,
+        width_mm=400,
+        height_mm=130,
+        cap_mm=63,
+        pools=pools,
+        pitch=pitch,
+        letter_width=0.64,
+        gap=0.16,
+        middle=0.63,
+        corner_mm=9,
+        bolts="high",
+        schemes=(
+            Scheme(_GREY, share=8),
+            Scheme((200, 200, 196), share=5),
+            Scheme((160, 30, 36), WHITE, WHITE),
+            Scheme((214, 206, 180), share=2),
+        ),
+        captions=(Caption(_CITIES, 0.17, 13, pool="sans"),),
+        embossed=1.0,
+        share=share,
+    )
+
+
 LAYOUTS = (
-    Layout("BR", ("aaa·dddd", "aaa·dddd", "aaa-dddd", "aaa dddd"), ALL, width_mm=400, height_mm=130, cap_mm=63,
-           pools=("block", "block", "din", "uk", "square"), letter_width=0.66, gap=0.16, middle=0.63, corner_mm=9,
-           bolts="high",
-           schemes=(Scheme(_GREY, share=8), Scheme((200, 200, 196), share=5), Scheme((160, 30, 36), WHITE, WHITE),
-                    Scheme((214, 206, 180), share=2)),
-           captions=(Caption(_CITIES, 0.17, 13, pool="sans"),), embossed=1.0, share=14),
+    _old_brazilian(pools=("block", "block", "block", "uk"), pitch=0.82, share=9),
+    _old_brazilian(pools=("block", "block", "din", "uk", "square"), pitch=0, share=6),
     Layout("BR", ("aaadadd", "aaadadd", "aaa dadd"), ALL, width_mm=400, height_mm=130, cap_mm=65, pools=("fe", "din"),
            bands=(Band("top", 30, BLUE, WHITE, "BRASIL"),), corner_mm=10, schemes=(Scheme(), Scheme(border=None)),
            share=4),

@@ -38,6 +38,11 @@ SEPARATORS = " _-·*"
 RANDOM_SHARE = 0.15
 """Share of plates whose text follows no country's pattern, so that a reader learns to read rather than to guess."""
 
+_CONFUSED = "OODDQGBSZWMVYIT00868521177"
+"""Characters that readers take for each other, as often as they do: 0 O D Q, 6 G, 8 B, 5 S, 2 Z, W M, V Y, 1 I T 7."""
+_CONFUSED_SHARE = 0.4
+"""Share of texts with one of them put in where the pattern lets it."""
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -131,9 +136,14 @@ def invent(rng: np.random.Generator, layout: Layout) -> str:
 
 
 def fill_in(rng: np.random.Generator, pattern: str, layout: Layout) -> str:
-    """The pattern with letters and digits drawn."""
+    """The pattern with letters and digits drawn, those that are hard to tell apart more often than others."""
     classes = {"a": layout.letters, "d": "0123456789", "n": "123456789"}
-    return "".join(pick(rng, classes[sign]) if sign in classes else sign for sign in pattern)
+    text = [pick(rng, classes[sign]) if sign in classes else sign for sign in pattern]
+    places = [i for i, sign in enumerate(pattern) if sign in classes]
+    if rng.random() < _CONFUSED_SHARE:
+        place = places[int(rng.integers(len(places)))]
+        text[place] = pick(rng, [sign for sign in _CONFUSED if sign in classes[pattern[place]]])
+    return "".join(text)
 
 
 def pick(rng: np.random.Generator, things: Sequence[str]) -> str:

@@ -321,8 +321,9 @@ def _fasten(rng: np.random.Generator, blank: Blank, layout: Layout, face: Typefa
             if rng.random() < 0.75:
                 ornaments.draw_bolt(rng, blank, wide * x + rng.normal(0, 2), high * y + rng.normal(0, 1.5))
     if kind == "high" and rng.random() < 0.7:
-        for x in (0.33, 0.67):
-            blank.rectangle(wide * x - 5, high * 0.93, 10, 6, (40, 38, 36))
+        low = high * rng.uniform(0.85, 0.93)
+        for x in (0.32, 0.68):
+            blank.rectangle(wide * (x + rng.normal(0, 0.02)) - 6, low, 12, 6, (46, 38, 34))
         if rng.random() < 0.6:
             blank.disc(wide * 0.1, high * 0.17, rng.uniform(4, 7), (170, 30, 30))
 

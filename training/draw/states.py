@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.draw.layouts import ALL, BLACK, GREEN, NAVY, RED, WHITE, Caption, Colour, Layout, Scheme
 
-_POOLS = ("round", "narrow", "narrow", "din", "mono", "sans")
+_POOLS = ("stamped",) * 6 + ("round", "narrow", "narrow", "din", "mono", "sans")
 _CREAM: Colour = (236, 228, 204)
 _SKY: Colour = (196, 218, 236)
 
@@ -34,10 +34,10 @@ def _state(
         letters,
         width_mm=305,
         height_mm=152,
-        cap_mm=70,
+        cap_mm=73,
         pools=pools,
-        letter_width=0.47,
-        gap=0.13,
+        letter_width=0.43,
+        gap=0.14,
         schemes=(Scheme(field, ink, None, lower, share=3), *more),
         captions=(
             Caption((name,), 0.13, 18, (name_ink, ink), name_pool),

@@ -158,15 +158,73 @@ def _squarer(path: str, share: float) -> str:
     )
 
 
+def _all_squarer(glyphs: Mapping[str, tuple[str, ...]], share: float) -> dict[str, tuple[str, ...]]:
+    return {character: tuple(_squarer(path, share) for path in paths) for character, paths in glyphs.items()}
+
+
 BLOCK = Alphabet(
     {
-        **{character: tuple(_squarer(path, 0.55) for path in paths) for character, paths in _ROUND.items()},
+        **_all_squarer(_ROUND, 0.55),
+        "D": ("0,0 1,0,.46 1,1,.46 0,1 z",),
+        "G": ("1,.22 1,0,.3 0,0,.3 0,1,.3 1,1,.3 1,.52 .55,.52",),
         "I": (".5,0 .5,1",),
+        "J": ("1,0 1,1,.34 0,1,.34 0,.68",),
+        "M": ("0,1 0,0 .5,.7 1,0 1,1",),
+        "O": ("0,0,.24 1,0,.24 1,1,.24 0,1,.24 z",),
+        "Q": ("0,0,.24 1,0,.24 1,1,.24 0,1,.24 z", ".55,.7 1.05,1.05"),
+        "0": ("0,0,.5 1,0,.5 1,1,.5 0,1,.5 z",),
         "1": (".1,.16 .6,0 .6,1",),
+        "2": ("0,.24 0,0,.42 1,0,.42 1,.46,.3 0,1 1,1",),
         "4": (".7,1 .7,0 0,.74 1,.74",),
+        "6": ("1,.2 1,0,.42 0,0,.42 0,1,.42 1,1,.42 1,.44,.42 0,.44,.3",),
+        "9": ("0,.8 0,1,.42 1,1,.42 1,0,.42 0,0,.42 0,.56,.42 1,.56,.3",),
     },
     width=0.62,
     stroke=0.16,
-    widths={"M": 0.72, "W": 0.84, "I": 0.16, "1": 0.32},
+    widths={"M": 0.68, "W": 0.74, "I": 0.16, "1": 0.3, "0": 0.6},
 )
-"""Bold and square with corners barely rounded, O and 0 alike and 1 hardly more than I, as on Brazil's older plates."""
+"""Bold and square as on Brazil's older plates: O a rectangle with rounded corners, D flat on its left, 0 round at both
+ends, 1 hardly more than I."""
+
+_STAMPED: Mapping[str, tuple[str, ...]] = {
+    **_all_squarer(_ROUND, 0.72),
+    "D": ("0,0 1,0,.5 1,1,.5 0,1 z",),
+    "O": ("0,0,.4 1,0,.4 1,1,.4 0,1,.4 z",),
+    "Q": ("0,0,.4 1,0,.4 1,1,.4 0,1,.4 z", ".5,.72 1.05,1"),
+    "0": ("0,0,.5 1,0,.5 1,1,.5 0,1,.5 z",),
+    "G": ("1,.22 1,0,.4 0,0,.4 0,1,.4 1,1,.4 1,.54 .55,.54",),
+    "6": ("1,.2 1,0,.48 0,0,.48 0,1,.48 1,1,.48 1,.42,.48 0,.42,.4",),
+    "9": ("0,.8 0,1,.48 1,1,.48 1,0,.48 0,0,.48 0,.58,.48 1,.58,.4",),
+    "8": (".06,0,.45 .94,0,.45 .94,.47,.4 .06,.47,.4 z", "0,.47,.42 1,.47,.42 1,1,.48 0,1,.48 z"),
+    "3": ("0,.2 0,0,.46 .95,0,.46 .95,.47,.38 .4,.47", ".4,.47 1,.47,.4 1,1,.48 0,1,.48 0,.8"),
+    "1": (".1,.18 .55,0 .55,1",),
+    "7": ("0,0 1,0 .3,1",),
+}
+_STAMPED_WIDTHS = {"M": 0.5, "W": 0.54, "I": 0.32, "1": 0.26, "0": 0.4}
+
+STAMPED = Alphabet(_STAMPED, width=0.44, stroke=0.108, flat=False, widths=_STAMPED_WIDTHS)
+"""Tall, condensed and of middling stroke, as dies press it in California and many other states: D with square corners
+on its left, 0 narrower and rounder than O, feet on I but none on 1."""
+STAMPED_FEET = Alphabet(
+    {
+        **_STAMPED,
+        "1": (".1,.2 .5,0 .5,1", "0,1 1,1"),
+        "0": ("0,0,.4 1,0,.4 1,1,.4 0,1,.4 z",),
+        "W": ("0,0 .2,1 .5,.1 .8,1 1,0",),
+        "M": ("0,1 0,0 .5,.85 1,0 1,1",),
+        "7": ("0,0 1,0 .4,.5 .4,1",),
+        "4": (".8,1 .8,0 0,.74 1,.74",),
+    },
+    width=0.44,
+    stroke=0.125,
+    widths={"M": 0.52, "W": 0.56, "I": 0.34, "1": 0.34},
+)
+"""The same bolder, O and 0 alike, 1 with a foot, M and W with deep middles."""
+STAMPED_SLIM = Alphabet(
+    {**_STAMPED, "I": (".5,0 .5,1",), "0": ("0,0,.45 1,0,.45 1,1,.45 0,1,.45 z",)},
+    width=0.46,
+    stroke=0.09,
+    flat=True,
+    widths={"M": 0.54, "W": 0.62, "I": 0.09, "1": 0.22},
+)
+"""The same slimmer, cut flat, I a bar."""

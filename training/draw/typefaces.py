@@ -174,11 +174,12 @@ POOLS: Mapping[str, tuple[str, ...]] = {
     ),
     "mono": ("share-tech-mono 400", "overpass-mono 600", "overpass-mono 700", "roboto-mono 500", "roboto-mono 600",
              "b612 700"),
+    "stamped": ("own stamped", "own stamped", "own stamped feet", "own stamped slim"),
     "round": ("dosis 600", "dosis 700", "varela-round 400", "nunito 700", "own round"),
     "square": ("saira-semi-condensed 500", "chakra-petch 600", "staatliches 400", "teko 500", "rajdhani 600"),
     "fe": ("own fe", "own fe closed", "own fe closed"),
     "uk": ("own uk", "own uk", "own uk wide"),
-    "block": ("own block", "own block", "own uk wide", "chakra-petch 600"),
+    "block": ("own block", "own block", "own block", "own block", "own uk wide", "chakra-petch 600"),
     "script": ("kaushan-script 400", "lobster 400", "roboto-slab 700", "nunito 700"),
 }  # fmt: skip
 """Typefaces that resemble each other, by what plates call for."""
@@ -192,6 +193,9 @@ _OWN: Mapping[str, glyphs.Typeface | strokes.Alphabet] = {
     "own fe": strokes.FE,
     "own fe closed": strokes.FE_CLOSED,
     "own block": strokes.BLOCK,
+    "own stamped": strokes.STAMPED,
+    "own stamped feet": strokes.STAMPED_FEET,
+    "own stamped slim": strokes.STAMPED_SLIM,
 }
 
 

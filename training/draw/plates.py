@@ -138,8 +138,8 @@ def _draw_caption(rng: np.random.Generator, blank: Blank, caption: Caption, face
         return
     colour = caption.inks[int(rng.integers(len(caption.inks)))]
     style = Style(gap=rng.uniform(0.06, 0.3), weight=rng.uniform(-0.01, 0.02))
-    cap = caption.cap_mm * rng.uniform(0.85, 1.1)
-    y = caption.middle * blank.height_mm
+    cap = caption.cap_mm * rng.uniform(0.8, 1.15) * (1.2 if caption.pool == "script" else 1.0)
+    y = caption.middle * blank.height_mm + rng.normal(0, 0.012) * blank.height_mm
     blank.words(words, face, blank.width_mm / 2, y, cap, colour, room=0.7 * blank.width_mm, style=style)
 
 
@@ -319,7 +319,7 @@ def _fasten(rng: np.random.Generator, blank: Blank, layout: Layout, face: Typefa
     for y in heights:
         for x in sides:
             if rng.random() < 0.75:
-                ornaments.draw_bolt(rng, blank, wide * x + rng.normal(0, 2), high * y + rng.normal(0, 1.5))
+                ornaments.draw_bolt(rng, blank, wide * x + rng.normal(0, 3), high * y + rng.normal(0, 2.5))
     if kind == "high" and rng.random() < 0.7:
         low = high * rng.uniform(0.85, 0.93)
         for x in (0.32, 0.68):

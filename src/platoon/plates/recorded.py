@@ -23,10 +23,12 @@ from platoon.media.input import Input, SourceError
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.plate_detection import STRIDE
 from platoon.ocr.reading import MODES, Call, How, find, read
 from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
-from platoon.plates.corner_detector import plate_boxes
+from platoon.plates.corner_detector import once, plate_boxes
+from platoon.plates.detector import PlateBox
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import grown, text_size
@@ -35,6 +37,8 @@ from platoon.plates.vote import PlateText, Vote
 from platoon.settings import PlateSettings, Settings
 
 RANK_LEAST = 0.05
+SIDES_PX = (512, 960)
+"""Longer sides of what a detector of whole plates sees of a picture: one for plates that fill it, one for far ones."""
 SURE = 0.9
 """A whole plate whose least certain character is surer needs no second reading: no other picture of it will come."""
 
@@ -93,13 +97,7 @@ def _lines(engine: TextEngine, picture: Pixels, _: PlateSettings, call: Call) ->
 
 def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
     """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
-    height, width = plates.input_size
-    place = Letterbox.fit((picture.shape[1], picture.shape[0]), (width, height))
-    scaled = np.zeros((height, width, 3), np.uint8)
-    how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_LINEAR
-    scaled[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
-    replies = call.hold("detect", engine.find_plates([scaled], priority=call.priority, deadline=call.deadline))
-    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.least_score)]
+    quads = _plates_at(engine, picture, plates.least_score, call)
     crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
     whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     readings = [[call.result(reply)] for reply in whole]
@@ -108,6 +106,28 @@ def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, ca
     for number, reading in zip(unsure, again, strict=True):
         readings[number].append(line_of(character for line in reading.lines for character in line.characters))
     return list(zip(quads, readings, strict=True))
+
+
+def _plates_at(engine: TextEngine, picture: Pixels, least_score: float, call: Call) -> list[Quad]:
+    """Plates of any size, best first, each once: no next frame shows them larger, so a picture is looked at twice."""
+    places = [Letterbox.fit((picture.shape[1], picture.shape[0]), (side, side)) for side in SIDES_PX]
+    looks = [_scaled(picture, place) for place in places]
+    replies = call.hold("detect", engine.find_plates(looks, priority=call.priority, deadline=call.deadline))
+    found = [
+        PlateBox(place.to_frame(box.quad), box.score)
+        for place, reply in zip(places, replies, strict=True)
+        for box in plate_boxes(call.result(reply), least_score)
+    ]
+    return [box.quad for box in once(found)]
+
+
+def _scaled(picture: Pixels, place: Letterbox) -> Pixels:
+    """The picture at its place in the smallest input that its detector takes."""
+    height, width = (STRIDE * math.ceil(side / STRIDE) for side in (place.height, place.width))
+    scaled = np.zeros((height, width, 3), np.uint8)
+    size = (place.width, place.height)
+    scaled[: place.height, : place.width] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return scaled
 
 
 def read_clip(

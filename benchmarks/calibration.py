@@ -1,10 +1,10 @@
-"""Does a confidence of 0.9 mean that nine of ten such texts are right? Measured, and fitted so that it does.
+"""Does a confidence of 0.9 mean that nine of ten such texts are right?
 
 Takes what `accuracy` and `vehicles` have kept: of each answer how sure it was, and whether it was right, O and 0, I and
 1 taken as one. Prints the expected calibration error (Guo et al., ICML 2017: the mean distance between confidence and
-share of right answers over ten bins, by their number), that after fitting a `Calibration` by maximum likelihood, each
-fifth judged by a fit to the others, and the two numbers fitted to all; draws the reliability diagram. For another
-reader, run all three again.
+share of right answers over ten bins, by their number), and for some thresholds how many answers are as sure and how
+many of these are right, from which thresholds are chosen; draws the reliability diagram. None of these answers was used
+to make the reader as sure as it is: that is done on drawn plates when its weights are written (`training.reader`).
 
 python -m benchmarks.calibration [--results FOLDER]
 """
@@ -20,22 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
 from benchmarks.chart import STYLE, label
-from platoon.plates.calibration import Calibration, log_odds
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES = {"photographs": "accuracy.json", "clips": "vehicles.json"}
-BINS, FOLDS = 10, 5
-RIDGE = 1.0
-"""Keeps the fit finite where everything is right, or nothing: both numbers are normal beforehand, of this precision."""
-STEPS = 50
-PANEL_PX, SIDE_PX, TOP_PX, LEFT_PX = 400, 300, 56, 60
-COLOURS = {"as said": "#e0a030", "calibrated": "#1a7f5a"}
+BINS = 10
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+PANEL_PX, SIDE_PX, TOP_PX, LEFT_PX = 400, 300, 40, 60
+COLOUR = "#1a7f5a"
 
 Answers = Sequence[tuple[float, bool]]
 """How sure, 0 to 1, and whether it was right."""
@@ -70,66 +66,33 @@ def calibration_error(answers: Answers) -> float:
     return sum(one.count * abs(one.confidence - one.right) for one in found) / max(1, len(answers))
 
 
-def fit(answers: Answers) -> Calibration:
-    """The likeliest `Calibration`, by Newton's method, drawn a little towards the one that changes nothing."""
-    if not answers:
-        return Calibration()
-    x: NDArray[np.float64] = np.array([[log_odds(confidence), 1.0] for confidence, _ in answers])
-    right = np.array([float(is_right) for _, is_right in answers])
-    start = np.array([1.0, 0.0])
-    found = start.copy()
-    for _ in range(STEPS):
-        said = 1 / (1 + np.exp(-np.clip(x @ found, -30, 30)))
-        slope = x.T @ (right - said) - RIDGE * (found - start)
-        curve = (x * (said * (1 - said))[:, None]).T @ x + RIDGE * np.eye(2)
-        step = np.linalg.solve(curve, slope)
-        found = found + np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-9:
-            break
-    return Calibration(float(found[0]), float(found[1]))
-
-
-def applied(answers: Answers, calibration: Calibration) -> list[tuple[float, bool]]:
-    """The answers, as sure as they should be."""
-    return [(calibration.calibrated(confidence), right) for confidence, right in answers]
-
-
-def held_out(answers: Answers) -> list[tuple[float, bool]]:
-    """The answers, each as sure as it should be by a fit to the other four fifths."""
-    found = []
-    for fold in range(FOLDS):
-        others = [answer for number, answer in enumerate(answers) if number % FOLDS != fold]
-        found += applied(answers[fold::FOLDS], fit(others))
-    return found
-
-
 def run(sources: Mapping[str, Answers]) -> dict[str, Any]:
     """The results as they are kept."""
-    every = [answer for answers in sources.values() for answer in answers]
     found: dict[str, Any] = {"machine": report.machine(), "of": {}}
-    for name, answers in {**sources, "both": every}.items():
-        fitted, calibrated = fit(answers), held_out(answers)
+    for name, answers in sources.items():
         found["of"][name] = {
             "answers": len(answers),
             "right": sum(right for _, right in answers) / max(1, len(answers)),
             "error": calibration_error(answers),
-            "error_calibrated": calibration_error(calibrated),
-            "slope": fitted.slope,
-            "intercept": fitted.intercept,
-            "bins": {
-                way: [[one.count, one.confidence, one.right] for one in bins(some)]
-                for way, some in zip(COLOURS, (answers, calibrated), strict=True)
-            },
+            "bins": [[one.count, one.confidence, one.right] for one in bins(answers)],
+            "as_sure": {str(bound): _as_sure(answers, bound) for bound in THRESHOLDS},
         }
     return found
 
 
+def _as_sure(answers: Answers, bound: float) -> tuple[int, int]:
+    """How many answers are that sure, and how many of these are right."""
+    sure = [right for confidence, right in answers if confidence >= bound]
+    return len(sure), sum(sure)
+
+
 def show(results: Mapping[str, Any], console: Console) -> None:
     """Print all as a table."""
-    table = Table("answers from", "number", "right", "calibration error", "calibrated", "slope", "intercept")
+    bounds = (f"right from {bound:g}" for bound in THRESHOLDS)
+    table = Table("answers from", "number", "right", "calibration error", *bounds)
     for name, one in results["of"].items():
-        shares = (f"{one[key]:.1%}" for key in ("right", "error", "error_calibrated"))
-        table.add_row(name, str(one["answers"]), *shares, f"{one['slope']:.3f}", f"{one['intercept']:.3f}")
+        sure = (f"{right} of {count}" for count, right in one["as_sure"].values())
+        table.add_row(name, str(one["answers"]), f"{one['right']:.1%}", f"{one['error']:.1%}", *sure)
     console.print(table)
 
 
@@ -142,9 +105,6 @@ def draw(results: Mapping[str, Any]) -> str:
     for number, (name, one) in enumerate(shown.items()):
         left, floor = LEFT_PX + number * PANEL_PX, TOP_PX + SIDE_PX
         parts.append(label(left, 22, f"{name[0].upper()}{name[1:]}: {one['answers']} answers", "title"))
-        for way, x in zip(COLOURS, (left, left + 100), strict=True):
-            parts.append(f'<circle cx="{x + 6}" cy="40" r="6" fill="{COLOURS[way]}"/>')
-            parts.append(label(x + 18, 44, way))
         for tick in (0.0, 0.5, 1.0):
             parts.append(label(left + tick * SIDE_PX, floor + 18, f"{tick:g}", "group"))
             parts.append(label(left - 28, floor - tick * SIDE_PX + 4, f"{tick:g}"))
@@ -152,11 +112,10 @@ def draw(results: Mapping[str, Any]) -> str:
         parts.append(f'<line x1="{left}" y1="{floor}" x2="{left}" y2="{TOP_PX}"/>')
         parts.append(f'<line class="rule" x1="{left}" y1="{floor}" x2="{left + SIDE_PX}" y2="{TOP_PX}"/>')
         parts.append(label(left + SIDE_PX / 2, floor + 40, "confidence; upwards: share that is right", "group"))
-        for way, some in one["bins"].items():
-            for count, confidence, right in some:
-                place = f'cx="{left + confidence * SIDE_PX:.1f}" cy="{floor - right * SIDE_PX:.1f}"'
-                radius = 3 + 14 * (count / max(one["answers"], 1)) ** 0.5
-                parts.append(f'<circle {place} r="{radius:.1f}" fill="{COLOURS[way]}"/>')
+        for count, confidence, right in one["bins"]:
+            place = f'cx="{left + confidence * SIDE_PX:.1f}" cy="{floor - right * SIDE_PX:.1f}"'
+            radius = 3 + 14 * (count / max(one["answers"], 1)) ** 0.5
+            parts.append(f'<circle {place} r="{radius:.1f}" fill="{COLOUR}"/>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -174,7 +133,7 @@ def kept(path: Path) -> list[tuple[float, bool]]:
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Fit, print, and write the results."""
+    """Compare, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to read from and write to")
     given = parser.parse_args(arguments)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from platoon.media.frame import Pixels
 from platoon.ocr.picture import load_picture
-from platoon.plates.calibration import Calibration
 from platoon.plates.recorded import FoundPlate
 
 PLATE = (100.0, 50.0, 220.0, 80.0)
@@ -211,38 +210,21 @@ def test_streets_are_empty_and_all_different() -> None:
     assert [scene.digest for scene in plateless.empty_scenes(30)] == [scene.digest for scene in scenes]
 
 
-def test_a_calibration_is_found_again() -> None:
-    rng = np.random.default_rng(3)
-    true = Calibration(slope=0.5, intercept=-0.4)
-    said = rng.beta(4, 0.6, 4000)
-    given_answers = [(float(one), bool(rng.random() < true.calibrated(float(one)))) for one in said]
-    fitted = calibration.fit(given_answers)
-    assert fitted.slope == pytest.approx(0.5, abs=0.08)
-    assert fitted.intercept == pytest.approx(-0.4, abs=0.2)
-    assert calibration.calibration_error(calibration.held_out(given_answers)) < 0.04
-    assert calibration.calibration_error(given_answers) > 0.1
-
-
 def test_the_calibration_error_is_the_distance_of_confidence_and_truth() -> None:
     assert calibration.calibration_error([(0.95, True)] * 19 + [(0.95, False)]) == pytest.approx(0)
     assert calibration.calibration_error([(0.95, False)] * 4 + [(0.05, False)] * 4) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_answers_that_are_all_right_or_all_wrong_can_be_fitted(right: bool) -> None:
-    fitted = calibration.fit([(0.7, right)] * 50)
-    assert (fitted.calibrated(0.7) > 0.9) == right
-    assert calibration.fit([]) == Calibration()
-
-
-def test_the_reliability_diagram_has_a_circle_for_each_bin(tmp_path: Path) -> None:
+def test_reliability_is_told_of_bins_and_of_thresholds(tmp_path: Path) -> None:
     for name, confidence in (("accuracy.json", 0.95), ("vehicles.json", 0.55)):
         (tmp_path / name).write_text(json.dumps({"answers": [[confidence, True]] * 3 + [[confidence, False]]}))
     calibration.main(["--results", str(tmp_path)])
-    kept = json.loads((tmp_path / "calibration.json").read_text())
-    assert kept["of"]["photographs"]["bins"]["as said"] == [[4, 0.95, 0.75]]
-    drawn = sum(len(some) for one in kept["of"].values() for some in one["bins"].values())
-    assert (tmp_path / "calibration.svg").read_text().count("<circle") == drawn + 2 * len(kept["of"])
+    kept = json.loads((tmp_path / "calibration.json").read_text())["of"]
+    assert kept["photographs"]["bins"] == [[4, 0.95, 0.75]]
+    assert kept["photographs"]["as_sure"]["0.9"] == [4, 3]
+    assert kept["clips"]["as_sure"]["0.6"] == [0, 0]
+    drawn = sum(len(one["bins"]) for one in kept.values())
+    assert (tmp_path / "calibration.svg").read_text().count("<circle") == drawn
 
 
 def test_without_results_calibration_says_what_to_run(tmp_path: Path) -> None:

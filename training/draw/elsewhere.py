@@ -48,7 +48,7 @@ def _old_brazilian(*, pools: tuple[str, ...], pitch: float, share: float) -> Lay
             Scheme((160, 30, 36), WHITE, WHITE),
             Scheme((214, 206, 180), share=2),
         ),
-        captions=(Caption(_CITIES, 0.17, 13, pool="sans"),),
+        captions=(Caption(_CITIES, 0.17, 13, pool="sans", strip=True),),
         embossed=1.0,
         share=share,
     )

@@ -84,6 +84,8 @@ class Caption:
     cap_mm: float = 14
     inks: tuple[Colour, ...] = (BLACK,)
     pool: str = "sans"
+    strip: bool = False
+    """Whether they stand on a strip of their own, riveted on at its ends."""
 
 
 @dataclass(frozen=True)

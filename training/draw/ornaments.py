@@ -31,6 +31,8 @@ def draw_emblem(rng: np.random.Generator, blank: Blank, kind: str, x: float, y: 
         _star(blank, x, y, cap * rng.uniform(0.15, 0.26), ink)
     elif kind == "orange":
         _fruit(rng, blank, x, y, cap * rng.choice((0.9, 1.25, 1.6), p=(0.4, 0.35, 0.25)))
+    elif kind == "outline":
+        _figure(rng, blank, x, y, cap * rng.uniform(0.16, 0.26), ink)
     elif kind == "block":
         _block(rng, blank, x, y, cap)
     elif kind == "sticker":
@@ -53,7 +55,7 @@ def draw_emblem(rng: np.random.Generator, blank: Blank, kind: str, x: float, y: 
 def emblem_width(kind: str) -> float:
     """The room an emblem takes, gaps included, in capitals."""
     return {"seals": 0.72, "pair": 0.5, "pair-hyphen": 0.62, "crest": 0.72, "shield": 0.72, "star": 0.55,
-            "orange": 0.95, "large": 1.45, "sticker": 0.5, "block": 0.66}.get(kind, 0.85)  # fmt: skip
+            "outline": 0.6, "orange": 0.95, "large": 1.45, "sticker": 0.5, "block": 0.66}.get(kind, 0.85)  # fmt: skip
 
 
 def pick_colour(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:

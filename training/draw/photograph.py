@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 Corners = NDArray[np.float32]
 """(4, 2): x, y in pixels, clockwise from the plate's own top left."""
 
-_CCTV_SHARE = 0.4
+_CCTV_SHARE = 0.5
 """Of photographs at full strength and of any width: how many a surveillance camera took."""
 _SURROUNDINGS = 0.3
 """Room around the plate on each side, as a share of its width and height, at least."""
@@ -283,8 +283,8 @@ def _expose(light: NDArray[np.float32], metered: tuple[slice, slice] | None) -> 
         bright = dark + 24
     if dark > 165:
         return light * np.float32(165 / dark)
-    if bright < 55:
-        return light * np.float32(55 / max(bright, 1))
+    if bright < 70:
+        return light * np.float32(70 / max(bright, 1))
     return light
 
 

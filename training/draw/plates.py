@@ -140,7 +140,21 @@ def _draw_caption(rng: np.random.Generator, blank: Blank, caption: Caption, face
     style = Style(gap=rng.uniform(0.06, 0.3), weight=rng.uniform(-0.01, 0.02))
     cap = caption.cap_mm * rng.uniform(0.8, 1.15) * (1.2 if caption.pool == "script" else 1.0)
     y = caption.middle * blank.height_mm + rng.normal(0, 0.012) * blank.height_mm
+    if caption.strip and rng.random() < 0.8:
+        _draw_strip(rng, blank, y, 1.6 * cap)
     blank.words(words, face, blank.width_mm / 2, y, cap, colour, room=0.7 * blank.width_mm, style=style)
+
+
+def _draw_strip(rng: np.random.Generator, blank: Blank, middle: float, high: float) -> None:
+    red, green, blue = (
+        int(value) for value in blank.picture[round(middle * blank.px_per_mm), blank.picture.shape[1] // 2]
+    )
+    left, wide = 0.15 * blank.width_mm, 0.7 * blank.width_mm
+    edge = _near(rng, (int(red * 0.7), int(green * 0.7), int(blue * 0.7)))
+    blank.rectangle(left, middle - high / 2, wide, high, edge)
+    blank.rectangle(left + 1.5, middle - high / 2 + 1.5, wide - 3, high - 3, _near(rng, (red, green, blue)))
+    for x in (left + 6, left + wide - 6):
+        blank.disc(x, middle, 2, (60, 60, 60))
 
 
 def _draw_band(rng: np.random.Generator, blank: Blank, band: Band, face: Typeface) -> None:
@@ -269,7 +283,7 @@ def _write_line(
             ornaments.draw_emblem(rng, blank, layout.emblem, middle, top + cap / 2, cap * min(1, squeeze * 1.1), ink)
         x += wide
     field = draw_glyphs(placed, (blank.picture.shape[1], rows[1] - rows[0]), cap_px, style)
-    if rng.random() < 0.2:
+    if rng.random() < 0.15:
         field = _wear_off(rng, field, cap_px)
     blank.ink(field, ink, depth, 0, rows[0])
 
@@ -299,7 +313,7 @@ def _wear_off(rng: np.random.Generator, field: NDArray[np.float32], cap_px: floa
     """Paint gone from some places of the characters."""
     coarse = rng.normal(0, 1, (max(2, field.shape[0] // 8), max(2, field.shape[1] // 8))).astype(np.float32)
     holes = cv2.resize(coarse, (field.shape[1], field.shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(field - np.maximum(0, holes - rng.uniform(1.0, 1.9)) * np.float32(0.12 * cap_px))
+    return np.asarray(field - np.maximum(0, holes - rng.uniform(1.2, 2.0)) * np.float32(0.08 * cap_px))
 
 
 def _fasten(rng: np.random.Generator, blank: Blank, layout: Layout, face: Typeface) -> None:

@@ -55,10 +55,13 @@ def _state(
 
 
 LAYOUTS = (
-    _state("CA", "California", ("daaaddd",), name_ink=RED, below=("dmv.ca.gov", "", ""), name_pool="script",
-           more=(Scheme(BLACK, (236, 196, 60), None, share=0.4), Scheme((24, 50, 110), (236, 196, 60), None,
-           share=0.3)), share=2),
-    _state("TX", "TEXAS", ("aaa*dddd", "aaa dddd"), ink=BLACK, name_ink=BLACK, emblem="star",
+    _state("CA", "California", ("daaaddd",) * 4 + ("daddddd",), name_ink=RED, below=("dmv.ca.gov", "", ""),
+           name_pool="script", pools=("stamped",), more=(Scheme(BLACK, (236, 196, 60), None, share=0.3),
+           Scheme((24, 50, 110), (236, 196, 60), None, share=0.2)), share=4),
+    _state("CA", "CA EXEMPT", ("ddddddd",), name_ink=NAVY, pools=("stamped",)),
+    _state("TX", "TEXAS", ("aaa*dddd", "aaa dddd", "aad*addd"), ink=BLACK, name_ink=BLACK, emblem="star",
+           below=("The Lone Star State", ""), share=2),
+    _state("TX", "TEXAS", ("aaa*dddd", "aad*addd"), ink=BLACK, name_ink=BLACK, emblem="outline",
            below=("The Lone Star State", ""), share=2),
     _state("FL", "FLORIDA", ("aaa*add", "aadd*aa", "ddda*aa", "aaa*dda", "ddd*aaa"), ink=(20, 90, 60), name_ink=(20,
            90, 60),
@@ -76,7 +79,7 @@ LAYOUTS = (
     _state("NJ", "New Jersey", ("add-aaa", "aaa-dda", "dd*aaa<59>", "aaa*dda"), ink=BLACK, name_ink=BLACK,
            below=("Garden State",), field=(250, 240, 190), lower=(240, 206, 90)),
     _state("MO", "MISSOURI", ("aad*ada", "aad*aad", "ddd*aaa"), below=("SHOW-ME STATE", ""), emblem="block",
-           lower=(190, 220, 226), share=3),
+           lower=(190, 220, 226), share=2.5),
     _state("AZ", "ARIZONA", ("aaadddd", "aaa*dddd", "ddd aaa"), below=("GRAND CANYON STATE",), ink=(70, 40, 110),
            name_ink=(30, 130, 130), picture="hills", field=(180, 214, 222), lower=(240, 190, 90)),
     _state("GA", "GEORGIA", ("aaa dddd", "aaa*dddd", "dddd aaa"), ink=BLACK, name_ink=RED, emblem="orange",

@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from training.draw import fonts, strokes, world
+from training.draw import cctv, fonts, strokes, world
 from training.draw.layouts import Layout, fill_in, invent, truth
 from training.draw.photograph import photograph, spoil
 from training.draw.plates import LAYOUTS, draw_plate, layouts_by_country
@@ -45,6 +45,14 @@ def test_some_texts_follow_no_pattern() -> None:
     strange = [text for text in texts if not any(re.fullmatch(shape_of(layout, p), text) for p in layout.patterns)]
     assert 20 < len(strange) < 80
     assert all(4 <= len(text) <= 9 for text in strange)
+
+
+def test_characters_that_are_taken_for_each_other_come_more_often() -> None:
+    rng = np.random.default_rng(3)
+    layout = next(layout for layout in LAYOUTS if layout.country == "BR")
+    texts = "".join(fill_in(rng, "aaa·dddd", layout) for _ in range(2000))
+    assert texts.count("O") > 1.4 * texts.count("K")
+    assert texts.count("0") > 1.1 * texts.count("4")
 
 
 def test_the_truth_leaves_out_separators_and_small_letters() -> None:
@@ -131,7 +139,25 @@ def test_spoiling_keeps_the_size_and_grows_with_strength() -> None:
     assert detail(0.0) > detail(1.0) + 0.03
 
 
-@pytest.mark.parametrize("alphabet", [strokes.ROUND, strokes.FE, strokes.FE_CLOSED])
+def test_surveillance_keeps_the_size_and_marks_apart_from_their_field() -> None:
+    rng = np.random.default_rng(10)
+    picture = np.full((40, 90, 3), 140, np.uint8)
+    marks = np.zeros((40, 90), bool)
+    marks[10:30, 15:75:10] = marks[10:30, 16:75:10] = marks[10:30, 17:75:10] = True
+    picture[marks] = 110
+    told = 0
+    for _ in range(40):
+        filmed = cctv.film(rng, picture, metered=(slice(10, 30), slice(15, 75)))
+        assert filmed.shape == picture.shape
+        assert filmed.dtype == np.uint8
+        told += np.corrcoef(filmed[10:30, 15:75, 1].ravel(), picture[10:30, 15:75, 1].ravel())[0, 1] > 0.5
+    assert told >= 36
+
+
+OWN = [strokes.ROUND, strokes.FE, strokes.FE_CLOSED, strokes.STAMPED, strokes.STAMPED_FEET, strokes.BLOCK]
+
+
+@pytest.mark.parametrize("alphabet", OWN)
 def test_our_own_alphabets_have_all_characters_and_no_two_look_the_same(alphabet: strokes.Alphabet) -> None:
     drawn = {}
     for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789":

@@ -40,8 +40,8 @@ RANDOM_SHARE = 0.15
 
 _CONFUSED = "OODDQGBSZWMVYIT00868521177"
 """Characters that readers take for each other, as often as they do: 0 O D Q, 6 G, 8 B, 5 S, 2 Z, W M, V Y, 1 I T 7."""
-_CONFUSED_SHARE = 0.4
-"""Share of texts with one of them put in where the pattern lets it."""
+_CONFUSED_SHARE = 0.15
+"""Share of characters drawn from these alone."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,11 @@ def invent(rng: np.random.Generator, layout: Layout) -> str:
 def fill_in(rng: np.random.Generator, pattern: str, layout: Layout) -> str:
     """The pattern with letters and digits drawn, those that are hard to tell apart more often than others."""
     classes = {"a": layout.letters, "d": "0123456789", "n": "123456789"}
-    text = [pick(rng, classes[sign]) if sign in classes else sign for sign in pattern]
-    places = [i for i, sign in enumerate(pattern) if sign in classes]
-    if rng.random() < _CONFUSED_SHARE:
-        place = places[int(rng.integers(len(places)))]
-        text[place] = pick(rng, [sign for sign in _CONFUSED if sign in classes[pattern[place]]])
-    return "".join(text)
+    confused = {name: [sign for sign in _CONFUSED if sign in signs] for name, signs in classes.items()}
+    return "".join(
+        pick(rng, (confused if rng.random() < _CONFUSED_SHARE else classes)[sign]) if sign in classes else sign
+        for sign in pattern
+    )
 
 
 def pick(rng: np.random.Generator, things: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Light = NDArray[np.float32]
 
-_LEAST_SPREAD = 26
+_LEAST_SPREAD = 32
 """Between the dark and the bright of a plate: less is lost in the codec."""
 
 
@@ -52,7 +52,7 @@ def _grade(rng: np.random.Generator, light: Light, metered: tuple[slice, slice])
     light = grey + (light - grey) * np.float32(rng.uniform(0.25, 1.0))
     dark, bright = np.percentile(light[metered][..., 1], (8, 92))
     middle, spread = (dark + bright) / 2, max(float(bright - dark), 1.0)
-    wanted = max(_LEAST_SPREAD, min(spread, float(rng.uniform(30, 170))))
+    wanted = max(_LEAST_SPREAD, min(spread, float(rng.uniform(40, 170))))
     level = float(np.clip(rng.normal(118, 38), wanted / 2 + 18, 236 - wanted / 2))
     light = (light - np.float32(middle)) * np.float32(wanted / spread) + np.float32(level)
     blue = rng.normal(0.05, 0.07)

@@ -30,7 +30,7 @@ def draw_emblem(rng: np.random.Generator, blank: Blank, kind: str, x: float, y: 
     elif kind == "star":
         _star(blank, x, y, cap * rng.uniform(0.15, 0.26), ink)
     elif kind == "orange":
-        _fruit(rng, blank, x, y, cap * rng.choice((0.9, 1.25, 1.6), p=(0.4, 0.35, 0.25)))
+        _fruit(rng, blank, x, y, cap * rng.choice((0.9, 1.25, 1.6), p=(0.25, 0.4, 0.35)))
     elif kind == "outline":
         _figure(rng, blank, x, y, cap * rng.uniform(0.16, 0.26), ink)
     elif kind == "block":

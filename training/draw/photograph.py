@@ -278,9 +278,9 @@ def _expose(light: NDArray[np.float32], metered: tuple[slice, slice] | None) -> 
         metered = slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4))
     dark, bright = np.percentile(light[metered][..., 1], (10, 90))
     spread = max(float(bright - dark), 1.0)
-    if spread < 24:
-        light = (light - np.float32(dark)) * np.float32(24 / spread) + np.float32(dark)
-        bright = dark + 24
+    if spread < 30:
+        light = (light - np.float32(dark)) * np.float32(30 / spread) + np.float32(dark)
+        bright = dark + 30
     if dark > 165:
         return light * np.float32(165 / dark)
     if bright < 70:

@@ -137,7 +137,8 @@ def _draw_caption(rng: np.random.Generator, blank: Blank, caption: Caption, face
     if not words or rng.random() < 0.08:
         return
     colour = caption.inks[int(rng.integers(len(caption.inks)))]
-    style = Style(gap=rng.uniform(0.06, 0.3), weight=rng.uniform(-0.01, 0.02))
+    gap = rng.uniform(-0.03, 0.08) if caption.pool == "script" else rng.uniform(0.06, 0.3)
+    style = Style(gap=gap, weight=rng.uniform(-0.01, 0.02))
     cap = caption.cap_mm * rng.uniform(0.8, 1.15) * (1.2 if caption.pool == "script" else 1.0)
     y = caption.middle * blank.height_mm + rng.normal(0, 0.012) * blank.height_mm
     if caption.strip and rng.random() < 0.8:
@@ -310,10 +311,11 @@ def _pieces(rng: np.random.Generator, layout: Layout, line: str, face: Typeface,
 
 
 def _wear_off(rng: np.random.Generator, field: NDArray[np.float32], cap_px: float) -> NDArray[np.float32]:
-    """Paint gone from some places of the characters."""
+    """Paint gone from some places of the characters, seldom through a whole stroke, which would make others of them."""
     coarse = rng.normal(0, 1, (max(2, field.shape[0] // 8), max(2, field.shape[1] // 8))).astype(np.float32)
     holes = cv2.resize(coarse, (field.shape[1], field.shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(field - np.maximum(0, holes - rng.uniform(1.2, 2.0)) * np.float32(0.08 * cap_px))
+    worn = np.clip((holes - rng.uniform(1.0, 1.9)) * np.float32(0.12), 0, rng.uniform(0.03, 0.06))
+    return np.asarray(field - worn * np.float32(cap_px), np.float32)
 
 
 def _fasten(rng: np.random.Generator, blank: Blank, layout: Layout, face: Typeface) -> None:

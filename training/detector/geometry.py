@@ -88,7 +88,14 @@ def affine(
     return np.column_stack([linear, origin])
 
 
-def seen(picture: Picture, plates: list[Plate], matrix: NDArray[np.float64], size: int) -> View:
+def seen(
+    picture: Picture,
+    plates: Sequence[Plate],
+    matrix: NDArray[np.float64],
+    size: int,
+    *,
+    unclear: Sequence[Points] = (),
+) -> View:
     """What `matrix` shows of a picture on a square of `size`; black where it ends.
 
     Plates that are hardly or only partly in view become unclear, as do those too small to be told.
@@ -109,7 +116,7 @@ def seen(picture: Picture, plates: list[Plate], matrix: NDArray[np.float64], siz
         part = cv2.resize(part, smaller, interpolation=cv2.INTER_AREA)
         local[:, :2] *= ratio
     shown = cv2.warpAffine(part, local, (size, size), flags=cv2.INTER_LINEAR)
-    view = View(shown, [], [])
+    view = View(shown, [], [Plate(quad, exact=False).moved(matrix).quad for quad in unclear])
     mirrored = np.linalg.det(matrix[:, :2]) < 0
     for plate in plates:
         moved = plate.moved(matrix)

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from platoon.media.synthetic.glyphs import Typeface, text_mask
-from training.detector.geometry import UNIT, Picture, View, any_of, paste, turned
+from training.detector.geometry import UNIT, Picture, Points, View, any_of, paste, turned
 
 Colour = tuple[int, int, int]
 
 # fmt: off
 _BRANDS = ("SPORT", "TURBO", "GTX", "4x4", "TDI", "HYBRID", "LINE", "QUATTRA", "XDrive", "1.6", "2.0D", "EV")
 _SHOPS = (
-    "BAKERY", "CAFE", "Pharmacy", "HOTEL", "PIZZA", "BANK", "24h", "OPEN", "SALE -50%", "MARKET", "Optik", "TAXI",
+    "BUTCHER", "CAFE", "Pharmacy", "HOSTEL", "PIZZA", "BANK", "24h", "OPEN", "SALE -50%", "MARKET", "Optik", "TAXI",
     "RENT A CAR", "PARKING", "EXIT", "BUS", "POLICE", "STOP", "ZONE 30", "AMBULANCE", "SCHOOL", "NO ENTRY", "FOR SALE",
     "TOLL", "P+R", "AUTO",
 )
@@ -75,8 +75,21 @@ class Lettering:
         return page
 
 
+def code(rng: np.random.Generator) -> str:
+    """Letters and digits as on plates, and as on many signs: routes, gates, bays, house numbers, years, prices."""
+    groups = []
+    for _ in range(int(rng.choice([1, 2, 2, 2, 3, 3]))):
+        signs = any_of(rng, (string.ascii_uppercase, string.digits, string.ascii_uppercase + string.digits))
+        groups.append("".join(rng.choice(list(signs), int(rng.integers(1, 6)))))
+    if rng.random() < 0.25:
+        groups[int(rng.integers(len(groups)))] = _word(rng).upper()
+    return any_of(rng, (" ", " ", " ", "-", "")).join(groups)[:12]
+
+
 def made_up(rng: np.random.Generator) -> str:
-    """Words, numbers and brands as they stand about in streets."""
+    """Words, codes, numbers and brands as they stand about in streets."""
+    if rng.random() < 0.4:
+        return code(rng)
     kind = rng.random()
     if kind < 0.25:
         return any_of(rng, _BRANDS)
@@ -95,17 +108,21 @@ def scatter(rng: np.random.Generator, view: View, lettering: Lettering) -> None:
     """Put some text that is no plate where nothing is known."""
     kinds: Sequence[Callable[[np.random.Generator, Lettering], tuple[Picture, NDArray[np.uint8]]]] = (
         _sign,
+        _sign,
+        _sign,
         _bare,
         _bare,
         _sticker,
     )
     size = view.picture.shape[0]
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(1, 6))):
         picture, alpha = any_of(rng, kinds)(rng, lettering)
         aspect = picture.shape[1] / picture.shape[0]
         width = min(float(np.exp(rng.uniform(np.log(14), np.log(0.8 * size)))), 0.5 * size * aspect)
         quad = turned(rng, aspect, width, rng.uniform(0, size, 2).astype(np.float32))
         if not view.busy(quad):
+            if rng.random() < 0.3:
+                _posts(rng, view, quad)
             paste(view, picture, alpha, quad)
 
 
@@ -135,7 +152,7 @@ def _sign(rng: np.random.Generator, lettering: Lettering) -> tuple[Picture, NDAr
     ink = rng.integers(0, 256, 3)
     if abs(int(field.sum()) - int(ink.sum())) < 200:
         ink[:] = 0 if field.sum() > 380 else 255
-    margin = int(rng.integers(8, 60))
+    margin = int(rng.integers(8, 60) if rng.random() < 0.5 else rng.integers(8, 25))
     width, height = max(line.shape[1] for line in lines), sum(line.shape[0] + 14 for line in lines)
     board = np.empty((height + 2 * margin, width + 2 * margin, 3), np.uint8)
     board[:] = field
@@ -143,9 +160,24 @@ def _sign(rng: np.random.Generator, lettering: Lettering) -> tuple[Picture, NDAr
     for line in lines:
         _stamp(board, line, (margin + (width - line.shape[1]) // 2, y), tuple(int(value) for value in ink))
         y += line.shape[0] + 14
-    if rng.random() < 0.4:
-        cv2.rectangle(board, (2, 2), (board.shape[1] - 3, board.shape[0] - 3), [int(value) for value in ink], 3)
+    if rng.random() < 0.5:
+        edge, inset = int(rng.integers(2, 7)), int(rng.integers(2, 7))
+        low, high = (inset, inset), (board.shape[1] - 1 - inset, board.shape[0] - 1 - inset)
+        cv2.rectangle(board, low, high, [int(value) for value in ink], edge)
     return board, np.full(board.shape[:2], 255, np.uint8)
+
+
+def _posts(rng: np.random.Generator, view: View, quad: Points) -> None:
+    """What holds up a sign at `quad`: one post or two, down out of the view or as far as nothing is known below."""
+    low, high = quad.min(axis=0), quad.max(axis=0)
+    wide = max(1.0, float(rng.uniform(0.02, 0.08) * (high[0] - low[0])))
+    tall = float(rng.uniform(1, 8) * (high[1] - low[1]))
+    grey = np.full((4, 4, 3), rng.integers(30, 200), np.uint8)
+    for share in any_of(rng, ((0.5,), (0.15, 0.85))):
+        x, y = low[0] + share * (high[0] - low[0]) - wide / 2, (low[1] + high[1]) / 2
+        post = (UNIT * [wide, tall] + [x, y]).astype(np.float32)
+        if not view.busy(post, slack=0):
+            paste(view, grey, np.full((4, 4), 255, np.uint8), post)
 
 
 def _bare(rng: np.random.Generator, lettering: Lettering) -> tuple[Picture, NDArray[np.uint8]]:

@@ -43,11 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of plates-train")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and of log.jsonl")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=320, help="side of the examples in pixels")
     parser.add_argument("--plates", type=int, default=3000, help="how many plates to draw")
-    parser.add_argument("--streets", type=int, default=150, help="how many streets to draw")
+    parser.add_argument("--streets", type=int, default=300, help="how many streets to draw")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--weights", type=Path, help="where to write the ONNX file in the end")
@@ -66,9 +66,9 @@ def main() -> None:
         streets=given.streets,
     )
     frames, lettering = sources.frames(given.data, "train"), sources.lettering()
-    usual, large = (
-        Scenes(frames, streets, flat, lettering, size=size) for size in (given.size, given.size * 7 // 5 // 32 * 32)
-    )
+    # Every other batch is of larger examples and fewer of them: large plates need room.
+    sides = (given.size, given.size * 7 // 5 // 32 * 32, given.size, given.size * 2)
+    made = [Scenes(frames, streets, flat, lettering, size=side) for side in sides]
     held_out = sources.frames(given.data, "valid")
     logger.info("%d plates, %d streets, %d frames held out", len(flat), len(streets), len(held_out))
 
@@ -95,8 +95,8 @@ def main() -> None:
         rate = _PEAK_RATE * min(1, (step + 1) / _WARM_STEPS, (given.steps - step) / (_COOLING * given.steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        # Every fourth batch is of half as many examples of twice the area: large plates need room.
-        scenes, count = (large, given.batch // 2) if step % 4 == 0 else (usual, given.batch)
+        side = sides[step % len(sides)]
+        scenes, count = made[step % len(sides)], max(1, round(given.batch * (given.size / side) ** 2))
         first = step * given.batch
         views = [scenes.example(np.random.default_rng([given.seed, 1, first + i])) for i in range(count)]
         pixels = torch.from_numpy(np.stack([view.picture for view in views])).permute(0, 3, 1, 2)

@@ -13,6 +13,8 @@ from training.reader.data import Pool, cut, jittered, labels_of
 from training.reader.measure import likeliest, measure_folder
 from training.reader.views import CORNERS, VIEW_HEIGHT, VIEW_WIDTH, photographed
 
+from platoon.engine.model import text_detection, text_recognition
+
 
 def plate(number: int) -> DrawnPlate:
     picture = np.full((100, 300, 3), 230, np.uint8)
@@ -101,3 +103,31 @@ def test_photographs_are_measured_by_the_texts_in_their_table(tmp_path: Path) ->
         return np.stack([said({"A": 1.0}, {"O": 0.8, "0": 0.2})] * 3)
 
     assert measure_folder(read, tmp_path).figures() == {"of": 3, "exact": 1, "folded": 2, "top3": 2}
+
+
+def test_the_features_are_those_of_the_recogniser() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is only in the extra `training`")
+    runtime = pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from training.reader.features import CHANNELS, Features
+
+    recogniser = text_recognition().path
+    features = Features()
+    features.load(recogniser)
+    theirs = onnx.load(recogniser)
+    (pooled,) = [node for node in theirs.graph.node if node.op_type == "AveragePool"]
+    theirs.graph.output.append(onnx.helper.make_empty_tensor_value_info(pooled.input[0]))
+    line = np.random.default_rng(0).normal(size=(1, 3, 48, 160)).astype(np.float32)
+    (expected,) = runtime.InferenceSession(theirs.SerializeToString()).run([pooled.input[0]], {"x": line})
+    with torch.no_grad():
+        seen = features(torch.from_numpy(line)).numpy()
+    assert seen.shape == (1, CHANNELS, 3, 40)
+    np.testing.assert_allclose(seen, expected, atol=1e-3)
+
+
+def test_other_weights_than_the_recognisers_are_refused() -> None:
+    pytest.importorskip("torch", reason="PyTorch is only in the extra `training`")
+    from training.reader.features import Features
+
+    with pytest.raises(ValueError, match="is no PP-OCRv6 small recogniser"):
+        Features().load(text_detection().path)

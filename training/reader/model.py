@@ -1,9 +1,9 @@
 """The network that reads a plate: one picture of the whole plate in, a distribution per character out.
 
-A small convolutional trunk sees letters, one layer of attention over its 4x24 places tells each letter which one of the
-plate it is, and ten queries, one per position of the text, collect them (the decoder of DETR, Carion et al., ECCV 2020,
-with a classifier instead of boxes). Nothing is cut into lines or letters before, so two lines, emblems, seals and
-separators need no rule of their own: they are places that no query asks.
+The convolutions of PP-OCRv6 (`features`) see letters, one layer of attention over 4x24 places tells each letter which
+one of the plate it is, and ten queries, one per position of the text, collect them (the decoder of DETR, Carion et al.,
+ECCV 2020, with a classifier instead of boxes). Nothing is cut into lines or letters before, so two lines, emblems,
+seals and separators need no rule of their own: they are places that no query asks.
 
 While it is trained, a second head reads the same places by CTC (Graves et al., ICML 2006), line by line. It teaches
 the trunk letters long before the queries know where to look, and is not exported.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.reader import NONE, POSITIONS
+from training.reader.features import CHANNELS, Features
 
 CLASSES = NONE + 1
 ROWS, COLUMNS = 4, 24
@@ -27,16 +28,8 @@ class PlateNet(nn.Module):
 
     def __init__(self, channels: int = 128) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(
-            _convolution(3, 24, stride=2),
-            _convolution(24, 48, stride=2),
-            Residual(48),
-            _convolution(48, channels, stride=2),
-            Residual(channels),
-            _convolution(channels, channels, stride=(2, 1)),
-            Residual(channels),
-            Residual(channels),
-        )
+        self.features = Features()
+        self.narrow = nn.Conv2d(CHANNELS, channels, 1)
         self.rows = nn.Parameter(torch.randn(1, channels, ROWS, 1) * 0.02)
         self.columns = nn.Parameter(torch.randn(1, channels, 1, COLUMNS) * 0.02)
         self.encoder = Encoder(channels)
@@ -48,7 +41,8 @@ class PlateNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the characters, and the places that `lines` reads."""
-        seen = self.trunk(pictures) + self.rows + self.columns
+        seen = functional.avg_pool2d(self.features(pictures), (1, 2))
+        seen = self.narrow(seen) + self.rows + self.columns
         places = self.encoder(seen.flatten(2).transpose(1, 2))
         asked = self.queries.expand(places.shape[0], -1, -1)
         for layer in self.decoder:
@@ -61,21 +55,6 @@ class PlateNet(nn.Module):
         one = grid.mean(1)
         two = torch.cat([grid[:, : ROWS // 2].mean(1), grid[:, ROWS // 2 :].mean(1)], 1)
         return self.line_classify(one), self.line_classify(two)
-
-
-class Residual(nn.Module):
-    """Two convolutions beside the identity (He et al., CVPR 2016)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = _convolution(channels, channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        nn.init.zeros_(self.norm.weight)
-
-    def forward(self, seen: Tensor) -> Tensor:
-        """Same shape."""
-        return functional.relu(seen + self.norm(self.second(self.first(seen))))
 
 
 class Attention(nn.Module):
@@ -129,12 +108,6 @@ class Decoder(nn.Module):
         return asked + self.think(asked)
 
 
-def _convolution(given: int, made: int, *, stride: int | tuple[int, int] = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(given, made, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(made), nn.ReLU()
-    )
-
-
 def _perceptron(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.LayerNorm(channels), nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
@@ -142,24 +115,29 @@ def _perceptron(channels: int) -> nn.Sequential:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Pictures (N, 64, 192, 3) uint8 as the network wants them: (N, 3, 64, 192), each with mean 0 and deviation 1.
+    """Pictures (N, 64, 192, 3) uint8 as the network wants them: (N, 3, 64, 192), each with mean 0 and deviation 1,
+    blue first, as the features learnt colours.
 
     So a plate at night or in mist looks like one at noon. Nearly even pictures keep some of their evenness.
     """
-    planes = pixels.permute(0, 3, 1, 2).float()
+    planes = pixels.permute(0, 3, 1, 2).flip(1).float()
     centred = planes - planes.mean((1, 2, 3), keepdim=True)
     spread = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
     return centred / (spread + 4.0)
 
 
 class Reader(nn.Module):
-    """What is exported: `pixels` (N, 64, 192, 3) uint8 RGB in, `probabilities` (N, 10, 37) out."""
+    """What is exported: `pixels` (N, 64, 192, 3) uint8 RGB in, `probabilities` (N, 10, 37) out.
 
-    def __init__(self, net: PlateNet) -> None:
+    Args:
+        temperature: what logits are divided by, so that probabilities mean what they say; see `temperature`.
+    """
+
+    def __init__(self, net: PlateNet, temperature: float = 1.0) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.temperature = net, temperature
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Class 36 is none."""
         logits, _ = self.net(normalised(pixels))
-        return logits.softmax(-1)
+        return (logits / self.temperature).softmax(-1)

@@ -72,15 +72,16 @@ class Scenes:
     def example(self, rng: np.random.Generator) -> View:
         """One view with what is to be found in it."""
         kind = rng.random()
-        if kind < 0.42:
+        if kind < 0.36:
             view = self._close_up(rng, self._frames, redraw=0.65)
-        elif kind < 0.66:
-            view = self._bodywork(rng) if rng.random() < 0.6 else self._anywhere(rng)
-            for _ in range(int(rng.choice([0, 1, 1, 1, 2, 3]))):
+        elif kind < 0.58:
+            body = rng.random() < 0.6
+            view = self._bodywork(rng) if body else self._anywhere(rng)
+            for _ in range(int(rng.choice([0, 1, 1, 1, 2, 3] if body else [0, 0, 0, 0, 1]))):
                 self._mount(rng, view)
-        elif kind < 0.74:
+        elif kind < 0.67:
             view = self._portrait(rng)
-        elif kind < 0.95:
+        elif kind < 0.96:
             view = self._close_up(rng, self._streets, redraw=0.3)
         else:
             view = View(self._lettering.page(rng, self._size), [], [])

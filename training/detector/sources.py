@@ -79,7 +79,7 @@ def draw_streets(rng: np.random.Generator, count: int) -> list[Shot]:
         camera = _moved(rng, scene.camera)
         scene = replace(
             scene,
-            vehicles=tuple(_other(rng, vehicle) for vehicle in scene.vehicles) if rng.random() < 0.6 else (),
+            vehicles=tuple(_other(rng, vehicle) for vehicle in scene.vehicles) if rng.random() < 0.3 else (),
             signs=tuple(_sign(rng, camera) for _ in range(int(rng.integers(2, 8)))),
             camera=camera,
             light=(DAY, DUSK, NIGHT)[rng.integers(3)],

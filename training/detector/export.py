@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.detector.candidates import PlateGraph
 from training.detector.model import PlateNet
 
-VERSION = "1"
+VERSION = "2"
 _DATA = "the split `train` of plates-train (RobertLucian/license-plate-dataset, MIT), and what training.draw draws"
 
 

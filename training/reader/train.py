@@ -1,4 +1,4 @@
-"""Trains the plate reader on one core of a CPU: `python -m training.reader.train OUT`.
+"""Trains the plate reader on a CPU: `python -m training.reader.train OUT`.
 
 It goes on from what it finds in OUT, where it keeps a checkpoint, the pool of views and `log.jsonl`; ended by SIGTERM,
 it loses nothing. The rate of learning stays level after a warm-up and falls to nothing over the last `--decay` steps
@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import logging
-import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -214,15 +213,14 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Train the plate reader.")
     parser.add_argument("out", type=Path, help="folder of the training, continued if there is one")
-    parser.add_argument("--steps", type=int, default=24000, help="in all, those done before included")
-    parser.add_argument("--decay", type=int, default=7000, help="last steps, over which the rate falls")
+    parser.add_argument("--steps", type=int, default=6500, help="in all, those done before included")
+    parser.add_argument("--decay", type=int, default=2500, help="last steps, over which the rate falls")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--measure", type=Path, action="append", default=[], help="folder of photographs with truth.tsv"
     )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     training = Training(given.out, seed=given.seed)
     signal.signal(signal.SIGTERM, lambda *_: setattr(training, "stop", True))
     training.run(given.steps, decay=given.decay, measured=given.measure)

@@ -91,7 +91,7 @@ class PlateSettings(_Section):
     input_height: int | None = Field(default=None, ge=96, le=4096, multiple_of=32)
     """Its height; none: 448 and 544."""
     min_score: float | None = Field(default=None, ge=0, le=1)
-    """Detections below are ignored; none: 0.3 for `plates`, else 0.5."""
+    """Detections below are ignored; none: 0.35 for `plates`, else 0.5."""
     min_reads: int = Field(default=2, ge=1, le=100)
     """So many frames must agree before a plate is final."""
     countries: Weights = Field(default_factory=dict)
@@ -112,7 +112,7 @@ class PlateSettings(_Section):
         """What a detection scores at least."""
         if self.min_score is not None:
             return self.min_score
-        return 0.3 if self.detector == "plates" else 0.5
+        return 0.35 if self.detector == "plates" else 0.5
 
 
 class RemoteSettings(_Section):

@@ -3,21 +3,17 @@
 from pathlib import Path
 
 import pytest
-from benchmarks.photographs import bare
 from benchmarks.trials import trials
 from benchmarks.vehicles import TRIALS, Verdict, drawn, judge, watch
 
 from platoon.metrics import Metrics
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
-from platoon.plates.vote import fold
 from platoon.settings import EngineSettings, Settings
 
 HELD = 0.96
 """Of the vehicles, in float32, which is the same on all processors; the aim is 0.98. Two that follow others closely are
 in sight for two or three of these frames and read in one."""
-
-SIGNS = {fold(bare(sign.words)) for scene in trials() for sign in scene.signs}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +34,4 @@ def verdicts(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_every_vehicle_of_the_trials_becomes_exactly_one_right_event(verdicts: dict[str, Verdict]) -> None:
     right = sum(verdict.right for verdict in verdicts.values())
     assert right >= HELD * sum(verdict.vehicles for verdict in verdicts.values()), verdicts
-    assert not [text for verdict in verdicts.values() for text in verdict.false if fold(text) not in SIGNS], verdicts
-
-
-@pytest.mark.xfail(
-    strict=True, reason="a still sign that says P 200M has the looks and the words of a parked car of Austria"
-)
-def test_no_sign_is_taken_for_a_plate(verdicts: dict[str, Verdict]) -> None:
-    assert not [text for verdict in verdicts.values() for text in verdict.false if fold(text) in SIGNS]
+    assert not [text for verdict in verdicts.values() for text in verdict.false], verdicts

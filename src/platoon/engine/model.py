@@ -120,13 +120,14 @@ def plate_reading() -> Model:
 
     That is float32 (N, 10, 37): probabilities of the characters in the metadata key `alphabet`, and last of none.
     """
-    return _own("plate-reader")
+    return _own("plate-reader", since="PP-OCRv6 small")
 
 
-def _own(name: str) -> Model:
-    """Weights that were trained here."""
+def _own(name: str, *, since: str | None = None) -> Model:
+    """Weights that were trained here, from nothing or from others'."""
     path = Path(__file__).parent.parent / "plates" / "weights" / f"{name}.onnx"
-    return Model(name=name, path=path, licence="Apache-2.0", origin="Platoon, see training/README.md")
+    origin = "Platoon" if since is None else f"Platoon, from the features of {since}"
+    return Model(name=name, path=path, licence="Apache-2.0", origin=f"{origin}, see training/README.md")
 
 
 def _from_wheel(name: str, *, package: str = "rapidocr", through: str = "RapidOCR") -> Model:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,12 +44,6 @@ class CornerPlateDetector:
 
 def plate_boxes(places: Places, min_score: float) -> list[PlateBox]:
     """The plates among `places`, best first, each once."""
-    return once([PlateBox(row[5:].reshape(4, 2), float(row[0])) for row in places[places[:, 0] >= min_score]])
-
-
-def once(found: Sequence[PlateBox]) -> list[PlateBox]:
-    """Each plate once, best first."""
-    quads = np.array([box.quad for box in found], np.float32).reshape(-1, 4, 2)
-    boxes = np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
-    scores = np.array([box.score for box in found], np.float32)
-    return [found[index] for index in nms(boxes, scores, MAX_IOU)]
+    sure = places[places[:, 0] >= min_score]
+    kept = nms(sure[:, 1:5], sure[:, 0], MAX_IOU)
+    return [PlateBox(sure[index, 5:].reshape(4, 2), float(sure[index, 0])) for index in kept]

@@ -27,8 +27,7 @@ from platoon.ocr.plate_detection import STRIDE
 from platoon.ocr.reading import MODES, Call, How, find, read
 from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
-from platoon.plates.corner_detector import once, plate_boxes
-from platoon.plates.detector import PlateBox
+from platoon.plates.corner_detector import plate_boxes
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import grown, text_size
@@ -37,9 +36,9 @@ from platoon.plates.vote import PlateText, Vote
 from platoon.settings import PlateSettings, Settings
 
 RANK_LEAST = 0.05
-SIDES_PX = (512, 960)
-"""Longer sides of what a detector of whole plates sees of a picture: one for plates that fill it, one for far ones."""
-SURE = 0.9
+SIDE_PX = 960
+"""Longer side of what finds whole plates in a picture: more than of a frame, as no next one comes nearer."""
+SURE = 0.95
 """A whole plate whose least certain character is surer needs no second reading: no other picture of it will come."""
 
 
@@ -97,7 +96,10 @@ def _lines(engine: TextEngine, picture: Pixels, _: PlateSettings, call: Call) ->
 
 def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
     """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
-    quads = _plates_at(engine, picture, plates.least_score, call)
+    place = Letterbox.fit((picture.shape[1], picture.shape[0]), (SIDE_PX, SIDE_PX))
+    look = _scaled(picture, place)
+    replies = call.hold("detect", engine.find_plates([look], priority=call.priority, deadline=call.deadline))
+    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.least_score)]
     crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
     whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     readings = [[call.result(reply)] for reply in whole]
@@ -106,19 +108,6 @@ def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, ca
     for number, reading in zip(unsure, again, strict=True):
         readings[number].append(line_of(character for line in reading.lines for character in line.characters))
     return list(zip(quads, readings, strict=True))
-
-
-def _plates_at(engine: TextEngine, picture: Pixels, least_score: float, call: Call) -> list[Quad]:
-    """Plates of any size, best first, each once: no next frame shows them larger, so a picture is looked at twice."""
-    places = [Letterbox.fit((picture.shape[1], picture.shape[0]), (side, side)) for side in SIDES_PX]
-    looks = [_scaled(picture, place) for place in places]
-    replies = call.hold("detect", engine.find_plates(looks, priority=call.priority, deadline=call.deadline))
-    found = [
-        PlateBox(place.to_frame(box.quad), box.score)
-        for place, reply in zip(places, replies, strict=True)
-        for box in plate_boxes(call.result(reply), least_score)
-    ]
-    return [box.quad for box in once(found)]
 
 
 def _scaled(picture: Pixels, place: Letterbox) -> Pixels:

@@ -22,8 +22,13 @@ from typing import Any
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PLATE_RECOGNITION, TEXT_DETECTION
+
 REPLY_S = 60.0
 """A site with as many processes as cameras asks each of them for its figures."""
+DETECTING = (PLATE_DETECTION, TEXT_DETECTION)
+READING = (PLATE_READING, PLATE_RECOGNITION)
+"""Models of which one or the other finds plates, and reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +151,10 @@ class Platoon(Deployment):
             return None
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
-        def total(name: str, **labels: str) -> int:
-            found = [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
+        def total(name: str, label: str = "", *values: str) -> int:
+            found = [s.value for s in samples if s.name == name and (not label or s.labels[label] in values)]
             if not found:
-                raise LookupError(f"/metrics has no {name} of {labels}")
+                raise LookupError(f"/metrics has no {name} of {label} {' or '.join(values)}")
             return int(sum(found))
 
         analysed = {s.labels["camera"]: int(s.value) for s in samples if s.name == "platoon_frames_analysed_total"}
@@ -158,10 +163,10 @@ class Platoon(Deployment):
         return Done(
             analysed=analysed,
             decoded=total("platoon_frames_decoded_total"),
-            whole_frames=total("platoon_conversions_total", purpose="picture"),
+            whole_frames=total("platoon_conversions_total", "purpose", "picture"),
             converted_bytes=total("platoon_converted_bytes_total"),
-            executions=total("platoon_model_executions_total", model="text-detection"),
-            lines_read=total("platoon_model_items_total", model="plate-recognition"),
+            executions=total("platoon_model_executions_total", "model", *DETECTING),
+            lines_read=total("platoon_model_items_total", "model", *READING),
         )
 
     def _get(self, path: str) -> str:

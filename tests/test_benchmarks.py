@@ -102,6 +102,28 @@ def test_only_the_first_word_on_a_vehicle_is_timed_and_half_a_line_waits_for_its
     assert not site.latencies_s(2e9)
 
 
+@pytest.mark.parametrize(
+    ("detecting", "reading"), [("plate-detection", "plate-reading"), ("text-detection", "plate-recognition")]
+)
+def test_a_site_says_what_it_did_with_either_detector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detecting: str, reading: str
+) -> None:
+    said = f"""\
+platoon_frames_analysed_total{{camera="a"}} 5
+platoon_frames_decoded_total{{camera="a"}} 9
+platoon_conversions_total{{purpose="picture"}} 1
+platoon_conversions_total{{purpose="detector"}} 5
+platoon_converted_bytes_total{{purpose="detector"}} 800
+platoon_model_executions_total{{model="{detecting}"}} 3
+platoon_model_executions_total{{model="{reading}"}} 4
+platoon_model_items_total{{model="{reading}"}} 7
+"""
+    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", live=True, isolated=False)
+    monkeypatch.setattr(site, "_get", lambda _path: said)
+    expected = {"whole_frames": 1, "converted_bytes": 800, "executions": 3, "lines_read": 7}
+    assert site.done() == Done(analysed={"a": 5}, decoded=9, **expected)
+
+
 def test_the_usual_way_counts_frames_once_every_camera_has_one(tmp_path: Path) -> None:
     usual = Usual({"a": "clip.mp4", "b": "clip.mp4"}, tmp_path / "usual", live=True)
     results = tmp_path / "usual" / "results"

@@ -12,8 +12,8 @@ from platoon.plates.analysis import Analysis
 from platoon.settings import EngineSettings, Settings
 
 HELD = 0.96
-"""Of the vehicles, in float32, which is the same on all processors; the aim is 0.98. Two that follow others closely are
-in sight for two or three of these frames and read in one."""
+"""Of the vehicles, in float32, which is the same on all processors; the aim is 0.98. Those that follow others closely
+are in sight for two or three of these frames, and one is read in one of them only."""
 
 
 @pytest.fixture(scope="module")

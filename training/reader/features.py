@@ -41,7 +41,9 @@ class Features(nn.Sequential):
         biases = {node.input[0]: weights.get(node.input[1]) for node in graph.node if node.op_type == "Add"}
         theirs = [node for node in graph.node if node.op_type == "Conv"]
         ours = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
-        for layer, node in zip(ours, theirs, strict=False):
+        if len(theirs) < len(ours):
+            raise ValueError(f"{recogniser} is no PP-OCRv6 small recogniser: it has {len(theirs)} convolutions")
+        for layer, node in zip(ours, theirs, strict=False):  # theirs go on with the neck
             weight, bias = weights[node.input[1]], biases.get(node.output[0])
             if weight.shape != tuple(layer.weight.shape) or bias is None or layer.bias is None:
                 raise ValueError(f"{recogniser} is no PP-OCRv6 small recogniser: a weight is {weight.shape}")

@@ -27,7 +27,7 @@ clients: $(VENV)-clients/stamp  ## programs of others that some tests let call u
 
 $(VENV)-clients/stamp: requirements/clients.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/clients.txt
 	touch $@
 
 triton: $(VENV)/run.stamp  ## a real Triton for tests; 300 MB; needs Debian's python3

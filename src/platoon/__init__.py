@@ -1,5 +1,7 @@
 """Platoon: one engine reads every camera, page and clip."""
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,12 @@ if TYPE_CHECKING:
     from platoon.settings import Settings
     from platoon.streams.pipeline import SharedSite
     from platoon.streams.registry import CameraSpec
+
+# The runtimes would tell their makers what is run here. Nothing of them is imported before this package, so this is
+# early enough on every way to start; it changes this process and its children alone. ONNX Runtime obeys the variable.
+# OpenVINO has none, only a file in the home folder, which is the user's; without its reporting package it is silent.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __version__ = version("platoon")
 __all__ = ["CameraSpec", "PlatoonError", "Reader", "Settings", "SharedSite"]

@@ -34,6 +34,8 @@ from platoon.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
 
+onnxruntime.disable_telemetry_events()  # if a program that embeds Platoon imported it first, with its telemetry on
+
 Shape = tuple[int, ...]
 
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import httpcore
 import pytest
 
-from platoon.api import fetch as module
-from platoon.api.fetch import Address, Fetcher, is_public
+from platoon.api.addresses import Address, Resolver
+from platoon.api.fetch import Fetcher
 from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge
 from tests.http_server import answering
 
@@ -62,11 +62,11 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
     """What names resolve to, time after time; the last answer stays."""
     table: dict[str, list[list[str]]] = {"files.test": [["127.0.0.1"]], "inside.test": [["127.0.0.1"]]}
 
-    async def resolve(host: str, port: int) -> Sequence[Address]:
+    async def addresses(_: Resolver, host: str) -> Sequence[Address]:
         answers = table.get(host, [[host]])
         return [ipaddress.ip_address(one) for one in (answers.pop(0) if len(answers) > 1 else answers[0])]
 
-    monkeypatch.setattr(module, "resolve", resolve)
+    monkeypatch.setattr(Resolver, "addresses", addresses)
     return table
 
 
@@ -172,38 +172,3 @@ def test_what_is_no_address_is_refused_without_showing_credentials(url: str) -> 
         fetch(url)
     assert "secret" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1::1", True),
-        ("10.0.0.1", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::", False),
-        ("fe80::1", False),
-        ("fc00::1", False),
-        ("::ffff:93.184.216.34", True),
-        ("::ffff:127.0.0.1", False),
-        ("2002:7f00:1::", False),
-        ("64:ff9b::7f00:1", False),
-        ("64:ff9b::5db8:d822", True),
-        ("ff02::1", False),
-    ],
-)
-def test_public_addresses_are_told_from_all_others(address: str, public: bool) -> None:
-    assert is_public(ipaddress.ip_address(address)) is public
-
-
-def test_names_are_resolved_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    found = asyncio.run(module.resolve("127.0.0.1", 80))
-    assert found == [ipaddress.ip_address("127.0.0.1")]
-    with pytest.raises(InvalidInput, match="cannot be found"):
-        asyncio.run(module.resolve("no.such.host.invalid", 80))
-    with pytest.raises(InvalidInput, match="cannot be found"):
-        asyncio.run(module.resolve("x" * 300, 80))

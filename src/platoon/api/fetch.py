@@ -8,8 +8,6 @@ as they would connect unchecked.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from platoon.api.addresses import Resolver, is_public
 from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge, redact
 from platoon.settings import ServiceSettings
 
@@ -25,9 +24,6 @@ _REDIRECTS = 5
 _LONGEST = 8192
 _SHOWN = 200
 _MOVED = {301, 302, 303, 307, 308}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Fetcher:
@@ -35,12 +31,15 @@ class Fetcher:
 
     Args:
         hosts: names whose addresses may be private.
-        timeout_s: for one file, redirects and all.
+        timeout_s: for one file, looking up names, redirects and all.
+        resolver: none: a new one.
     """
 
-    def __init__(self, *, hosts: Iterable[str], max_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self, *, hosts: Iterable[str], max_bytes: int, timeout_s: float, resolver: Resolver | None = None
+    ) -> None:
         self._max_bytes, self._timeout_s = max_bytes, timeout_s
-        self._backend = _CheckedNetwork(frozenset(host.lower() for host in hosts))
+        self._backend = _CheckedNetwork(frozenset(host.lower() for host in hosts), resolver or Resolver())
         self._tls = ssl.create_default_context()
 
     async def fetch(self, url: str) -> bytes:
@@ -49,6 +48,7 @@ class Fetcher:
         Raises:
             TooLarge: more than `max_bytes`. DeadlineExceeded: not there in time.
             InvalidInput: it cannot be fetched, or it, or where it redirects to, is at an address that is not public.
+            Overloaded: too many names are being looked up.
         """
         with self._explained(url):
             async with (
@@ -66,7 +66,7 @@ class Fetcher:
         """Tell `url` something. Redirects are not followed.
 
         Raises:
-            DeadlineExceeded, InvalidInput: as `fetch`; so does an answer with another status than 2xx.
+            DeadlineExceeded, InvalidInput, Overloaded: as `fetch`; so does an answer with another status than 2xx.
         """
         with self._explained(url):
             shown = check_url(url)
@@ -140,8 +140,8 @@ def check_url(url: str) -> str:
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to public addresses, and to those of the hosts that are allowed."""
 
-    def __init__(self, hosts: frozenset[str]) -> None:
-        self._hosts = hosts
+    def __init__(self, hosts: frozenset[str], resolver: Resolver) -> None:
+        self._hosts, self._resolver = hosts, resolver
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -153,7 +153,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first of the host's addresses that answers, if all may be connected to."""
-        addresses = await resolve(host, port)
+        addresses = await self._resolver.addresses(host)
         if host.lower() not in self._hosts and not all(map(is_public, addresses)):
             raise InvalidInput(f"{host} is at an address that is not public; service.fetch_hosts could allow it")
         failure: Exception | None = None
@@ -177,25 +177,3 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """As any backend."""
         await asyncio.sleep(seconds)
-
-
-async def resolve(host: str, port: int) -> Sequence[Address]:
-    """The addresses of a host. Raises InvalidInput where it has none."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise InvalidInput(f"{host} cannot be found: {error}") from error
-    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet, also when it wraps another (mapped, 6to4, Teredo, NAT64)."""
-    if isinstance(address, ipaddress.IPv6Address):
-        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
-            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if not all(is_public(inner) for inner in wrapped if inner is not None):
-            return False
-        if address.ipv4_mapped is not None:
-            return True
-    return address.is_global and not address.is_multicast

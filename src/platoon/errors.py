@@ -126,6 +126,12 @@ class StoreError(PlatoonError):
     retry = True
 
 
+class StoreUnusable(StoreError):
+    """What is kept cannot be got at: a damaged or foreign file, no permission, a Redis that is away."""
+
+    status = 503
+
+
 def _revive(kind: type[PlatoonError], message: str, state: dict[str, Any]) -> PlatoonError:
     error = kind.__new__(kind, message)
     error.__dict__.update(state)

@@ -6,15 +6,19 @@ write at once and readers never wait for writers. What stands in the tables is l
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from platoon.errors import StoreError
+from platoon.errors import StoreError, StoreUnusable
 
 _BUSY_TIMEOUT_S: Final = 30.0
+_LOG_BYTES: Final = 16_000_000
+"""A write-ahead log that was larger is cut to this once all of it is in the file."""
+_GIVEN_BACK_AT_ONCE: Final = 4096
+"""Pages; writers wait meanwhile."""
 _ELSEWHERE: Final = "choose another folder with PLATOON_STORE__PATH"
 
 
@@ -35,19 +39,22 @@ class Database:
     """Keeps us from writing into a stranger's database."""
     keep_less: str
     """Which settings let less be kept, for messages of a full disk."""
+    upgrades: Mapping[int, str] = field(default_factory=dict)
+    """What makes a file of this version one of the next."""
 
     def open(self) -> sqlite3.Connection:
         """A connection, the first of which makes folder and tables where there are none."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(
+            raise StoreUnusable(
                 f"cannot make the folder of {self.what} {self.path.parent}: {error.strerror}; {_ELSEWHERE}"
             ) from error
         with self.explained("opened"):
             db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             try:
                 self._prepare(db)
             except BaseException:
@@ -62,20 +69,23 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
-            way_out = self._way_out(name)
-            raise StoreError(f"{self.what} in {self.path} cannot be {what}: {error}; {way_out}") from error
+            kind = StoreUnusable if name.startswith(_UNUSABLE) else StoreError
+            raise kind(f"{self.what} in {self.path} cannot be {what}: {error}; {self._way_out(name)}") from error
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        """Make the tables where there are none; refuse what was not made by us, or by a later version."""
+        """Make the tables where there are none, or bring them up to date; refuse what was not made by us, or by a later
+        version.
+        """
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for a new file, and for the next VACUUM of an old one
         _use_write_ahead_log(db)
         with transaction(db):
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (owner,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if tables and owner != self.application_id:
-                raise StoreError(f"{self.path} is a database of another program; {_ELSEWHERE}")
+                raise StoreUnusable(f"{self.path} is a database of another program; {_ELSEWHERE}")
             if version > self.version:
-                raise StoreError(
+                raise StoreUnusable(
                     f"{self.path} was written by a newer Platoon (schema {version}, this one knows "
                     f"{self.version}); update, or {_ELSEWHERE}"
                 )
@@ -83,6 +93,10 @@ class Database:
                 for statement in _statements(self.schema):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {self.application_id}")
+            for older in range(version, self.version) if tables else ():
+                for statement in _statements(self.upgrades[older]):
+                    db.execute(statement)
+            if version != self.version:
                 db.execute(f"PRAGMA user_version = {self.version}")
 
     def _way_out(self, name: str) -> str:
@@ -99,6 +113,15 @@ class Database:
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return f"another program has held it for {_BUSY_TIMEOUT_S:.0f} s: end that program, or try again"
         return "check its disk"
+
+
+def give_back(db: sqlite3.Connection) -> None:
+    """Shrink the file by what was deleted from it, some pages at a time; a file that was made without that, once."""
+    (kind,) = db.execute("PRAGMA auto_vacuum").fetchone()
+    if kind == 0:
+        db.execute("VACUUM")
+    while db.execute("PRAGMA freelist_count").fetchone() != (0,):
+        db.execute(f"PRAGMA incremental_vacuum({_GIVEN_BACK_AT_ONCE})").fetchall()
 
 
 @contextmanager
@@ -137,3 +160,13 @@ def _use_write_ahead_log(db: sqlite3.Connection) -> None:
             ):
                 raise
             time.sleep(0.02)
+
+
+_UNUSABLE: Final = (
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PERM",
+    "SQLITE_AUTH",
+    "SQLITE_CORRUPT",
+    "SQLITE_NOTADB",
+)

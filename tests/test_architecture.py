@@ -10,10 +10,11 @@ import pytest
 import platoon
 
 SOURCE = Path(platoon.__file__).parent
-EVERYBODY = {"errors", "settings", "metrics"}
+EVERYBODY = {"errors", "private", "settings", "metrics"}
 ALLOWED = {
     "errors": set[str](),
     "logs": {"errors"},
+    "private": set[str](),
     "settings": {"errors"},
     "metrics": {"media"},  # PixelMeter, shown as metrics
     "tracing": EVERYBODY | {"logs", "engine"},

@@ -137,6 +137,9 @@ class StoreSettings(_Section):
     """Events and their crops older than this are deleted."""
     max_bytes: int = Field(default=10_000_000_000, ge=1_000_000)
     """Bound on the crops; the oldest go first, their events stay."""
+    reserve_bytes: int = Field(default=200_000_000, ge=0)
+    """Free space on the store's disk that uploads leave to events; a tenth of the disk where that is less. Once it is
+    not free any more, the oldest crops make room, a tenth of them a day."""
 
 
 class ApiSettings(_Section):

@@ -7,12 +7,14 @@ write at once and readers never wait for writers. What stands in the tables is l
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from platoon.errors import StoreError, StoreUnusable
+from platoon.private import make_file, make_folder
+from platoon.store import space
 
 _BUSY_TIMEOUT_S: Final = 30.0
 _LOG_BYTES: Final = 16_000_000
@@ -45,12 +47,15 @@ class Database:
     def open(self) -> sqlite3.Connection:
         """A connection, the first of which makes folder and tables where there are none."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         except OSError as error:
-            raise StoreUnusable(
-                f"cannot make the folder of {self.what} {self.path.parent}: {error.strerror}; {_ELSEWHERE}"
+            full, kind = ("disk is full: ", StoreError) if error.errno in space.FULL else ("", StoreUnusable)
+            raise kind(
+                f"{full}cannot make the folder of {self.what} {self.path.parent}: {error.strerror}; {_ELSEWHERE}"
             ) from error
         with self.explained("opened"):
+            with suppress(OSError):  # SQLite finds the same and says it; -wal and -shm get the modes of this file
+                make_file(self.path)
             db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -69,6 +74,11 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
+            if self._is_full(name):
+                raise StoreError(
+                    f"{self.what} in {self.path} cannot be {what}: disk is full; free space on its disk, or keep less "
+                    f"({self.keep_less})"
+                ) from error
             kind = StoreUnusable if name.startswith(_UNUSABLE) else StoreError
             raise kind(f"{self.what} in {self.path} cannot be {what}: {error}; {self._way_out(name)}") from error
 
@@ -99,10 +109,14 @@ class Database:
             if version != self.version:
                 db.execute(f"PRAGMA user_version = {self.version}")
 
+    def _is_full(self, name: str) -> bool:
+        """Whether the SQLite error of this name comes from a full disk, which SQLite says in several ways."""
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):  # of quotas, of the -shm file, of what has no inode
+            return space.is_full(self.path.parent)
+        return name.startswith("SQLITE_FULL")
+
     def _way_out(self, name: str) -> str:
         """What to do about the SQLite error of this name."""
-        if name.startswith("SQLITE_FULL"):
-            return f"free space on its disk, or keep less ({self.keep_less})"
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
             return f"let this user write the file and its folder, or {_ELSEWHERE}"
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
@@ -130,10 +144,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # SQLite ends by itself what found no room or an unreadable disk
+            with suppress(sqlite3.Error):  # what went wrong before is what has to be told
+                db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
 
 
 def _statements(script: str) -> Iterator[str]:

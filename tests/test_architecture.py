@@ -10,10 +10,11 @@ import pytest
 import platoon
 
 SOURCE = Path(platoon.__file__).parent
-EVERYBODY = {"errors", "private", "settings", "metrics"}
+EVERYBODY = {"errors", "private", "redaction", "settings", "metrics"}
 ALLOWED = {
-    "errors": set[str](),
-    "logs": {"errors"},
+    "redaction": set[str](),
+    "errors": {"redaction"},
+    "logs": {"redaction"},
     "private": set[str](),
     "settings": {"errors"},
     "metrics": {"media"},  # PixelMeter, shown as metrics

@@ -2,30 +2,17 @@ import pickle
 
 import pytest
 
-from platoon.errors import MissingExtra, NotFound, Overloaded, PlatoonError, redact
+from platoon.errors import MissingExtra, NotFound, Overloaded, PlatoonError
 from platoon.media.input import SourceError, SourceFailure
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("rtsp://admin:secret@10.0.0.5:554/ch1", "rtsp://***@10.0.0.5:554/ch1"),
-        ("rtsp://admin:p@ss@w0rd@cam/1", "rtsp://***@cam/1"),
-        ("cannot open rtsp://u:p@a/1 and http://v:q@b/2", "cannot open rtsp://***@a/1 and http://***@b/2"),
-        ("http://cam/video?user=admin&password=secret&x=1", "http://cam/video?user=***&password=***&x=1"),
-        ("http://cam/video?x=1&pwd=secret", "http://cam/video?x=1&pwd=***"),
-        ("rtsp://u:p/w#d?@cam/1", "rtsp://***@cam/1"),
-        ("rtsp://cam:554/a@b", "rtsp://cam:554/a@b"),
-        ("rtsp://cam/1", "rtsp://cam/1"),
-        ("plain text, no url", "plain text, no url"),
-    ],
-)
-def test_credentials_of_urls_are_masked(text: str, shown: str) -> None:
-    assert redact(text) == shown
+from platoon.redaction import MOST
 
 
 def test_no_error_message_holds_a_password() -> None:
     assert "secret" not in str(PlatoonError("cannot open rtsp://admin:secret@cam/1"))
+
+
+def test_a_message_has_a_bound() -> None:
+    assert len(str(PlatoonError("/://a:" * 100_000))) <= MOST
 
 
 def test_what_callers_send_can_always_be_told_to_them() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from platoon.logs import REQUEST, JsonLines, PlainLines
+from platoon.logs import REQUEST, BareLines, JsonLines, PlainLines
+from platoon.redaction import MOST
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +53,13 @@ def test_a_line_knows_the_request_it_is_about() -> None:
 
 @pytest.mark.parametrize("form", [JsonLines(), PlainLines()])
 def test_no_password_is_written(form: logging.Formatter) -> None:
-    failed = record("cannot open %s", "rtsp://admin:secret@cam/1")
+    failed = record("cannot open %s", "rtsp://admin:S3cret@cam/1")
     try:
-        raise ValueError("nothing at rtsp://admin:secret@cam/1")
+        raise ValueError("nothing at rtsp://admin:S3cret@cam/1")
     except ValueError:
         failed.exc_info = sys.exc_info()
     assert "rtsp://" in form.format(failed)
-    assert "secret" not in form.format(failed)
+    assert "S3cret" not in form.format(failed)
 
 
 def test_a_plain_line_says_when_how_grave_and_about_which_request() -> None:
@@ -75,3 +76,29 @@ def test_an_error_is_written_with_its_traceback() -> None:
         failed = record("failed")
         failed.exc_info = sys.exc_info()
     assert "ValueError: no good" in str(written(failed)["error"])
+
+
+@pytest.mark.parametrize("form", [JsonLines(), PlainLines(), BareLines()])
+def test_nobody_outside_writes_to_a_terminal_or_a_line_of_his_own(form: logging.Formatter) -> None:
+    nasty = "a\x1b[2J\r\nFORGED\0\x9b\u202eb\u2066"
+    failed = record("%s", nasty, path=nasty)
+    try:
+        raise ValueError(nasty)
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    lines = form.format(failed).split("\n")
+    assert len(lines) == (1 if isinstance(form, JsonLines) else 5)
+    assert not any(line.startswith("FORGED") for line in lines)
+    assert all(character.isprintable() for line in lines for character in line)
+
+
+def test_fields_tell_no_password_and_have_a_bound() -> None:
+    told = written(
+        record(
+            "%s", "x" * 100_000, path="/a?token=S3cret" + "y" * 100_000, deep={"url": ["rtsp://a:S3cret@b"]}, count=3
+        )
+    )
+    assert "S3cret" not in str(told)
+    assert told["deep"] == {"url": ["rtsp://***@b"]}
+    assert told["count"] == 3
+    assert len(str(told)) < 3 * MOST

@@ -1,3 +1,4 @@
+import re
 import threading
 from pathlib import Path
 
@@ -42,13 +43,50 @@ def test_every_bad_line_is_reported_with_its_number_and_reason_in_one_go() -> No
         "line 3: id 'b ad' must be",
         "line 4: id 'gate' is already used in line 1; port 8101 is already used in line 1",
         "line 5: the url gopher://cam/1 must start with rtsp",
-        "port '99999'",
-        "line 6: the url rtsp://***@/1 names no host; fifth field 'maybe'",
+        "the port must be a number from 0 (none) to 65535, not 99999",
+        "line 6: the url rtsp://***@/1 names no host; the fifth field may only be 'disabled' or 'off'",
         "line 7: the url is empty",
         "line 8: port 8080 is the main port",
     ):
         assert part in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a|A|rtsp://admin:S3c|ret@10.0.0.1/x|0",
+        "a|A|rtsp://admin:12|S3cret@10.0.0.1/x|0",
+        "a|A|rtsp://admin:12|S3cret@10.0.0.1/x",
+        "rtsp://admin:S3cret@10.0.0.1/x|A|0",
+        "rtsp://admin:S3cret@10.0.0.1/x|A|rtsp://cam/1|0",
+        "rtsp://admin:S3c|ret@10.0.0.1/x|0|0",
+        "a|A|rtsp:/admin:S3cret@10.0.0.1/x|0",
+        "a|A|admin:S3cret@10.0.0.1/x|0",
+        "a|A|rtsp:\\\\admin:S3cret@10.0.0.1\\x|0",
+        "a|A|rtsp://admin:S3 cret@10.0.0.1/x|0",
+        "a|A|rtsp://cam/1|0|S3cret@10.0.0.1/x",
+        "a|A|gopher://cam/user=admin_password=S3cret_channel=1|0",
+        "a|A|rtsp://admin:S3cret@10.0.0.1:554:7/x|0",
+        "a|A|rtsp://admin:S3cret@[10.0.0.1/x|0",
+    ],
+)
+def test_no_bad_line_tells_a_password(line: str) -> None:
+    with pytest.raises(InvalidSettings, match="line 1: ") as caught:
+        parse(f"{line}\n{line}\n")
+    assert not re.search("S3c|3cret|cret|ret@", str(caught.value))
+
+
+def test_a_name_that_holds_an_address_is_shown_without_its_credentials() -> None:
+    (camera,) = parse("a|Gate rtsp://admin:S3cret@10.0.0.1/x|rtsp://admin:S3cret@10.0.0.1/x|0")
+    assert camera.name == "Gate rtsp://***@10.0.0.1/x"
+    assert "S3cret" not in repr(camera)
+
+
+def test_a_file_may_be_named_as_strangely_as_it_likes_if_it_is_there(tmp_path: Path) -> None:
+    (tmp_path / "gate:1@2x.mp4").touch()
+    (camera,) = parse_registry("a|A|gate:1@2x.mp4|0", where="", folder=tmp_path)
+    assert camera.url == str(tmp_path / "gate:1@2x.mp4")
 
 
 def test_a_registry_without_a_camera_or_without_a_file_is_an_error(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from platoon.documents.exports.form import Form
-from platoon.errors import InvalidSettings, ModelError, PlatoonError, redact
+from platoon.errors import InvalidSettings, ModelError, PlatoonError
+from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.terminal import bars, log_to_terminal, plain, stderr
 

@@ -1,26 +1,12 @@
 """One exception tree. Each error says what happened, with which input and what to do, and knows its HTTP status.
 
-Whatever text comes from outside passes through `redact` before it enters a message, a log line or a page.
+Whatever text comes from outside passes through `redact` (see `redaction`) before it enters a message, a log line or a
+page.
 """
 
-import re
 from typing import Any
 
-# The second form is a password with an unescaped / ? or #: what follows the colon is no port.
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s?#]*@|[^/\s?#@:]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)")
-_SECRET_PARAMETERS = re.compile(
-    r"(?i)([?&;](?:pass(?:word|wd)?|pwd|token|auth|secret|api_?key|user(?:name)?)=)[^&;\s\"']*"
-)
-
-
-def redact(text: object) -> str:
-    """Text without the credentials of any URL in it, that can be written as UTF-8.
-
-    Both `rtsp://user:password@host` and query parameters such as `?password=...` are masked, also where the
-    password itself holds an `@`. Lone surrogates, which JSON and names of files may hold, are written as escapes.
-    """
-    sound = str(text).encode("utf-8", "backslashreplace").decode()
-    return _SECRET_PARAMETERS.sub(r"\1***", _CREDENTIALS.sub("***@", sound))
+from platoon.redaction import redact as redact
 
 
 class PlatoonError(Exception):

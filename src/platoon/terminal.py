@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from platoon.errors import redact
+from platoon.redaction import redact, visible
 from platoon.settings import Settings
 
 
@@ -31,22 +31,22 @@ def stderr() -> Console:
 
 
 def plain(text: str) -> str:
-    """Text that rich does not take for markup."""
-    return redact(text).replace("[", r"\[")
+    """Text that rich does not take for markup, nor the terminal for commands."""
+    return visible(redact(text), keep="\n\t").replace("[", r"\[")
 
 
 def log_to_terminal(settings: Settings) -> None:
     """Show log lines from now on, as the settings say."""
     handler: logging.Handler
+    from platoon.logs import BareLines, JsonLines, PlainLines
+
     form = settings.log_format
     if form == "json" or not sys.stderr.isatty():
-        from platoon.logs import JsonLines, PlainLines
-
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines() if form == "json" else PlainLines())
     else:
         handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(BareLines(datefmt="%H:%M:%S"))
     logging.basicConfig(level=settings.log_level, handlers=[handler])
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged form it is sent
     for noisy in ("httpx", "httpcore", "libav"):

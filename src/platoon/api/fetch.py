@@ -17,7 +17,8 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 
 from platoon.api.addresses import Resolver, is_public
-from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge, redact
+from platoon.errors import DeadlineExceeded, InvalidInput, TooLarge
+from platoon.redaction import redact
 from platoon.settings import ServiceSettings
 
 _REDIRECTS = 5

@@ -22,7 +22,8 @@ from starlette.responses import JSONResponse, Response
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming
 from platoon.api.problems import headers_for
-from platoon.errors import InvalidInput, PlatoonError, redact
+from platoon.errors import InvalidInput, PlatoonError
+from platoon.redaction import redact
 
 Request = TypeVar("Request", bound=BaseModel)
 MAX_LOG_ID = 256

@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 import av
 import av.error
 
-from platoon.errors import PlatoonError, redact
+from platoon.errors import PlatoonError
+from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
 

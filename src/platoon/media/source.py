@@ -20,7 +20,6 @@ from typing import Any
 
 import av
 
-from platoon.errors import redact
 from platoon.media.decode import planar_frame
 from platoon.media.frame import PixelMeter
 from platoon.media.input import Input, SourceError
@@ -28,6 +27,7 @@ from platoon.media.input import SourceFailure as SourceFailure
 from platoon.media.sampling import MediaClock, Sampler
 from platoon.media.slot import NewestSlot
 from platoon.metrics import Metrics
+from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
 _log = logging.getLogger(__name__)

@@ -22,11 +22,12 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, StoreError, Unavailable, redact
+from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, StoreError, Unavailable
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.plates.grammar import SiteGrammar
+from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from platoon.engine.batcher import Priority
-from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable, redact
+from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable
 from platoon.media.frame import Frame, Purpose, as_jpeg
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
@@ -31,6 +31,7 @@ from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import SiteGrammar
 from platoon.plates.recorded import read_picture
+from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore

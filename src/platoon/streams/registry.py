@@ -10,11 +10,12 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from platoon.errors import InvalidSettings, redact
+from platoon.errors import InvalidSettings
+from platoon.redaction import redact
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ POLL_S = 0.5
 """How often the file is looked at while it runs."""
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MOST_OF_A_NAME = 200
+_HINT = "in a password '/', '?', '#', '@', '|' and blanks are written %2F, %3F, %23, %40, %7C, %20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class CameraSpec:
 
     id: str
     name: str
-    url: str
-    """With its credentials: never shown, see `errors.redact`."""
+    url: str = field(repr=False)
+    """With its credentials: shown only as `redact` leaves it."""
     port: int
     """Of the camera's own faces; 0: none."""
     enabled: bool = True
@@ -67,7 +70,7 @@ def parse_registry(text: str, *, where: str, folder: Path, main_port: int = 0) -
             continue
         camera, reasons = _parse_line(line, folder)
         if camera is not None:
-            if camera.id in ids:
+            if camera.id in ids and _ID.fullmatch(camera.id):
                 reasons.append(f"id {camera.id!r} is already used in line {ids[camera.id]}")
             if camera.port and camera.port in ports:
                 reasons.append(f"port {camera.port} is already used in line {ports[camera.port]}")
@@ -93,42 +96,50 @@ def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[
 
 
 def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
+    """The camera of a line, and what is wrong with it: told without quoting what may be a part of a password."""
     fields = [field.strip() for field in line.split("|")]
     if not 4 <= len(fields) <= 5:
-        return None, [f"has {len(fields)} field{'s' * (len(fields) != 1)}, a line is id|name|url|port"]
+        hint = f"; {_HINT}" if len(fields) > 5 else ""
+        return None, [f"has {len(fields)} field{'s' * (len(fields) != 1)}, a line is id|name|url|port{hint}"]
     identity, name, url, port_text = fields[:4]
     reasons = []
     if not _ID.fullmatch(identity):
-        reasons.append(f"id {redact(identity)!r} must be 1 to 64 letters, digits, '_', '.' or '-'")
+        told = repr(identity) if re.fullmatch(r"[\w .-]{1,80}", identity) else "of the camera"
+        reasons.append(f"id {told} must be 1 to 64 letters, digits, '_', '.' or '-'")
     if not url:
         reasons.append("the url is empty")
     else:
         url, reason = _resolve(url, folder)
         reasons += [reason] if reason else []
-    port = int(port_text) if re.fullmatch(r"\d{1,5}", port_text) else -1
+    port = int(port_text) if re.fullmatch(r"\d{1,5}", port_text, re.ASCII) else -1
     if not 0 <= port <= 65535:
-        reasons.append(f"port {port_text!r} must be a number from 0 (none) to 65535")
+        told = f", not {port_text}" if re.fullmatch(r"-?\d{1,9}", port_text, re.ASCII) else ""
+        reasons.append(f"the port must be a number from 0 (none) to 65535{told or f'; {_HINT}'}")
     if len(fields) == 5 and fields[4].lower() not in ("disabled", "off", ""):
-        reasons.append(f"fifth field {redact(fields[4])!r} may only be 'disabled' or 'off'")
+        reasons.append(f"the fifth field may only be 'disabled' or 'off'; {_HINT}")
     enabled = not (len(fields) == 5 and fields[4])
-    return CameraSpec(identity, name or identity, url, max(port, 0), enabled), reasons
+    return CameraSpec(identity, redact(name, _MOST_OF_A_NAME) or identity, url, max(port, 0), enabled), reasons
 
 
 def _resolve(url: str, folder: Path) -> tuple[str, str]:
     """The url, relative file paths made absolute, and what is wrong with it."""
     if "://" not in url:
-        return str((folder / Path(url).expanduser()).resolve()), ""
+        path = (folder / Path(url).expanduser()).resolve()
+        if ("@" in url or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url)) and not path.exists():
+            return url, f"the url begins with none of {', '.join(SCHEMES)}:// and is no file's path"
+        return str(path), ""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:  # its text repeats what may be a password
-        return (
-            url,
-            f"the url {redact(url)} is malformed; '/', '?', '#' and '@' in a password are written %2F, %3F, %23, %40",
-        )
+        return url, f"the url {redact(url)} is malformed; {_HINT}"
     if parts.scheme.lower() not in SCHEMES:
         return url, f"the url {redact(url)} must start with {', '.join(SCHEMES)} or be a file's path"
-    if parts.scheme.lower() != "file" and not host:
+    if parts.scheme.lower() == "file":
+        return url, ""
+    if re.search(r"\s", url):
+        return url, f"the url has a blank in it; {_HINT}"
+    if not host:
         return url, f"the url {redact(url)} names no host"
     return url, ""
 

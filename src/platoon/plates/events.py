@@ -7,33 +7,24 @@ models nor stores; time is the frames' own.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
 from platoon.plates.detector import PlateBox
 from platoon.plates.grammar import Grammar
+from platoon.plates.sighting import STILL_HEIGHTS, Evidence, Sighting, Vehicle, is_same
+from platoon.plates.sighting import EventState as EventState
 from platoon.plates.tracking import Track, Tracker
 from platoon.plates.vote import PlateText, Vote, edit_distance, fold
 
-
-class EventState(StrEnum):
-    """What an event says of its text."""
-
-    PREVIEW = "preview"
-    """One credible reading; may change."""
-    FINAL = "final"
-    """Decided by agreeing readings."""
-    REVISED = "revised"
-    """Was final; later and better readings say otherwise."""
+_log = logging.getLogger(__name__)
 
 
 class Gate(StrEnum):
@@ -48,6 +39,10 @@ class Gate(StrEnum):
     """Text that never moves and says nothing a plate would: signs and burnt-in overlays."""
     BADGE = "badge"
     """Small text that travels with a larger plate."""
+    CROWDED = "crowded"
+    """More was found in one frame than is followed."""
+    FAILED = "failed"
+    """An error in Platoon, which its log tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,79 +99,6 @@ class Look:
     sighting: Sighting
 
 
-@dataclass(slots=True)
-class _Evidence:
-    """A reading that may be shown, without its frame: that would keep a whole decoded picture in memory."""
-
-    weight: float
-    text: str
-    crop: Pixels
-    quad: Quad
-    time: float
-    media_time: float
-    size: tuple[int, int]
-
-
-@dataclass(slots=True, eq=False)
-class Sighting:
-    """A track with its readings and what was told of it."""
-
-    track: Track
-    vote: Vote
-    evidence: list[_Evidence] = field(default_factory=list)
-    attempts: int = 0
-    """Readings since it was last seen notably larger."""
-    looked_height: float = 0.0
-    """How large that was, pixels."""
-    settled_height: float = 0.0
-    """Its height when it was decided; 0: undecided."""
-    edge: bool = False
-    """It lies where cameras burn in their clock and name."""
-    companions: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
-    """Where it was relative to larger texts near it, by their track: (dx, dy) in sizes of theirs."""
-    vehicle: Vehicle | None = None
-    told: bool = False
-    """What was told of the vehicle came from this sighting, not from an earlier one."""
-    skipped: int = 0
-    """Frames in which it was not worth reading."""
-    read_at: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
-    """Where its middle was when a text was read for the first and for the last time, by the text."""
-    last_text: str = ""
-    """What the last reading said."""
-
-    def note(self, text: str) -> None:
-        """It was read just now."""
-        here, self.last_text = self.track.centre, fold(text)
-        self.read_at[self.last_text] = self.read_at.get(self.last_text, (here, here))[0], here
-
-    def travelled(self, result: PlateText) -> float:
-        """How far it has come since it was first read so, in plate heights: what was or will be read otherwise may be
-        something else that its track came from, or has gone on to.
-        """
-        text = fold(result.raw)
-        first, last = self.read_at.get(text, (self.track.start, self.track.centre))
-        here = self.track.centre if self.last_text == text else last
-        return float(np.hypot(*(here - first))) / max(self.track.height, 1.0)
-
-
-@dataclass(slots=True, eq=False)
-class Vehicle:
-    """A vehicle that was told of, remembered so that it is told of once."""
-
-    id: str
-    text: str
-    state: EventState
-    last_time: float
-    """Media time at which it was last in sight."""
-    quad: Quad
-    decided: bool = False
-    """Its text was, by readings that are sure."""
-
-    def says(self, text: str, *, decided: bool) -> bool:
-        """Whether `text`, which sure readings have `decided` or not, is this vehicle's."""
-        return _is_same(self.text, text, both_sure=self.decided and decided)
-
-
 DECIDED_READS = 3
 """So many agreeing readings decide at once if they are sure; fewer decide when the vehicle has gone."""
 SURE = 0.8
@@ -189,13 +111,14 @@ LOOKS = 6
 """So many readings of an undecided plate at one size are enough."""
 NEARER = 1.15
 """A plate this much higher than before may be read anew."""
-BADGE_FRAMES = 3
-KEPT_EVIDENCE = 4
+BOXES_MOST = 64
+"""Of one frame, the best: each is compared with each."""
+VEHICLES_MOST = 512
+"""Remembered, of a camera, those seen last: a quarter of an hour of a lane with a vehicle every two seconds, and half a
+megabyte."""
 EDGE_SHARE = 0.08
 LOOSE = 0.97
 """A text that fits looser patterns than this says little: there are more than 30 such texts for each vehicle."""
-STILL_HEIGHTS = 0.5
-"""A track that never went farther than this, in plate heights, is still."""
 
 
 class PlateWatch:
@@ -234,9 +157,12 @@ class PlateWatch:
         Returns:
             What should be read now, and the events of vehicles that have gone.
         """
-        self._now = frame.captured_at
-        tracks, ended = self._tracker.update([box.quad for box in boxes], frame.media_time)
-        events = [event for track in ended for event in self._end(self._sightings.pop(track.id))]
+        events = self.gone(frame)
+        if len(boxes) > BOXES_MOST:
+            boxes = sorted(boxes, key=lambda box: -box.score)
+            for _ in boxes[BOXES_MOST:]:
+                self._rejected(Gate.CROWDED)
+        tracks, _ = self._tracker.update([box.quad for box in boxes[:BOXES_MOST]], frame.media_time)
         looks = []
         self._visible = []
         for track in tracks:
@@ -250,9 +176,22 @@ class PlateWatch:
                 looks.append(Look(frame, track.quad, sighting))
         for sighting in self._visible:
             for other in self._visible:
-                if (offset := _offset_to_larger(sighting.track, other.track)) is not None:
-                    sighting.companions.setdefault(other.track.id, []).append(offset)
+                sighting.beside(other.track)
         return looks, events
+
+    def gone(self, frame: Frame) -> list[PlateEvent]:
+        """The events of vehicles that have gone by the time of a frame, whether or not anybody can look at it; what
+        `observe` gives, ahead of it.
+        """
+        self._now = frame.captured_at
+        ended = self._tracker.advance(frame.media_time)
+        if not ended:
+            return []
+        events = self._leave(ended)
+        alive = {track.id for track in self._tracker.tracks}
+        for sighting in self._sightings.values():
+            sighting.part_from_all_but(alive)
+        return events
 
     def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
         """The readings of what `observe` asked for: (look, the pixels that were read, what they say)."""
@@ -267,15 +206,13 @@ class PlateWatch:
                 sighting.vote.add(line, weight)
                 frame = look.frame
                 seen = (look.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
-                sighting.evidence.append(_Evidence(weight * line.weakest, line.text, crop, *seen))
-                sighting.evidence.sort(key=lambda evidence: -evidence.weight)
-                del sighting.evidence[KEPT_EVIDENCE:]
+                sighting.witness(Evidence(weight * line.weakest, line.text, crop, *seen))
             events += self._tell(sighting)
         return events
 
     def finish(self) -> list[PlateEvent]:
         """The stream is over: the events of the vehicles still in sight."""
-        events = [event for track in self._tracker.finish() for event in self._end(self._sightings.pop(track.id))]
+        events = self._leave(self._tracker.finish())
         self._visible = []
         return events
 
@@ -340,7 +277,7 @@ class PlateWatch:
                     continue
                 said = older.vote.result()
                 sure = line.weakest >= SURE and older.settled_height > 0
-                if said is not None and _is_same(text, said.text, both_sure=sure):
+                if said is not None and is_same(text, said.text, both_sure=sure):
                     self._tracker.join(track, older.track)
                     del self._sightings[track.id]
                     self._visible = [older if s is sighting else s for s in self._visible]
@@ -360,7 +297,7 @@ class PlateWatch:
         telling = fits and (result.looseness < LOOSE or digits >= 3)
         if sighting.travelled(result) < STILL_HEIGHTS and (sighting.edge or not telling):
             return Gate.STILL
-        if any(_is_fixed(offsets, sighting.track) for offsets in sighting.companions.values()):
+        if sighting.is_badge:
             return Gate.BADGE
         return None
 
@@ -380,13 +317,15 @@ class PlateWatch:
             vehicle = None  # what was thought a misreading is the next one of a fleet
         vehicle = vehicle or self._remembered(sighting, result, decided=decided)
         if vehicle is None:
-            credible = result.confidence >= CREDIBLE and result.countries and not sighting.companions
+            credible = result.confidence >= CREDIBLE and result.countries and not sighting.accompanied
             if not final and (self._hold_finals or not credible):
                 return []
             vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, sighting.track.quad)
             self._vehicles.append(vehicle)
+            if len(self._vehicles) > VEHICLES_MOST:
+                self._vehicles.remove(min(self._vehicles[:-1], key=lambda known: known.last_time))
         sighting.vehicle = vehicle
-        evidence = _best_evidence(sighting, result)
+        evidence = sighting.best_evidence(result)
         vehicle.last_time = max(vehicle.last_time, sighting.track.last_time)
         vehicle.quad = sighting.track.quad
         state = EventState.FINAL if final else EventState.PREVIEW
@@ -419,14 +358,29 @@ class PlateWatch:
         now = sighting.track.last_time
         self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
         in_sight = [s.vehicle for s in self._visible if s is not sighting]
+        still, here, reach = sighting.track.travelled < STILL_HEIGHTS, sighting.track.centre, sighting.track.width
         for vehicle in reversed(self._vehicles):
             if vehicle in in_sight:
                 continue
-            place = float(abs(vehicle.quad.mean(axis=0) - sighting.track.centre).max()) <= sighting.track.width
-            window_s = self._parked_s if place and sighting.track.travelled < STILL_HEIGHTS else self._same_vehicle_s
-            if now - vehicle.last_time <= window_s and vehicle.says(result.text, decided=decided):
+            just_now = now - vehicle.last_time <= self._same_vehicle_s
+            parked = not just_now and still and float(abs(vehicle.quad.mean(axis=0) - here).max()) <= reach
+            if (just_now or parked) and vehicle.says(result.text, decided=decided):
                 return vehicle
         return None
+
+    def _leave(self, tracks: Sequence[Track]) -> list[PlateEvent]:
+        """The events of tracks that have ended; one that cannot be told takes none of the others with it."""
+        events: list[PlateEvent] = []
+        for track in tracks:
+            sighting = self._sightings.pop(track.id, None)  # a frame that failed may have left it without one
+            if sighting is None:
+                continue
+            try:
+                events += self._end(sighting)
+            except Exception:
+                _log.exception("camera %s: a vehicle that has gone cannot be told", self._camera)
+                self._rejected(Gate.FAILED)
+        return events
 
     def _end(self, sighting: Sighting) -> list[PlateEvent]:
         events = self._tell(sighting, gone=True)
@@ -452,22 +406,6 @@ def _is_clipped(quad: Quad, frame: Frame) -> bool:
     return x1 < margin or y1 < margin or x2 > frame.width - margin or y2 > frame.height - margin
 
 
-def _offset_to_larger(small: Track, large: Track) -> tuple[float, float] | None:
-    """From `large` to `small` in widths and heights of `large`, where both could be on one vehicle."""
-    if large is small or large.height < 1.4 * small.height:
-        return None
-    dx, dy = (small.centre - large.centre) / np.array([large.width, large.height], np.float32)
-    return (float(dx), float(dy)) if abs(dx) < 2.0 and abs(dy) < 5.0 else None
-
-
-def _is_fixed(offsets: Sequence[tuple[float, float]], track: Track) -> bool:
-    """Whether text kept its place beside a larger one while it moved, as lettering of the same vehicle does."""
-    if len(offsets) < max(BADGE_FRAMES, track.seen / 2) or track.travelled < STILL_HEIGHTS:
-        return False
-    dx, dy = np.ptp(np.array(offsets), axis=0)
-    return bool(dx < 0.2 and dy < 0.5)
-
-
 def _differ(a: str, b: str) -> bool:
     return edit_distance(fold(a), fold(b)) > max(len(a), len(b)) // 2
 
@@ -477,16 +415,5 @@ def _is_exchanged(one: str, other: str) -> bool:
     return len(one) == len(other) and fold(one) != fold(other)
 
 
-def _is_same(one: str, other: str, *, both_sure: bool) -> bool:
-    """Whether two texts are one plate's: a character may be misread, but of two that are sure each has its own."""
-    return edit_distance(fold(one), fold(other)) <= (0 if both_sure else 1)
-
-
 def _enough(result: PlateText, min_reads: int) -> bool:
     return result.agreeing >= min_reads and result.agreement >= 0.3 and result.weakest >= 0.5
-
-
-def _best_evidence(sighting: Sighting, result: PlateText) -> _Evidence:
-    """The heaviest reading that says what is told, or the heaviest of all."""
-    says = (fold(result.text), fold(result.raw))
-    return next((e for e in sighting.evidence if fold(e.text) in says), sighting.evidence[0])

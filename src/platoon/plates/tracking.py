@@ -23,6 +23,9 @@ SIZE_RATIO_MOST = 1.6
 LOST_FRAMES = 4
 CERTAIN_WIDTHS = 0.6
 """A plate this near to where it was expected is the same one."""
+TRACKS_MOST = 128
+"""So many are followed from one frame to the next, of those found last: what flickers all over a picture begins a track
+with every flicker, and each costs every frame that comes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,15 +104,7 @@ class Tracker:
         Returns:
             The track of each quad, in order, and the tracks that ended.
         """
-        if self._time is not None and time < self._time:
-            ended, self.tracks = self.tracks, []  # the stream began anew
-        else:
-            if self._time is not None:
-                self._interval_s += 0.2 * (min(time - self._time, 5.0) - self._interval_s)
-            lost_after_s = max(self._lost_after_s, LOST_FRAMES * self._interval_s)
-            ended = [track for track in self.tracks if time - track.last_time > lost_after_s]
-            self.tracks = [track for track in self.tracks if time - track.last_time <= lost_after_s]
-        self._time = time
+        ended = self.advance(time)
         matched: dict[int, Track] = {}
         for distance, index, track in sorted(self._pairs(quads, time), key=lambda pair: pair[0]):
             if index in matched or track in matched.values():
@@ -117,6 +112,27 @@ class Tracker:
             track.follow(quads[index], time, uncertain=distance > CERTAIN_WIDTHS)
             matched[index] = track
         return [matched.get(index) or self._begin(quad, time) for index, quad in enumerate(quads)], ended
+
+    def advance(self, time: float) -> list[Track]:
+        """Come to the frame at media time `time`, whatever is in it: the tracks that ended before. `update` does so
+        too; a second time nothing has ended.
+        """
+        if time == self._time:
+            return []
+        if self._time is not None and time < self._time:
+            ended, self.tracks = self.tracks, []  # the stream began anew
+        else:
+            if self._time is not None:
+                self._interval_s += 0.2 * (min(time - self._time, 5.0) - self._interval_s)
+            lost_after_s = max(self._lost_after_s, LOST_FRAMES * self._interval_s)
+            if len(self.tracks) > TRACKS_MOST:
+                self.tracks.sort(key=lambda track: track.last_time)
+            followed = self.tracks[-TRACKS_MOST:]
+            kept = [track for track in followed if time - track.last_time <= lost_after_s]
+            ended = [track for track in self.tracks if track not in kept] if len(kept) < len(self.tracks) else []
+            self.tracks = kept
+        self._time = time
+        return ended
 
     def separate(self, track: Track) -> Track:
         """An uncertain track did take over another vehicle's plate: that gets its own, and `track` its old place."""
@@ -146,12 +162,13 @@ class Tracker:
     def _pairs(self, quads: Sequence[Quad], time: float) -> list[tuple[float, int, Track]]:
         """(distance in plate widths, index of the quad, track) of every pair that may be the same plate."""
         pairs = []
+        known = [(track, track.width, track.expected(time)) for track in self.tracks]
         for index, quad in enumerate(quads):
             centre, width = centre_of(quad), _side(quad, 0, 1)
-            for track in self.tracks:
-                if max(width, track.width) > SIZE_RATIO_MOST * min(width, track.width):
+            for track, before, expected in known:
+                if max(width, before) > SIZE_RATIO_MOST * min(width, before):
                     continue
-                distance = float(np.hypot(*(centre - track.expected(time)))) / max(width, track.width)
+                distance = float(np.hypot(*(centre - expected))) / max(width, before)
                 reach = min(0.5 + MATCH_WIDTHS_PER_S * (time - track.last_time), MATCH_WIDTHS_MOST)
                 if distance <= reach:
                     pairs.append((distance, index, track))

@@ -112,7 +112,7 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
             operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
             assert len(operations) == sum(map(len, schema.raw_schema["paths"].values()))
             job = jobs.add(Order(batch="b1", form=json.dumps({"model": "PP-OCRv6", "payload": {}})), b"2")
-            known = {"task_id": job.id, "job_id": job.id, "secret": job.secret, "batch_id": "b1"}
+            known = {"task_id": job.id, "job_id": job.id, "batch_id": "b1"}
             there = THERE | {name: st.just(value) for name, value in known.items()}
             yield Described(faces.address, caller, operations, there)
     finally:

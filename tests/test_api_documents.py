@@ -140,7 +140,7 @@ def test_there_are_no_other_forms_of_what_is_not_read(client: httpx.Client) -> N
     assert "not read to its end" in reply.json()["error"]["message"]
 
 
-def test_only_its_key_finds_a_document_and_only_its_address_needs_none(tmp_path: Path) -> None:
+def test_only_its_key_finds_a_document_its_pictures_and_its_other_forms(tmp_path: Path) -> None:
     keys = [ApiKey(name=name, sha256=hashlib.sha256(name.encode()).hexdigest()) for name in ("ann", "bob")]
     with serving(tmp_path, ScriptedReader(), keys=keys, max_pixels=10_000_000) as client:
         ann, bob = ({"X-API-Key": name} for name in ("ann", "bob"))
@@ -158,5 +158,6 @@ def test_only_its_key_finds_a_document_and_only_its_address_needs_none(tmp_path:
         assert client.get(listing, headers=bob).json()["documents"] == []
         assert len(client.get(listing, headers=ann).json()["documents"]) == 1
         for found in ("pages/1.jpg", "exports/txt"):
-            assert client.get(f"{told['address']}/{found}").status_code == 200
-            assert client.get(f"{path}/guessed/{found}").status_code == 404
+            assert client.get(f"{told['address']}/{found}").status_code == 401
+            assert client.get(f"{told['address']}/{found}", headers=bob).status_code == 404
+            assert client.get(f"{told['address']}/{found}", headers=ann).status_code == 200

@@ -76,7 +76,7 @@ def form(body: bytes = PNG) -> tuple[bytes, bytes]:
     content = (
         b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + body + b"\r\n--edge--\r\n"
     )
-    head = b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
+    head = b"POST /ocr HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
     return head + b"Content-Length: %d\r\n\r\n" % len(content), content
 
 
@@ -91,7 +91,7 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client) -> None:
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(client: httpx.Client) -> None:
     with connected(client) as wire:
         wire.sendall(
-            b"POST /ocr HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n"
+            b"POST /ocr HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n"
         )
         assert b" 413 " in wire.recv(4096).splitlines()[0]
 

@@ -20,6 +20,9 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from platoon.api import problems
+from platoon.api.access import Access
+from platoon.api.browser import Hosts
+from platoon.api.guard import Doors, Guard
 from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.messages import METHODS, SERVICE, message
@@ -32,7 +35,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import Postprocessing, text_boxes
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import decode, fit_line
-from platoon.settings import ApiKey, EngineSettings, ServiceSettings
+from platoon.settings import ApiKey, ApiSettings, EngineSettings, ServiceSettings
 
 grpcclient = pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
 httpclient = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
@@ -76,7 +79,12 @@ def _serving(cache: Path, settings: ServiceSettings, metrics: Metrics, missing: 
         models = ServedModels(engine, not_ready=lambda: missing)
         app = FastAPI()
         problems.install(app)
-        app.include_router(rest.routes(models, Intake(settings, metrics), settings))
+        doors = Doors(app)
+        doors.say("key", app.routes)
+        doors.add(rest.health_routes(models), "key", rest.refuse)
+        doors.add(rest.routes(models, Intake(settings, metrics), settings), "infer", rest.refuse)
+        hosts = Hosts(ApiSettings(), settings)
+        app.add_middleware(Guard, doors=doors, access=Access(settings), hosts=hosts, metrics=metrics)
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
@@ -444,9 +452,14 @@ def test_with_keys_set_only_their_owners_may_infer(tmp_path: Path) -> None:
     for served in serving(tmp_path, settings):
         for kind, code in ((httpclient, "401"), (grpcclient, "StatusCode.UNAUTHENTICATED")):
             with served.client(kind) as client:
-                with pytest.raises(InferenceServerException, match="API key is needed") as refused:
-                    client.infer("plate-recognition", [asked(kind, LINE)])
-                assert refused.value.status() == code
+                for name, *arguments in (
+                    ("infer", "plate-recognition", [asked(kind, LINE)]),
+                    ("get_model_metadata", "plate-recognition"),
+                    ("get_server_metadata",),
+                ):
+                    with pytest.raises(InferenceServerException, match="API key is needed") as refused:
+                        getattr(client, str(name))(*arguments)
+                    assert refused.value.status() == code
                 key = {"authorization": "Bearer password"}
                 assert client.infer("plate-recognition", [asked(kind, LINE)], headers=key).as_numpy("ids").shape == (
                     1,

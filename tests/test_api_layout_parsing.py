@@ -239,7 +239,7 @@ def test_a_client_that_leaves_frees_its_place() -> None:
     with gateway(reader, max_inference_requests=1) as client:
         body = json.dumps({"file": file("PDF9")}).encode()
         with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as gone:
-            head = f"POST /layout-parsing HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"POST /layout-parsing HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
             gone.sendall(head.encode() + body)
             assert reader.begun.acquire(timeout=30)
         assert reader.given_up.acquire(timeout=30), "what was read for it is given up"

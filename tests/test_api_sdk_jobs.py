@@ -170,6 +170,10 @@ def test_a_token_is_needed_for_jobs_and_none_for_their_results(tmp_path: Path, r
         done = until(client, handed_in(client), "done")
         assert len(result(done)) == 3
         url = done["resultUrl"]["jsonUrl"]
-        wrong = url.replace(url.split("/")[-2], "0" * 32)
-        assert httpx.get(wrong, trust_env=False, timeout=PATIENCE_S).status_code == 404
+        address = httpx.URL(url)
+        unknown = address.copy_with(path=address.path.replace(done["jobId"], "0" * 32))
+        until_later = address.copy_set_param("until", int(address.params["until"]) + 1)
+        unsigned = address.copy_remove_param("signature")
+        for changed, status in ((unknown, 404), (until_later, 403), (unsigned, 403)):
+            assert httpx.get(changed, trust_env=False, timeout=PATIENCE_S).status_code == status
         assert httpx.get(f"{client.base_url}{JOBS}/{done['jobId']}", trust_env=False).status_code == 401

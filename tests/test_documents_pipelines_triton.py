@@ -119,7 +119,7 @@ def test_a_slow_server_is_given_up_and_a_caller_who_leaves_takes_back_what_he_as
             body = json.dumps({"file": file("PDF9")}).encode()
             with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as gone:
                 gone.sendall(
-                    f"POST /layout-parsing HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                    f"POST /layout-parsing HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 )
                 gone.sendall(body)
                 while len(fake.asked) < 2:

@@ -25,6 +25,7 @@ from platoon.settings import Settings
 from platoon.terminal import bars, log_to_terminal, plain, stderr
 
 if TYPE_CHECKING:
+    from platoon.api.access import Access
     from platoon.documents.layout import Fitted
     from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
@@ -65,10 +66,12 @@ def demo(
     fps: Annotated[float, typer.Option(help="Analyse at most so many frames a second of each camera.")] = 3.0,
 ) -> None:
     """Four synthetic cameras, the page and events: nothing to prepare."""
+    from platoon.api.access import check_listening
     from platoon.media.synthetic.clips import demo_clips
     from platoon.streams.registry import CameraSpec
 
     settings = Settings.load(settings_file, api__host=host, api__port=port, analysis__fps=fps)
+    check_listening(settings.api.host, settings.service)
     with bars() as progress:
         task = progress.add_task("rendering four cameras, once", total=None)
         clips = demo_clips(
@@ -124,7 +127,7 @@ def run(
 @app.command()
 def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = None) -> None:
     """Read pictures and documents for others over HTTP, without cameras."""
-    from platoon.api.access import check_listening
+    from platoon.api.access import Access, check_listening
     from platoon.api.background import documents_in_background
     from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
@@ -148,8 +151,9 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
-        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk, pipeline=pipeline))
-        stack.enter_context(_grpc(service, settings))
+        access = Access(settings.service, settings.store.path)
+        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk, pipeline=pipeline, access=access))
+        stack.enter_context(_grpc(service, settings, access))
         service.warm_up()
         Console(stderr=True).print(
             f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
@@ -317,6 +321,7 @@ def _run_live(
     tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     registry: Path | None = None,
 ) -> None:
+    from platoon.api.access import Access, check_listening
     from platoon.api.background import documents_in_background
     from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
@@ -326,6 +331,7 @@ def _run_live(
     from platoon.streams.registry import RegistryFollower
     from platoon.tracing import tracing_for
 
+    check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
     stop = _stopped_by_signals()
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
@@ -339,8 +345,9 @@ def _run_live(
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
-        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk, pipeline=pipeline))
-        stack.enter_context(_grpc(service, settings))
+        access = Access(settings.service, settings.store.path)
+        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk, pipeline=pipeline, access=access))
+        stack.enter_context(_grpc(service, settings, access))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()
         if registry is not None:
@@ -383,7 +390,7 @@ def _run_once(
         raise typer.Exit(1)
 
 
-def _grpc(service: OcrService, settings: Settings) -> AbstractContextManager[object]:
+def _grpc(service: OcrService, settings: Settings, access: Access) -> AbstractContextManager[object]:
     """The models over gRPC, if the settings give that a port."""
     if settings.api.grpc_port is None:
         return nullcontext()
@@ -396,6 +403,7 @@ def _grpc(service: OcrService, settings: Settings) -> AbstractContextManager[obj
         settings.service,
         service.metrics,
         service.tracing,
+        access=access,
         host=settings.api.host,
         port=settings.api.grpc_port,
     )

@@ -133,6 +133,12 @@ class Metrics:
             registry=registry,
         )
 
+        self.calls_refused = Counter(
+            "platoon_calls_refused_total",
+            "Calls of any port that were turned away before they were looked at",
+            ["cause"],
+            registry=registry,
+        )
         self.requests = Counter(
             "platoon_requests_total",
             "Calls of the OCR service, by contract and HTTP status (499: the caller left)",

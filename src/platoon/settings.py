@@ -19,6 +19,8 @@ from platoon.errors import InvalidSettings
 _log = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Scope = Literal["read", "operate", "infer", "admin"]
+"""What a key may do."""
 Weights = Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
@@ -151,15 +153,23 @@ class ApiSettings(_Section):
     """The main port; 0: any free one."""
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the inference protocol v2 over gRPC, which Triton has at 8001; none: it is served over HTTP only."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+/?$")
+    """Where others reach the main port, as `https://plates.example.org`, if something stands before it: for absolute
+    addresses in answers. None: the address that the caller reached."""
+    open_paths: tuple[Literal["/metrics", "/health"], ...] = ()
+    """Which of these answer without a key where keys are set; `/health` with `/health/ready`."""
 
 
 class ApiKey(_Section):
-    """Who may call the OCR service, and how often. The key itself is kept nowhere."""
+    """Who may call, what for, and how often. The key itself is kept nowhere."""
 
     name: str = Field(min_length=1, max_length=64)
     """Whose key it is, for logs and metrics."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The key's SHA-256 in hexadecimal: `printf %s "$KEY" | sha256sum`."""
+    scopes: tuple[Scope, ...] = Field(default=("infer",), min_length=1)
+    """What it may do: `read` (look at cameras, events, metrics), `operate` (that, and read cameras by hand), `infer`
+    (have pictures and documents read), `admin` (all)."""
     rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Requests per second; none: as many as the service can take."""
     burst: int = Field(default=10, ge=1)
@@ -170,9 +180,15 @@ class ServiceSettings(_Section):
     """The OCR service: who may call it, and how much one call may ask for."""
 
     keys: tuple[ApiKey, ...] = ()
-    """API keys, each a table with `name`, `sha256`, and if wanted `rate` and `burst`; none: only this machine calls."""
+    """API keys, each a table with `name`, `sha256`, and if wanted `scopes`, `rate` and `burst`; none: only this machine
+    calls. With keys every call needs one, on all ports."""
     open: bool = False
-    """Without keys, serve callers from other machines too."""
+    """Without keys, serve callers from other machines too, on all ports."""
+    hosts: tuple[Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$")], ...] = ()
+    """Names, and addresses of whatever stands before Platoon, under which callers may ask for it, without ports.
+    Loopback, the addresses that it listens on and `api.public_url` are known."""
+    session_hours: float = Field(default=168, gt=0, le=8784, allow_inf_nan=False)
+    """So long after somebody has given the page a key it asks for one again."""
     max_body_bytes: int = Field(default=64_000_000, ge=1024)
     """Larger requests are refused (413)."""
     max_requests: int = Field(default=256, ge=1)

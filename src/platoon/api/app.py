@@ -1,20 +1,38 @@
 """The application on the main port: page, JSON API, live feed, OCR, health, metrics and documentation."""
 
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from platoon import web
-from platoon.api import cameras, documents, events, health, jobs, layout_parsing, live, manual, ocr, problems, sdk_jobs
-from platoon.api.browser import BrowserGuard
+from platoon.api import (
+    cameras,
+    documents,
+    events,
+    health,
+    jobs,
+    layout_parsing,
+    live,
+    login,
+    manual,
+    ocr,
+    problems,
+    sdk_jobs,
+)
+from platoon.api.access import Access
+from platoon.api.browser import Hosts
 from platoon.api.fetch import fetcher_for
+from platoon.api.guard import Doors, Guard
 from platoon.api.intake import Intake
 from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
 from platoon.api.request_id import RequestId
 from platoon.documents.pipelines.pipeline import Pipeline
-from platoon.errors import InvalidInput
+from platoon.errors import Forbidden, InvalidInput, PlatoonError, Unauthorised
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import Settings
@@ -25,6 +43,7 @@ def create_app(
     site: Site | None,
     settings: Settings,
     *,
+    access: Access | None = None,
     service: OcrService | None = None,
     desk: JobDesk | None = None,
     pipeline: Pipeline | None = None,
@@ -32,40 +51,66 @@ def create_app(
     """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
 
     Args:
+        access: says who may call, on all ports alike; none: one of its own.
         desk: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
+
+    Raises:
+        ValueError: of a route it was not said whom it lets in.
     """
     app = FastAPI(
         title="Platoon",
         version=version("platoon"),
-        responses=problems.described(InvalidInput),
+        responses=problems.described(InvalidInput, Unauthorised, Forbidden),
         summary="Licence plates of every camera and text of every picture, read by one engine.",
         # FastAPI's own documentation page loads its assets from elsewhere; ours works on an isolated site.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # redirects would tell absolute addresses from the caller's Host
     )
-    app.add_middleware(BrowserGuard)
-    app.add_middleware(RequestId)
     problems.install(app)
+    metered = [part for part in (site, service) if part is not None]
+    metrics = metered[0].metrics if metered else Metrics()
+    access = access or Access(settings.service, settings.store.path)
+    hosts, doors = Hosts(settings.api, settings.service), Doors(app)
+    doors.say("key", app.routes)  # the API's description
+    doors.add(login.login_routes(access, hosts), "nothing")
+    doors.add(login.session_routes(access, hosts), "key")
     if site is not None:
-        app.include_router(cameras.routes(site))
-        app.include_router(manual.routes(site))
-        app.include_router(events.routes(site, settings))
-        app.include_router(live.routes(site))
+        doors.add(cameras.routes(site), "read")
+        doors.add(manual.routes(site), "operate")
+        doors.add(events.routes(site, settings), "read")
+        doors.add(live.routes(site), "read")
     if service is not None:
         intake = Intake(settings.service, service.metrics, service.tracing)
-        app.include_router(ocr.routes(service, intake))
+        doors.add(ocr.routes(service, intake), "infer", ocr.refuse)
         models = ServedModels(service.engine, not_ready=service.not_ready)
-        app.include_router(rest.routes(models, intake, settings.service))
+        doors.add(rest.health_routes(models), "key", rest.refuse)
+        doors.add(rest.routes(models, intake, settings.service), "infer", rest.refuse)
         fetcher = fetcher_for(settings.service) if settings.service.fetch else None
         if pipeline is not None:
-            app.include_router(layout_parsing.routes(pipeline, intake, settings.gateway, fetcher))
+            parsing = layout_parsing.routes(pipeline, intake, settings.gateway, fetcher)
+            doors.add(parsing, "infer", layout_parsing.refuse)
         if desk is not None:
-            app.include_router(jobs.routes(desk, intake))
-            app.include_router(documents.routes(desk, intake))
-            app.include_router(sdk_jobs.routes(desk, intake, fetcher))
-    metered = [part for part in (site, service) if part is not None]
+            doors.add(jobs.routes(desk, intake), "infer")
+            doors.add(documents.routes(desk, intake), "infer")
+            doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
+            doors.add(sdk_jobs.result_routes(desk), "signature")
     parts = [part for part in (site, service, pipeline) if part is not None]
-    app.include_router(health.routes(parts, metered[0].metrics if metered else Metrics()))
-    web.mount(app, cameras=site is not None, documents=service is not None and desk is not None)
+    open_paths = settings.api.open_paths
+    doors.add(health.routes(parts), "nothing" if "/health" in open_paths else "key")
+    doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")
+    pages = web.Pages(cameras=site is not None, documents=service is not None and desk is not None)
+    for page, route in pages.routes():
+        doors.add([route], page.scope or "key", partial(_login_page, pages))
+    doors.add([web.assets()], "nothing")
+    doors.check()
+    app.add_middleware(Guard, doors=doors, access=access, hosts=hosts, metrics=metrics)
+    app.add_middleware(RequestId)
     return app
+
+
+def _login_page(pages: web.Pages, error: PlatoonError, _: HTTPConnection) -> Response:
+    response = pages.login(str(error), error.status)
+    response.headers.update(problems.headers_for(error))
+    return response

@@ -44,6 +44,6 @@ def routes(site: Site) -> APIRouter:
     def get_preview(camera: str, width: Annotated[int, Query(ge=64, le=1920)] = 480) -> Response:
         """What the camera saw last, `width` pixels wide at most. 503 while it has no picture."""
         picture = site.preview(camera, width=width)
-        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return Response(picture, media_type="image/jpeg")
 
     return router

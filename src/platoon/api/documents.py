@@ -1,8 +1,7 @@
 """`/api/documents`: what the page about documents shows. Jobs like all others, told for people.
 
 Whoever hands a document in names a batch that nobody can guess, and lists what is in it; a key finds only what came
-with it. Pictures and files of other forms lie at addresses that nobody can guess either, as browsers fetch them without
-a key.
+with it.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from platoon.api.access import caller_of
 from platoon.api.intake import Incoming, Intake, body_of
 from platoon.api.jobs import REFUSALS, TEXT_LAYERS, JobCall, JobContract, JobDesk, Submission, order_of
 from platoon.api.problems import described
@@ -70,7 +70,7 @@ class Document(BaseModel):
     expires: float | None
     """When it will be forgotten."""
     address: str
-    """Of its pictures (`/pages/{number}.jpg`) and of its other forms (`/exports/{form}`); they need no key."""
+    """Of its pictures (`/pages/{number}.jpg`) and of its other forms (`/exports/{form}`)."""
 
 
 class OpenDocument(Document):
@@ -193,25 +193,24 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         del job_id
         return await intake.serve(request, cancelling)
 
-    @router.get("/{job_id}/pages/{number}", response_model=ShownPage, responses=described(*REFUSALS, NotFound))
-    async def get_page(request: Request, job_id: str, number: Number) -> Response:
-        """A page that is read: its blocks in reading order."""
-        del job_id, number
-        return await intake.serve(request, showing)
-
     @router.get(
-        "/{job_id}/{secret}/pages/{number}.jpg",
+        "/{job_id}/pages/{number}.jpg",
         response_class=Response,
         responses={
             200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-            **_UNKEYED,
+            **_DRAWN,
         },
     )
-    async def get_picture(job_id: str, secret: str, number: Number) -> Response:
-        """The picture of a page that is read, at most 2000 pixels long and wide. Needs no key, only the address."""
+    async def get_picture(request: Request, job_id: str, number: Number) -> Response:
+        """The picture of a page that is read, at most 2000 pixels long and wide."""
+        # It never changes, and drawing it is work: browsers keep it, and ask whether they may still see it.
+        headers = {"ETag": f'"{job_id}-{number}"', "Cache-Control": "private, no-cache"}
+        owner = caller_of(request.scope).name
 
-        def picture() -> bytes:
-            job = desk.at(job_id, secret)
+        def picture() -> bytes | None:
+            job = desk.find(job_id, owner)
+            if request.headers.get("if-none-match") == headers["ETag"]:
+                return None
             ((_, drawn),) = desk.redrawn(job, _page(desk, job, number))
             if not drawn.size:
                 raise NotFound(f"page {number} cannot be drawn")
@@ -219,21 +218,30 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
 
         async with drawing:
             jpeg = await asyncio.to_thread(picture)
-        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+        if jpeg is None:
+            return Response(status_code=304, headers=headers)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    @router.get("/{job_id}/pages/{number}", response_model=ShownPage, responses=described(*REFUSALS, NotFound))
+    async def get_page(request: Request, job_id: str, number: Number) -> Response:
+        """A page that is read: its blocks in reading order."""
+        del job_id, number
+        return await intake.serve(request, showing)
 
     @router.get(
-        "/{job_id}/{secret}/exports/{form}",
+        "/{job_id}/exports/{form}",
         response_class=Response,
         responses={
             200: {"content": {form.media_type: _ANY if form is Form.JSON else _TEXT for form in Form}},
-            **_UNKEYED,
+            **_DRAWN,
         },
     )
-    async def get_export(job_id: str, secret: str, form: Form) -> Response:
-        """A document in another form, once it is read. Needs no key, only the address."""
+    async def get_export(request: Request, job_id: str, form: Form) -> Response:
+        """A document in another form, once it is read."""
+        owner = caller_of(request.scope).name
 
         def export() -> tuple[Job, BinaryIO]:
-            job = desk.at(job_id, secret)
+            job = desk.find(job_id, owner)
             return job, _exported(desk, job, form)
 
         async with drawing:
@@ -258,7 +266,7 @@ def _told(desk: JobDesk, job: Job) -> Document:
         error=job.error,
         created=job.created,
         expires=job.expires,
-        address=f"/api/documents/{job.id}/{job.secret}",
+        address=f"/api/documents/{job.id}",
     )
 
 
@@ -334,7 +342,7 @@ def _json(content: BaseModel, status: int = 200) -> Response:
     return JSONResponse(content.model_dump(mode="json"), status)
 
 
-_UNKEYED: Final = described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable)
+_DRAWN: Final = described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable)
 _TEXT: Final = {"schema": {"type": "string"}}
 _ANY: Final[dict[str, Any]] = {"schema": {}}
 _FORM: Final = {

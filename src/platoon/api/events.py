@@ -46,9 +46,9 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         key = _find(site, event).get("crop")
         if key is None:
             raise NotFound(f"event {event!r} has no picture any more: crops are kept for a time, see PLATOON_STORE__*")
-        # A final may bring a better crop under the same address, so browsers ask whether theirs still holds.
+        # A final may bring a better crop under the same address, so whoever keeps one asks whether it still holds.
         tag = f'"{blake2b(key.encode(), digest_size=12).hexdigest()}"'
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+        headers = {"ETag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(site.crops.get(key), media_type="image/jpeg", headers=headers)

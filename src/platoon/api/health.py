@@ -20,8 +20,8 @@ class Part(Protocol):
         """Why it cannot work yet; empty once it can."""
 
 
-def routes(parts: Sequence[Part], metrics: Metrics) -> APIRouter:
-    """Health and metrics of the main port."""
+def routes(parts: Sequence[Part]) -> APIRouter:
+    """Health of the main port."""
     router = APIRouter(tags=["operation"])
 
     @router.get("/health")
@@ -35,6 +35,13 @@ def routes(parts: Sequence[Part], metrics: Metrics) -> APIRouter:
         if missing := list(chain.from_iterable(part.not_ready() for part in parts)):
             return JSONResponse(_verdict(503, f"Not ready: {'; '.join(missing)}"), 503, {"Retry-After": "1"})
         return JSONResponse(_verdict(0, "Ready"))
+
+    return router
+
+
+def metrics_routes(metrics: Metrics) -> APIRouter:
+    """Metrics of the main port."""
+    router = APIRouter(tags=["operation"])
 
     @router.get("/metrics", response_class=Response)
     def get_metrics() -> Response:

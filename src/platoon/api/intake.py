@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
-from platoon.api.access import Access
+from platoon.api.access import caller_of
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
 from platoon.metrics import Metrics
 from platoon.settings import ServiceSettings
@@ -60,7 +60,6 @@ class Intake:
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._settings, self._metrics, self._tracing = settings, metrics, tracing or Tracing()
-        self._access = Access(settings)
         self._under_way = 0
         self._bytes = 0
         """Of all bodies under way."""
@@ -92,8 +91,6 @@ class Intake:
 
     async def _answer(self, incoming: Incoming, endpoint: Endpoint) -> Response:
         request, settings = incoming.request, self._settings
-        client = request.client.host if request.client else None
-        incoming.caller = self._access.admit(request.headers, client)
         if self._under_way > settings.max_requests:
             raise Overloaded(f"{settings.max_requests} calls are under way, the most there may be; try again")
         try:
@@ -152,7 +149,7 @@ class Incoming:
         self.request, self.contract = request, contract
         """The contract may become another one, once the body is known."""
         self.started = time.monotonic()
-        self.caller = ""
+        self.caller = caller_of(request.scope).name
         self.n_bytes = 0
         self.log_id: str | None = None
         """The caller's own name for this call, if its contract has one."""
@@ -251,7 +248,7 @@ async def while_there(request: Request, work: Work) -> Response:
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-def content_type(request: Request) -> str:
+def content_type(request: HTTPConnection) -> str:
     """What the body is said to be, without parameters; empty if nothing is said."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -90,11 +91,19 @@ class JobDesk:
             raise NotFound(f"no job {job_id[:60]!r}: there never was one, or it has outlived its time")
         return job
 
-    def at(self, job_id: str, secret: str) -> Job:
-        """A job at an address that nobody can guess. Raises NotFound."""
+    def at(self, job_id: str, until: int, signature: str) -> Job:
+        """The job whose result was promised at this address, by `signature`, until a point of time.
+
+        Raises:
+            Forbidden: it was not, or that is over. NotFound: there is no such job any more.
+        """
+        if not signature:
+            raise Forbidden("this address needs the signature that it was told with")
         job = self.jobs.get(job_id)
-        if job is None or not hmac.compare_digest(job.secret.encode(), secret.encode()):
+        if job is None:
             raise NotFound("nothing at this address: there never was, or it has outlived its time")
+        if until < time.time() or not hmac.compare_digest(signature_of(job, until).encode(), signature.encode()):
+            raise Forbidden("nobody signed this address, or its time is over: ask for the job again")
         return job
 
 
@@ -144,7 +153,7 @@ class Standing(BaseModel):
     position: int | None
     """Its place among those that wait, from 1."""
     exports: str | None
-    """Once it is read: where its other forms are, as `{exports}/md`, for whoever knows the address."""
+    """Once it is read: where its other forms are, as `{exports}/md`."""
 
 
 class JobContract:
@@ -260,6 +269,11 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     return router
 
 
+def signature_of(job: Job, until: int) -> str:
+    """What makes an address of the job's result good without a key, until a point of time (seconds since 1970)."""
+    return hmac.digest(job.secret.encode(), f"{job.id}:{until}".encode(), "sha256").hex()
+
+
 def order_of(fields: Fields, *, owner: str, webhooks: bool) -> Order:
     """What the fields of a form ask for.
 
@@ -326,7 +340,7 @@ def _standing(jobs: Jobs, job: Job) -> dict[str, Any]:
         "pending_tasks": jobs.waiting(),
         "progress": {"pages": job.total, "done": job.done},
         "position": jobs.place(job),
-        "exports": f"/api/documents/{job.id}/{job.secret}/exports" if job.state is State.SUCCESS else None,
+        "exports": f"/api/documents/{job.id}/exports" if job.state is State.SUCCESS else None,
     }
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
@@ -107,6 +108,11 @@ def routes(pipeline: Pipeline, intake: Intake, settings: GatewaySettings, fetche
         return await intake.serve(request, restructuring)
 
     return router
+
+
+def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
+    """A refusal, as the contract has it."""
+    return refusal(error)
 
 
 class PagesCall(Generic[Asked]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from platoon.api.fetch import fetcher_for
@@ -12,6 +13,7 @@ from platoon.api.intake import Incoming, Intake, Work, body_of, content_type
 from platoon.api.liteparse import LiteParse
 from platoon.api.paddlex import PaddleX
 from platoon.api.paddlex_envelope import PaddleXRefused
+from platoon.api.paddlex_envelope import refusal as paddlex_refusal
 from platoon.api.problems import Problem, described
 from platoon.errors import (
     DeadlineExceeded,
@@ -55,6 +57,11 @@ def routes(service: OcrService, intake: Intake) -> APIRouter:
         return await intake.serve(request, batch)
 
     return router
+
+
+def refuse(error: PlatoonError, connection: HTTPConnection) -> Response:
+    """A refusal, as the contract has it that the content type lets expect."""
+    return paddlex_refusal(error) if content_type(connection).endswith("json") else refusal(error)
 
 
 class Form:

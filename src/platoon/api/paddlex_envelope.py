@@ -107,8 +107,12 @@ async def success(result: Mapping[str, Any], incoming: Incoming) -> Response:
     return Response(await asyncio.to_thread(as_json, content), media_type="application/json")
 
 
-def refusal(error: PlatoonError, incoming: Incoming, *, message: str = "") -> Response:
-    """Why it is not done; `message` takes the place of the error's own words."""
+def refusal(error: PlatoonError, incoming: Incoming | None = None, *, message: str = "") -> Response:
+    """Why it is not done; `message` takes the place of the error's own words.
+
+    Args:
+        incoming: none: the call was refused before it was taken in.
+    """
     if error.status == 422 and not message:
         about_file = {"type": "value_error", "loc": "body.file", "msg": str(error)}
         message = json.dumps(error.faults if isinstance(error, Faults) else [about_file])
@@ -116,9 +120,9 @@ def refusal(error: PlatoonError, incoming: Incoming, *, message: str = "") -> Re
     return JSONResponse(content, error.status, headers_for(error))
 
 
-def log_id(incoming: Incoming) -> str:
+def log_id(incoming: Incoming | None) -> str:
     """The caller's name for a call, or a new one."""
-    return incoming.log_id or str(uuid4())
+    return (incoming.log_id if incoming else None) or str(uuid4())
 
 
 def as_json(content: Any) -> bytes:

@@ -1,28 +1,31 @@
 """`/api/v2/ocr/jobs`: the job API that PaddleOCR's SDK, and what is built on it, speaks.
 
 Success is `{code: 0, msg, data}`, an error `{code, msg}` with the HTTP status as its code; what does not fit is 400, as
-the SDK tells that from what broke. The result lies at an address that nobody can guess, as it is fetched without a
-token: JSON lines, one for each page. Its models stand for what is told of a page: the lines, or the whole layout. What
-reads them is ours in any case.
+the SDK tells that from what broke. The result is fetched without a token, from an address that is signed and holds for
+an hour: JSON lines, one for each page. Its models stand for what is told of a page: the lines, or the whole layout.
+What reads them is ours in any case.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import pydantic_core
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from platoon.api import paddlex
+from platoon.api.browser import Hosts
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Fields, Incoming, Intake, body_of, content_type
-from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission
+from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission, signature_of
 from platoon.api.problems import described, headers_for
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.layout_request import OWN, LayoutOptions, refusals
@@ -44,6 +47,13 @@ _STATES: Final = {
     State.FAILURE: "failed",
     State.REVOKED: "failed",
 }
+
+
+_PREFIX: Final = "/api/v2/ocr/jobs"
+_RESULT_S: Final = 3600
+"""The address of a result is good for so long, from when it is told."""
+Until = Annotated[int, Query(ge=0, le=2**40)]
+Signature = Annotated[str, Query(max_length=64)]
 
 
 class JobRequest(BaseModel):
@@ -135,18 +145,22 @@ class SdkContract:
 
     def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
         """See `Contract.refuse`."""
-        del incoming
-        status = _STATUSES.get(error.status, error.status)
-        return JSONResponse({"code": status, "msg": str(error)}, status, headers_for(error))
+        return refuse(error, incoming.request)
 
 
-def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None) -> APIRouter:
+def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
+    """A refusal, as the contract has it."""
+    status = _STATUSES.get(error.status, error.status)
+    return JSONResponse({"code": status, "msg": str(error)}, status, headers_for(error))
+
+
+def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
     """The calls of `/api/v2/ocr/jobs`.
 
     Args:
         fetcher: none: files are not fetched.
     """
-    router = APIRouter(prefix="/api/v2/ocr/jobs", tags=["documents"])
+    router = APIRouter(prefix=_PREFIX, tags=["documents"])
     jobs, contract = desk.jobs, SdkContract()
 
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
@@ -176,14 +190,14 @@ def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None) -> APIRouter:
 
     def standing(incoming: Incoming) -> Response:
         job = desk.find(incoming.request.path_params["job_id"], incoming.caller)
-        return _success(_standing(job, incoming.request))
+        return _success(_standing(job, hosts.base_url(incoming.request.scope)))
 
     def batch_standing(incoming: Incoming) -> Response:
         batch = incoming.request.path_params["batch_id"]
         found = jobs.batch(batch, incoming.caller)
         if not found:
             raise NotFound(f"no batch {batch[:60]!r}: there never was one, or it has outlived its time")
-        told = [_standing(job, incoming.request) for job in found]
+        told = [_standing(job, hosts.base_url(incoming.request.scope)) for job in found]
         return _success({"batchId": batch, "extractResult": told})
 
     submission = Submission(contract, desk, read, accepted)
@@ -210,18 +224,24 @@ def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None) -> APIRouter:
         del job_id
         return await intake.serve(request, asking)
 
+    return router
+
+
+def result_routes(desk: JobDesk) -> APIRouter:
+    """Where results are fetched, at addresses that `routes` tell. They are signed, and that is what guards them."""
+    router = APIRouter(prefix=_PREFIX, tags=["documents"])
+
     @router.get(
-        "/{job_id}/{secret}/result.jsonl",
-        name=_RESULT,
+        "/{job_id}/result.jsonl",
         response_class=Response,
         responses={
             200: {"content": {_JSON_LINES: {"schema": {"type": "string"}}}},
             **described(NotFound, StoreError),
         },
     )
-    def get_result(job_id: str, secret: str) -> Response:
-        """The result: a line of JSON for each page. Needs no key, only the address."""
-        job = desk.at(job_id, secret)
+    def get_result(job_id: str, until: Until = 0, signature: Signature = "") -> Response:
+        """The result: a line of JSON for each page. Needs no key, only an address that was told within the hour."""
+        job = desk.at(job_id, until, signature)
         if not job.order.form:
             raise NotFound(f"the job {job_id[:60]!r} was handed in over another API: it has no such result")
         return StreamingResponse(result_lines(desk, job), media_type=_JSON_LINES)
@@ -278,7 +298,7 @@ def result_lines(desk: JobDesk, job: Job) -> Iterator[bytes]:
         yield json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _standing(job: Job, request: Request) -> dict[str, Any]:
+def _standing(job: Job, base_url: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "jobId": job.id,
         "model": json.loads(job.order.form)["model"] if job.order.form else "",
@@ -291,7 +311,9 @@ def _standing(job: Job, request: Request) -> dict[str, Any]:
         },
     }
     if job.state is State.SUCCESS and job.order.form:
-        told["resultUrl"] = {"jsonUrl": str(request.url_for(_RESULT, job_id=job.id, secret=job.secret))}
+        until = int(time.time()) + _RESULT_S
+        query = f"until={until}&signature={signature_of(job, until)}"
+        told["resultUrl"] = {"jsonUrl": f"{base_url}{_PREFIX}/{job.id}/result.jsonl?{query}"}
     elif job.state is State.REVOKED:
         told["errorMsg"] = "cancelled"
     elif job.state is State.FAILURE:
@@ -340,7 +362,6 @@ def _refusals(*errors: type[PlatoonError]) -> dict[int | str, dict[str, Any]]:
 
 _STATUSES: Final = {InvalidInput.status: 400, Unsupported.status: 400, StoreError.status: 503}
 """As which statuses these errors leave: the SDK knows no others of their kind."""
-_RESULT: Final = "sdk_result"
 _JSON_LINES: Final = "application/jsonl"
 _MODEL: Final = {"type": "string", "enum": [*LINES, *LAYOUTS]}
 _FORM: Final = {

@@ -24,7 +24,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from platoon.api.access import Access, check_listening
 from platoon.api.app import create_app
+from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
 from platoon.api.jobs import JobDesk
 from platoon.documents.pipelines.pipeline import Pipeline
@@ -36,6 +38,8 @@ from platoon.streams.site import Message, Site
 _GRACE_S: Final = 3.0  # for replies under way when a port closes
 _BACKLOG: Final = 512
 _MAX_SENT_BYTES: Final = 65_536  # by a WebSocket client: none has anything to say
+
+_HEADERS: Final = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +131,7 @@ class Listeners:
 
     async def _keep_date(self) -> None:
         while True:
-            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode()), *_HEADERS]
             await asyncio.sleep(1)
 
 
@@ -139,8 +143,10 @@ class Faces:
         service: the OCR service, on the main port.
         desk: takes documents for the service to read in the background.
         pipeline: parses documents while their callers wait.
+        access: says who may call, if other faces share it.
 
     Raises:
+        InvalidSettings: others reach the address, and nothing keeps strangers out.
         PlatoonError: on entering, when a port cannot be had; nothing was started then.
     """
 
@@ -152,9 +158,13 @@ class Faces:
         service: OcrService | None = None,
         desk: JobDesk | None = None,
         pipeline: Pipeline | None = None,
+        access: Access | None = None,
     ) -> None:
         self._site, self._settings, self._service, self._desk = site, settings, service, desk
         self._pipeline = pipeline
+        check_listening(settings.api.host, settings.service)
+        self._access = access or Access(settings.service, settings.store.path)
+        self._hosts = Hosts(settings.api, settings.service)
         self._host = settings.api.host
         self._changed = asyncio.Event()
         self._stopping = False
@@ -204,7 +214,14 @@ class Faces:
     ) -> None:
         listeners = Listeners()
         main, *cameras = bound
-        app = create_app(self._site, self._settings, service=self._service, desk=self._desk, pipeline=self._pipeline)
+        app = create_app(
+            self._site,
+            self._settings,
+            access=self._access,
+            service=self._service,
+            desk=self._desk,
+            pipeline=self._pipeline,
+        )
         await listeners.open(main, app)
         for one, camera in zip(cameras, wanted.values(), strict=True):
             await listeners.open(one, self._camera_app(camera))
@@ -242,7 +259,7 @@ class Faces:
 
     def _camera_app(self, camera: str) -> ASGIApp:
         assert self._site is not None
-        return create_camera_app(self._site, camera)
+        return create_camera_app(self._site, camera, access=self._access, hosts=self._hosts)
 
     def _bind_for(self, camera: str, port: int) -> socket.socket:
         way_out = f"give camera {camera!r} another port in the registry, or 0 for none"

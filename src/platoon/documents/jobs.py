@@ -79,7 +79,7 @@ class Job:
 
     id: str
     secret: str
-    """Whoever knows it may fetch the result, without a key."""
+    """Signs the addresses at which the result may be fetched without a key; never told."""
     order: Order
     state: State
     created: float

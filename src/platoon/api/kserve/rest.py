@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
 from platoon.api.intake import Incoming, Intake, Work, body_of
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
@@ -49,23 +50,13 @@ Kind = TypeVar("Kind")
 
 
 def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> APIRouter:
-    """The protocol's HTTP face; inference is taken in by `intake`."""
+    """The protocol's HTTP face but for its health; inference is taken in by `intake`."""
     router = APIRouter(prefix="/v2", tags=["inference protocol v2"], route_class=_Route)
 
     @router.get("")
     def get_server() -> dict[str, Any]:
         """Name, version and extensions of the server."""
         return {"name": "platoon", "version": version("platoon"), "extensions": EXTENSIONS}
-
-    @router.get("/health/live", response_class=Response)
-    def get_live() -> Response:
-        """200 while the process answers."""
-        return Response()
-
-    @router.get("/health/ready", response_class=Response, responses=described(Unavailable, form=Refusal))
-    def get_ready() -> Response:
-        """200 once the models answer, 503 naming what is missing."""
-        return _readiness(models)
 
     async def infer(request: Request, model: str, version: str = "") -> Response:
         """Run a model on tensors: JSON, or JSON with bytes behind it as `Inference-Header-Content-Length` says."""
@@ -103,6 +94,28 @@ def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> A
         raise NotFound(f"nothing at /v2/{rest}")
 
     return router
+
+
+def health_routes(models: ServedModels) -> APIRouter:
+    """The health of the server, for whoever has a key; to be added before the others."""
+    router = APIRouter(prefix="/v2/health", tags=["inference protocol v2"], route_class=_Route)
+
+    @router.get("/live", response_class=Response)
+    def get_live() -> Response:
+        """200 while the process answers."""
+        return Response()
+
+    @router.get("/ready", response_class=Response, responses=described(Unavailable, form=Refusal))
+    def get_ready() -> Response:
+        """200 once the models answer, 503 naming what is missing."""
+        return _readiness(models)
+
+    return router
+
+
+def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
+    """A refusal, as the protocol has it."""
+    return _refusal(error)
 
 
 class _Infer:

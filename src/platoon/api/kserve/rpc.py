@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from platoon.api.access import Access
+from platoon.api.access import Access, Need, check_listening
 from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
 from platoon.engine.signature import TensorSpec
@@ -48,6 +48,17 @@ _CODES: Mapping[int, str] = {
 }
 """HTTP status of an error -> gRPC's name for the same."""
 
+NEEDS: Mapping[str, Need] = {
+    "ServerLive": "key",
+    "ServerReady": "key",
+    "ModelReady": "infer",
+    "ServerMetadata": "infer",
+    "ModelMetadata": "infer",
+    "ModelConfig": "infer",
+    "ModelInfer": "infer",
+}
+"""What each method asks of its caller; a method that is not here cannot be served."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,10 +67,12 @@ class GrpcFace:
 
     Args:
         tracing: stays its owner's; none: nothing is traced.
+        access: says who may call, if other faces share it.
         port: 0: any free one; `port` says which, once entered.
 
     Raises:
-        MissingExtra: grpcio is not installed. Unavailable: on entering, when the port cannot be had.
+        MissingExtra: grpcio is not installed. InvalidSettings: others reach the address, and nothing keeps strangers
+            out. Unavailable: on entering, when the port cannot be had.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class GrpcFace:
         metrics: Metrics,
         tracing: Tracing | None = None,
         *,
+        access: Access | None = None,
         host: str,
         port: int,
     ) -> None:
@@ -76,8 +90,9 @@ class GrpcFace:
             import grpc
         except ImportError as error:
             raise MissingExtra.of("the gRPC face", "kserve") from error
+        check_listening(host, settings)
         self._grpc, self._settings = grpc, settings
-        self._servicer = _Servicer(models, settings, metrics, tracing or Tracing(), grpc)
+        self._servicer = _Servicer(models, settings, metrics, tracing or Tracing(), grpc, access or Access(settings))
         self._host, self.port = host, port
 
     def __enter__(self) -> Self:
@@ -141,19 +156,26 @@ class _Servicer:
     """Answers each method."""
 
     def __init__(
-        self, models: ServedModels, settings: ServiceSettings, metrics: Metrics, tracing: Tracing, grpc: Any
+        self,
+        models: ServedModels,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        tracing: Tracing,
+        grpc: Any,
+        access: Access,
     ) -> None:
         self._models, self._settings, self._grpc = models, settings, grpc
         self._metrics, self._tracing = metrics, tracing
-        self._access = Access(settings)
+        self._access = access
 
     def handlers(self) -> Any:
         """What a server needs to know of the methods."""
         return self._grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                name: self._grpc.unary_unary_rpc_method_handler(
-                    self._answering(name),
+                # As a stream of requests, of which there is one: so the key is looked at before the body is received.
+                name: self._grpc.stream_unary_rpc_method_handler(
+                    self._answering(name, NEEDS[name]),
                     request_deserializer=message(f"{name}Request").FromString,
                     response_serializer=message(f"{name}Response").SerializeToString,
                 )
@@ -161,11 +183,24 @@ class _Servicer:
             },
         )
 
-    def _answering(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
-        """The method called `name`, its errors told as gRPC does; inferences are counted and traced."""
+    def _answering(self, name: str, need: Need) -> Callable[[Any, Any], Awaitable[Any]]:
+        """The method called `name`, its errors told as gRPC does; inferences are counted and traced.
+
+        Args:
+            need: what it asks of its caller.
+        """
         method: Callable[[Any, Any], Awaitable[Any]] = getattr(self, name)
 
-        async def answer(request: Any, context: Any) -> Any:
+        async def answer(requests: Any, context: Any) -> Any:
+            try:
+                self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()), need)
+            except PlatoonError as error:
+                self._metrics.calls_refused.labels(type(error).__name__).inc()
+                code = _Ending(error.status).code
+                return await context.abort(getattr(self._grpc.StatusCode, code), str(error))
+            request = await anext(requests, None)
+            if request is None:
+                return await context.abort(self._grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
             with self._told(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
                 try:
                     response = await method(request, context)
@@ -252,7 +287,6 @@ class _Servicer:
         return message("ModelConfigResponse")(config=config)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()))
         model = self._models.find(request.model_name, request.model_version)
         left_s = context.time_remaining()
         longest_s = self._settings.deadline_s if left_s is None else min(left_s, self._settings.deadline_s)

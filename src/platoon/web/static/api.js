@@ -1,5 +1,7 @@
 // Talking to Platoon: JSON over HTTP, and one WebSocket that comes back by itself.
 
+import { askAgainIf, checkSession } from "./session.js";
+
 const CLOCKS_AGREE_MS = 2000;
 const RETRY_FIRST_MS = 1000;
 const RETRY_LONGEST_MS = 15000;
@@ -16,6 +18,7 @@ export async function getJson(path, parameters = {}) {
   const response = await fetch(query ? `${path}?${query}` : path);
   const difference = Date.parse(response.headers.get("date")) - Date.now();
   skewMs = Math.abs(difference) > CLOCKS_AGREE_MS ? difference : 0;
+  askAgainIf(response.status);
   const body = await response.json();
   if (!response.ok) throw new Error(body.error?.message ?? response.statusText);
   return body;
@@ -37,6 +40,7 @@ export function listen({ onMessage, onState }) {
     socket.onmessage = ({ data }) => onMessage(JSON.parse(data));
     socket.onclose = () => {
       onState("disconnected");
+      checkSession();
       setTimeout(connect, wait * (0.7 + 0.6 * Math.random()));
       wait = Math.min(wait * 2, RETRY_LONGEST_MS);
     };

@@ -2,6 +2,9 @@
 
 import { getJson } from "./api.js";
 import { byId, h } from "./dom.js";
+import { showSession } from "./session.js";
+
+showSession();
 
 const { paths } = await getJson("/openapi.json");
 const sections = new Map();

@@ -1,10 +1,11 @@
 // The page about documents: they are handed in on one side and shown on the other.
 
-import { ask, batch, handIn, Refused, useKey } from "./documents_api.js";
+import { ask, batch, handIn, Refused } from "./documents_api.js";
 import { byId, h } from "./dom.js";
 import { OpenDocument } from "./open_document.js";
 import { sentence, size, standing, underWay } from "./document_words.js";
 import { clock } from "./format.js";
+import { showSession } from "./session.js";
 
 const LOOK_EVERY_MS = 1000;
 const LOOK_AGAIN_MS = 3000;
@@ -72,10 +73,6 @@ async function look() {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (turn !== looks) return;
-    if (error.status === 401) {
-      askForKey(error.message);
-      return;
-    }
     tellLost(error.message);
     pause = LOOK_AGAIN_MS;
   }
@@ -163,7 +160,6 @@ async function take(files) {
       row.tell("failed", sentence(error.message));
       row.offer("Dismiss", `Dismiss ${file.name}`, () => row.element.remove());
       byId("announcer").textContent = `${file.name}: ${error.message}`;
-      if (error.status === 401) askForKey(error.message);
     }
   }
 }
@@ -186,19 +182,6 @@ function tellLost(message) {
   lost.hidden = false;
 }
 
-function askForKey(why) {
-  byId("key-why").textContent = sentence(why);
-  if (!byId("key").open) byId("key").showModal();
-}
-
-byId("key").addEventListener("submit", () => {
-  useKey(byId("key-input").value.trim()); // before the dialog is gone and a document can be handed in
-  byId("key-input").value = "";
-  look();
-});
-byId("key").addEventListener("cancel", () => {
-  tellLost("without a key nothing can be shown here; load the page again to give one");
-});
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names what is open
   byId("shown").focus();
@@ -231,4 +214,5 @@ addEventListener("hashchange", () => {
 });
 document.addEventListener("visibilitychange", () => document.hidden || look());
 
+showSession();
 const begun = look();

@@ -1,6 +1,7 @@
-// Talking to Platoon about documents, with the visitor's key where one is asked for.
+// Talking to Platoon about documents.
 
-const KEY = "platoon-key";
+import { askAgainIf } from "./session.js";
+
 const BATCH = "platoon-documents";
 
 /** What Platoon has refused; `status` is HTTP's, 0 where nobody answered. */
@@ -19,14 +20,11 @@ export const batch = (() => {
   return name;
 })();
 
-/** Show this key from now on, until the tab is closed. */
-export const useKey = (key) => sessionStorage.setItem(KEY, key);
-
 /** The JSON at a path below `/api/documents`. Throws Refused. */
 export async function ask(path = "", { method = "GET", ...query } = {}) {
   const parameters = new URLSearchParams(query).toString();
   const address = `/api/documents${path}${parameters && `?${parameters}`}`;
-  const response = await fetch(address, { method, headers: keyHeaders() }).catch(() => {
+  const response = await fetch(address, { method }).catch(() => {
     throw new Refused(0, "Platoon cannot be reached");
   });
   return answer(response.status, await response.text());
@@ -53,7 +51,6 @@ export function handIn(file, fields, onSent) {
   });
   request.upload.onprogress = ({ loaded, total }) => onSent(total ? loaded / total : 0);
   request.open("POST", "/api/documents");
-  for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
   const form = new FormData();
   for (const [name, value] of Object.entries({ ...fields, batch, name: file.name })) form.append(name, value);
   form.append("file", file);
@@ -62,6 +59,7 @@ export function handIn(file, fields, onSent) {
 }
 
 function answer(status, text) {
+  askAgainIf(status);
   let body = {};
   try {
     body = JSON.parse(text);
@@ -70,9 +68,4 @@ function answer(status, text) {
   }
   if (status < 200 || status > 299) throw new Refused(status, body.error?.message ?? `the answer was ${status}`);
   return body;
-}
-
-function keyHeaders() {
-  const key = sessionStorage.getItem(KEY);
-  return key ? { "X-API-Key": key } : {};
 }

@@ -5,6 +5,7 @@ import { Detail } from "./detail.js";
 import { byId, h } from "./dom.js";
 import { Feed } from "./feed.js";
 import { clock, count } from "./format.js";
+import { showSession } from "./session.js";
 import { Tile } from "./tile.js";
 
 const TYPING_PAUSE_MS = 200;
@@ -157,4 +158,5 @@ setInterval(() => {
   if (!document.hidden && document.body.dataset.link === "live") refreshCameras().catch(() => {});
 }, RATES_PAUSE_MS);
 
+showSession();
 listen({ onMessage: (message) => receive[message.type]?.(message), onState: showLink });

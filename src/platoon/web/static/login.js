@@ -1,0 +1,31 @@
+// In the place of a page whose visitor has shown no key yet, or one that may not see it.
+
+import { byId } from "./dom.js";
+import { sentence } from "./document_words.js";
+
+const FOLLOWED = "platoon-followed"; // a link of another site was, without its cookie
+
+byId("why").textContent = sentence(byId("why").textContent);
+
+byId("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const body = JSON.stringify({ key: byId("key").value });
+  byId("key").value = "";
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch("/api/session", { method: "POST", headers, body });
+    if (response.ok) location.reload();
+    else byId("why").textContent = sentence((await response.json()).error.message);
+  } catch {
+    byId("why").textContent = "Platoon cannot be reached.";
+  }
+});
+
+// Browsers keep the cookie to themselves when a link of another site is followed; from here on it goes along.
+if (!sessionStorage.getItem(FOLLOWED)) {
+  sessionStorage.setItem(FOLLOWED, "once");
+  const known = await fetch("/api/session").then(({ ok }) => ok, () => false);
+  if (known) location.replace(location.pathname + location.search);
+} else {
+  sessionStorage.removeItem(FOLLOWED);
+}

@@ -26,9 +26,9 @@ def small_disk(folder: Path, n_bytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
 
 
-def fill(folder: Path) -> Path:
+def fill(folder: Path, name: str = "filling") -> Path:
     """Write until nothing fits any more; the file that holds it all."""
-    path = folder / "filling"
+    path = folder / name
     with path.open("wb", buffering=0) as file:
         for size in (65_536, 512, 1):
             try:

@@ -110,6 +110,36 @@ def test_a_later_state_replaces_an_earlier_one_and_never_the_reverse(
 
 
 @pytest.mark.parametrize(
+    ("states", "dropped"),
+    [
+        (["preview"], []),
+        (["preview", "final"], ["preview.jpg"]),
+        (["final", "preview"], ["preview.jpg"]),
+        (["preview", "final", "revised"], ["final.jpg", "preview.jpg"]),
+        (["final", "final"], []),
+    ],
+)
+def test_a_crop_that_no_event_names_any_more_is_to_be_deleted_and_never_the_one_that_is_named(
+    store: EventStore, states: list[str], dropped: list[str]
+) -> None:
+    for state in states:
+        store.put(event(state=state, crop=f"{state}.jpg"))
+    assert sorted(store.dropped(10)) == dropped
+    assert store.unnamed([*dropped, str((store.get("e1") or {})["crop"])]) == dropped
+    store.forget_dropped(dropped)
+    assert store.dropped(10) == []
+
+
+def test_writings_are_counted_in_their_order_and_never_twice(store: EventStore) -> None:
+    for name, state in (("a", "preview"), ("b", "final"), ("a", "final"), ("a", "preview")):
+        store.put(event(name, state=state))
+    assert [(number, one["id"]) for number, one in store.written_since(0, 10)] == [(2, "b"), (3, "a")]
+    store.delete(["a", "b"])
+    store.put(event("c"))
+    assert [number for number, _ in store.written_since(3, 10)] == [4]
+
+
+@pytest.mark.parametrize(
     "fields", [{"state": "gone"}, {"time": "yesterday"}, {"text": None}, {"confidence": float("nan")}]
 )
 def test_what_is_no_event_is_refused_and_named(store: EventStore, fields: dict[str, Any]) -> None:

@@ -1,9 +1,13 @@
+import os
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from platoon.errors import InvalidInput, NotFound, StoreError
 from platoon.store.objects import ObjectStore
+from tests.small_disk import fill, small_disk
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -62,3 +66,40 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file.*PLATOON_STORE__PATH"):
         ObjectStore(tmp_path / "file" / "crops")
+
+
+def test_pictures_are_for_this_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = ObjectStore(tmp_path / "crops")
+        store.put("gate/2026/01/31/a.jpg", b"1")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"crops": 0o700, "gate": 0o700, "2026": 0o700, "01": 0o700, "31": 0o700, "a.jpg": 0o600}
+
+
+def test_a_full_disk_is_called_that(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1_000_000) as disk:
+        store = ObjectStore(disk / "crops")
+        fill(disk)
+        with pytest.raises(StoreError, match=r"cannot be written: disk is full .*; free space on its disk"):
+            store.put("gate/a.jpg", b"x" * 100_000)
+        assert [path for path in disk.rglob("*.jpg*") if path.is_file()] == []
+
+
+def test_a_walk_gives_folder_after_folder(store: ObjectStore) -> None:
+    for key in ("top.jpg", "gate/1/a.jpg", "gate/2/b.jpg", "yard/1/c.jpg"):
+        store.put(key, b"1")
+    folders = [[stored.key for stored in folder] for folder in store.walk()]
+    assert sorted(filter(None, folders)) == [["gate/1/a.jpg"], ["gate/2/b.jpg"], ["top.jpg"], ["yard/1/c.jpg"]]
+    assert [len(folder) for folder in folders if len(folder) > 1] == []
+
+
+def test_what_is_deleted_travels_in_a_list(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    store.put("a.jpg", b"1")
+    monkeypatch.setattr(store, "_store", SimpleNamespace(delete=asked.append))
+    store.delete(f"{number}.jpg" for number in range(3))
+    store.delete([])
+    assert asked == [["0.jpg", "1.jpg", "2.jpg"]]

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from platoon.api.problems import described
 from platoon.errors import NotFound, StoreError
 from platoon.settings import Settings
+from platoon.store.pace import why_less
 from platoon.streams.site import Site
 
 
@@ -55,13 +56,17 @@ def routes(site: Site, settings: Settings) -> APIRouter:
 
     @router.get("/api/summary")
     def summarise(since: float = 0.0) -> dict[str, Any]:
-        """The site in a few figures: cameras, how many are live, plates since a time (seconds since 1970)."""
+        """The site in a few figures: cameras, how many are live, plates since a time (seconds since 1970).
+
+        `expiry_waits` says why events older than `kept_days` are still there; it is left out where they are not.
+        """
         cameras = [status for status in site.cameras() if status.enabled]
         return {
             "cameras": len(cameras),
             "live": sum(status.source.state == "live" for status in cameras),
             "plates": site.events.count(since=since),
             "kept_days": settings.store.max_age_days,
+            **({"expiry_waits": waits} if (waits := why_less(site.events)) else {}),
         }
 
     return router

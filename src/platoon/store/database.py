@@ -4,6 +4,7 @@ Every write is synced (`synchronous=FULL`) and goes to a write-ahead log, so tha
 write at once and readers never wait for writers. What stands in the tables is left to whoever asks for them.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from platoon.store import space
 _BUSY_TIMEOUT_S: Final = 30.0
 _LOG_BYTES: Final = 16_000_000
 """A write-ahead log that was larger is cut to this once all of it is in the file."""
+_LOG_PAGES: Final = 200
+"""In the log when they are put into the file: little, as on a small disk the log takes the room of what it logs."""
 _GIVEN_BACK_AT_ONCE: Final = 4096
 """Pages; writers wait meanwhile."""
 _ELSEWHERE: Final = "choose another folder with PLATOON_STORE__PATH"
@@ -60,6 +63,7 @@ class Database:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             try:
                 self._prepare(db)
             except BaseException:
@@ -130,12 +134,20 @@ class Database:
 
 
 def give_back(db: sqlite3.Connection) -> None:
-    """Shrink the file by what was deleted from it, some pages at a time; a file that was made without that, once."""
-    (kind,) = db.execute("PRAGMA auto_vacuum").fetchone()
+    """Shrink the file by what was deleted from it, some pages at a time.
+
+    A file that was made without that is written anew, once, as soon as its disk has room for it twice.
+    """
+    (kind,), (_, _, name) = db.execute("PRAGMA auto_vacuum").fetchone(), db.execute("PRAGMA database_list").fetchone()
     if kind == 0:
+        if 2 * Path(name).stat().st_size > space.free(Path(name)):
+            return
         db.execute("VACUUM")
-    while db.execute("PRAGMA freelist_count").fetchone() != (0,):
+    left = math.inf
+    while 0 < (free := db.execute("PRAGMA freelist_count").fetchone()[0]) < left:
         db.execute(f"PRAGMA incremental_vacuum({_GIVEN_BACK_AT_ONCE})").fetchall()
+        left = free
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # until then, all this stands in the log
 
 
 @contextmanager

@@ -9,6 +9,7 @@ Deciding what is too old belongs to `retention`; pictures belong to `objects`.
 """
 
 import json
+import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from platoon.errors import InvalidInput
-from platoon.store.database import Database, transaction
+from platoon.store.database import Database, give_back, transaction
 
 STATES: Final = ("preview", "final", "revised")
 """Of an event, in the order in which they replace each other."""
 
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x504C4154  # "PLAT"
 _KEEP_LESS: Final = "PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS"
+_CLOSE_S: Final = 5.0
 _SHORTEST_INDEXED: Final = 3  # letters; the trigram index cannot find fewer
 
 _SCHEMA: Final = """
@@ -36,11 +38,12 @@ CREATE TABLE event (
     plate TEXT NOT NULL,     -- the text as it is searched: letters and digits, upper case
     time REAL NOT NULL,      -- seconds since 1970
     crop TEXT,               -- key in the object store; the body does not repeat it
-    body TEXT NOT NULL       -- the whole event as JSON
+    body TEXT NOT NULL,      -- the whole event as JSON
+    crop_bytes INTEGER,      -- NULL: not measured yet
+    revision INTEGER         -- counts all writes of the store, upwards; NULL: written by an older version
 );
 CREATE INDEX event_by_time ON event (time);
 CREATE INDEX event_by_camera ON event (camera, time);
-CREATE INDEX event_with_crop ON event (time) WHERE crop IS NOT NULL;
 CREATE VIRTUAL TABLE plate_index
     USING fts5 (plate, content='event', content_rowid='number', tokenize='trigram');
 CREATE TRIGGER event_added AFTER INSERT ON event BEGIN
@@ -54,13 +57,30 @@ CREATE TRIGGER event_replaced AFTER UPDATE OF plate ON event BEGIN
     INSERT INTO plate_index (rowid, plate) VALUES (new.number, new.plate);
 END;
 """
+_SINCE_2: Final = """
+CREATE INDEX event_with_crop ON event (time, crop_bytes) WHERE crop IS NOT NULL;
+CREATE INDEX event_undecided ON event (time) WHERE crop IS NOT NULL AND rank = 0;
+CREATE INDEX event_unmeasured ON event (number) WHERE crop IS NOT NULL AND crop_bytes IS NULL;
+CREATE INDEX event_by_crop ON event (crop) WHERE crop IS NOT NULL;
+CREATE INDEX event_by_revision ON event (revision);
+CREATE TABLE dropped_crop (key TEXT PRIMARY KEY) WITHOUT ROWID;  -- to be deleted: no event names it any more
+CREATE TABLE memo (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO memo VALUES ('revision', 0);
+"""
+_UPGRADES: Final = {
+    1: "DROP INDEX event_with_crop;\n"
+    "ALTER TABLE event ADD COLUMN crop_bytes INTEGER;\n"
+    "ALTER TABLE event ADD COLUMN revision INTEGER;" + _SINCE_2
+}
 
 _UPSERT: Final = """
-INSERT INTO event (id, state, rank, camera, plate, time, crop, body)
-VALUES (:id, :state, :rank, :camera, :plate, :time, :crop, :body)
+INSERT INTO event (id, state, rank, camera, plate, time, crop, body, crop_bytes, revision)
+VALUES (:id, :state, :rank, :camera, :plate, :time, :crop, :body, :crop_bytes,
+    (SELECT value + 1 FROM memo WHERE name = 'revision'))
 ON CONFLICT (id) DO UPDATE SET
     state = excluded.state, rank = excluded.rank, camera = excluded.camera, plate = excluded.plate,
-    time = excluded.time, crop = excluded.crop, body = excluded.body
+    time = excluded.time, crop = excluded.crop, body = excluded.body, crop_bytes = excluded.crop_bytes,
+    revision = excluded.revision
 WHERE excluded.rank >= event.rank
 """
 
@@ -82,7 +102,9 @@ class EventStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = Database(path, "events", _SCHEMA, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS)
+        self._database = Database(
+            path, "events", _SCHEMA + _SINCE_2, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES
+        )
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._writer = self._database.open()
         self._reader = self._database.open()
@@ -91,14 +113,22 @@ class EventStore:
         """Keep `event`; durable on return.
 
         An event of the same id is replaced, unless the one kept is in a later state (see `STATES`): a preview
-        that comes late never replaces its final.
+        that comes late never replaces its final. A crop that no event names after this, of the one replaced or of the
+        one that came late, is among `dropped` from then on. `crop_bytes` in an event is the size of its crop, where
+        that is known; it is kept for `oldest_crops` and is no part of what `get` and `search` return.
 
         Raises:
             InvalidInput: a field that the store needs (id, state, camera, text, time) is missing or unusable.
         """
         row = _row(event)
-        with self._database.explained("written"), self._writing:
-            self._writer.execute(_UPSERT, row)
+        with self._database.explained("written"), self._writing, transaction(self._writer) as db:
+            kept = db.execute("SELECT crop FROM event WHERE id = ?", [row["id"]]).fetchone()
+            before = None if kept is None else kept[0]
+            replaced = db.execute(_UPSERT, row).rowcount > 0
+            if replaced:
+                db.execute("UPDATE memo SET value = value + 1 WHERE name = 'revision'")
+            dropped = {before, row["crop"]} - {None, row["crop"] if replaced else before}
+            db.executemany("INSERT OR IGNORE INTO dropped_crop VALUES (?)", [(key,) for key in dropped])
 
     def get(self, event_id: str) -> dict[str, Any] | None:
         """The event of this id."""
@@ -143,53 +173,122 @@ class EventStore:
 
     def count(self, *, since: float = 0.0) -> int:
         """How many plates were decided (previews do not count) since then, seconds since 1970."""
-        query = "SELECT count(*) FROM event WHERE time >= ? AND rank > 0"
-        with self._database.explained("read"), self._reading:
-            return int(self._reader.execute(query, [since]).fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM event WHERE time >= ? AND rank > 0", [since])[0][0])
 
     def last_time(self, camera: str) -> float | None:
         """When `camera` had its latest event, seconds since 1970."""
-        with self._database.explained("read"), self._reading:
-            (latest,) = self._reader.execute("SELECT max(time) FROM event WHERE camera = ?", [camera]).fetchone()
+        latest = self._rows("SELECT max(time) FROM event WHERE camera = ?", [camera])[0][0]
         return None if latest is None else float(latest)
 
-    def oldest(
-        self, limit: int, *, before: float | None = None, with_crop: bool = False
-    ) -> list[tuple[str, str | None]]:
-        """Ids and crop keys of the oldest events, at most `limit`.
+    def written_since(self, revision: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        """Events written after `revision`, in that order, each with the revision that its writing made."""
+        query = "SELECT revision, body, crop FROM event WHERE revision > ? ORDER BY revision LIMIT ?"
+        rows = self._rows(query, [revision, limit])
+        return [(number, {**json.loads(body), "crop": crop}) for number, body, crop in rows]
+
+    def oldest(self, limit: int, *, before: float) -> list[tuple[str, str | None]]:
+        """Ids and crop keys of the oldest events earlier than `before`, seconds since 1970; at most `limit`."""
+        return self._rows("SELECT id, crop FROM event WHERE time < ? ORDER BY time LIMIT ?", [before, limit])
+
+    def oldest_crops(self, limit: int, *, undecided_before: float | None = None) -> list[tuple[str, str, int]]:
+        """Id, crop key and size in bytes (0: not measured) of the oldest events whose crop is kept, at most `limit`.
 
         Args:
-            before: only events earlier than this, seconds since 1970.
-            with_crop: only events whose crop is kept.
+            undecided_before: only previews earlier than this, seconds since 1970.
         """
-        conditions = ["time < ?"] if before is not None else ["true"]
-        if with_crop:
-            conditions.append("crop IS NOT NULL")
-        values = [limit] if before is None else [before, limit]
-        query = f"SELECT id, crop FROM event WHERE {' AND '.join(conditions)} ORDER BY time LIMIT ?"
-        with self._database.explained("read"), self._reading:
-            return self._reader.execute(query, values).fetchall()
+        condition = "true" if undecided_before is None else "rank = 0 AND time < ?"
+        values = [limit] if undecided_before is None else [undecided_before, limit]
+        query = f"""
+            SELECT id, crop, coalesce(crop_bytes, 0) FROM event
+            WHERE crop IS NOT NULL AND {condition} ORDER BY time LIMIT ?
+        """
+        return self._rows(query, values)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Forget these events, in one transaction; returns how many there were."""
-        return self._write_all("DELETE FROM event WHERE id = ?", ((event_id,) for event_id in ids))
+    def total(self) -> int:
+        """How many events are kept, in whatever state."""
+        return int(self._rows("SELECT count(*) FROM event", [])[0][0])
+
+    def latest(self) -> float | None:
+        """The time of the newest event, seconds since 1970."""
+        latest = self._rows("SELECT max(time) FROM event", [])[0][0]
+        return None if latest is None else float(latest)
+
+    def crop_bytes(self) -> int:
+        """Size of all crops that events name, as far as they are measured."""
+        return int(self._rows("SELECT coalesce(sum(crop_bytes), 0) FROM event WHERE crop IS NOT NULL", [])[0][0])
+
+    def unmeasured(self, limit: int) -> list[tuple[str, str]]:
+        """Id and crop key of events whose crop's size is not known, as older versions wrote them; at most `limit`."""
+        query = "SELECT id, crop FROM event WHERE crop IS NOT NULL AND crop_bytes IS NULL ORDER BY number LIMIT ?"
+        return self._rows(query, [limit])
+
+    def measure(self, sizes: Iterable[tuple[int, str, str]]) -> None:
+        """Keep the sizes of crops, given (bytes, id, key)."""
+        self._write_all("UPDATE event SET crop_bytes = ? WHERE id = ? AND crop = ?", sizes)
+
+    def unnamed(self, keys: Iterable[str]) -> list[str]:
+        """Those of these keys of crops that no event names."""
+        with self._database.explained("read"), self._reading:
+            found = [
+                (self._reader.execute("SELECT 1 FROM event WHERE crop = ?", [key]).fetchone(), key) for key in keys
+            ]
+        return [key for named, key in found if named is None]
+
+    def dropped(self, limit: int) -> list[str]:
+        """Keys of crops that are to be deleted because no event names them any more; at most `limit`."""
+        return [key for (key,) in self._rows("SELECT key FROM dropped_crop LIMIT ?", [limit])]
+
+    def forget_dropped(self, keys: Iterable[str]) -> None:
+        """These have been deleted."""
+        self._write_all("DELETE FROM dropped_crop WHERE key = ?", ((key,) for key in keys))
+
+    def delete(self, ids: Iterable[str], *, before: float = math.inf) -> int:
+        """Forget these events, in one transaction; returns how many there were.
+
+        Args:
+            before: not those that have since been replaced by one of this time or later, seconds since 1970.
+        """
+        rows = ((event_id, before) for event_id in ids)
+        return self._write_all("DELETE FROM event WHERE id = ? AND time < ?", rows)
 
     def forget_crops(self, crops: Iterable[tuple[str, str]]) -> int:
         """Let events say that their crop is gone, given (id, key); returns how many changed."""
-        return self._write_all("UPDATE event SET crop = NULL WHERE id = ? AND crop = ?", crops)
+        return self._write_all("UPDATE event SET crop = NULL, crop_bytes = NULL WHERE id = ? AND crop = ?", crops)
+
+    def memo(self, name: str) -> Any:
+        """The number or text that was remembered under this name; None where there is none."""
+        found = self._rows("SELECT value FROM memo WHERE name = ?", [name])
+        return found[0][0] if found else None
+
+    def remember(self, name: str, value: float | str) -> None:
+        """Keep a number or text beside the events, durably."""
+        with self._database.explained("written"), self._writing:
+            self._writer.execute("INSERT OR REPLACE INTO memo VALUES (?, ?)", [name, value])
+
+    def give_back(self) -> None:
+        """Shrink the file by what was deleted from it."""
+        with self._database.explained("written"), self._writing:
+            give_back(self._writer)
 
     def close(self) -> None:
-        """Let the file go. Other methods must not be called any more."""
-        with self._writing, self._reading:
-            self._reader.close()
-            self._writer.close()
+        """Let the file go. Other methods must not be called any more.
+
+        A connection that hangs in its disk is left to the end of the process.
+        """
+        for lock, connection in ((self._reading, self._reader), (self._writing, self._writer)):
+            if lock.acquire(timeout=_CLOSE_S):
+                connection.close()
+                lock.release()
 
     def _select(self, rest: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        with self._database.explained("read"), self._reading:
-            rows = self._reader.execute(f"SELECT body, crop FROM event {rest}", values).fetchall()
+        rows = self._rows(f"SELECT body, crop FROM event {rest}", values)
         return [{**json.loads(body), "crop": crop} for body, crop in rows]
 
-    def _write_all(self, statement: str, rows: Iterable[tuple[str, ...]]) -> int:
+    def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
+        with self._database.explained("read"), self._reading:
+            return self._reader.execute(query, values).fetchall()
+
+    def _write_all(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
         with self._database.explained("written"), self._writing, transaction(self._writer) as db:
             return db.executemany(statement, rows).rowcount
 
@@ -199,6 +298,7 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
         moment = datetime.fromisoformat(event["time"])
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
+        body = {field: value for field, value in event.items() if field not in ("crop", "crop_bytes")}
         return {
             "id": str(event["id"]),
             "state": event["state"],
@@ -207,7 +307,8 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
             "plate": searchable(event["text"]),
             "time": moment.timestamp(),
             "crop": event.get("crop"),
-            "body": json.dumps({k: v for k, v in event.items() if k != "crop"}, ensure_ascii=False, allow_nan=False),
+            "crop_bytes": event.get("crop_bytes"),
+            "body": json.dumps(body, ensure_ascii=False, allow_nan=False),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(

@@ -4,17 +4,22 @@ On a local disk an object is written beside its place and renamed, so a reader s
 Which pictures are still wanted is for `retention` to decide.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from obstore import exceptions
 from obstore.store import LocalStore, from_url
 
 from platoon.errors import InvalidInput, NotFound, StoreError
+from platoon.private import FILE_MODE, make_folder
+from platoon.store import space
 
 _MAX_KEY_BYTES = 512
+_MISSING: Final = (FileNotFoundError, exceptions.NotFoundError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,23 @@ class ObjectStore:
 
     def __init__(self, place: Path | str) -> None:
         self.place = str(place)
+        self._folder: Path | None = None
         with self._explained("opened"):
             if isinstance(place, str) and "://" in place:
                 self._store = from_url(place)
             else:
-                self._store = LocalStore(Path(place).absolute(), mkdir=True, automatic_cleanup=True)
+                self._folder = Path(place).absolute()
+                make_folder(self._folder)
+                self._store = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`, all or nothing; replaces what was there."""
         with self._explained("written"):
+            if self._folder is not None:
+                make_folder((self._folder / _valid(key)).parent)
             self._store.put(_valid(key), data)
+            if self._folder is not None:
+                _keep(self._folder / key)
 
     def get(self, key: str) -> bytes:
         """The bytes under `key`.
@@ -73,19 +85,30 @@ class ObjectStore:
                 return 0
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove these; what is not there is no error."""
+        """Remove these, as a list where the place takes lists; what is not there is no error."""
+        going = list(map(_valid, keys))
         with self._explained("deleted"):
-            for key in map(_valid, keys):
-                try:
-                    self._store.delete(key)
-                except (FileNotFoundError, exceptions.NotFoundError):
-                    continue
+            try:
+                if going:
+                    self._store.delete(going)
+            except _MISSING:  # one of them; on a local disk that ends the list
+                for key in going:
+                    with suppress(*_MISSING):
+                        self._store.delete(key)
 
     def list(self) -> Iterator[Sequence[StoredObject]]:
         """All objects, in chunks and in no particular order; memory stays bounded however many there are."""
         with self._explained("read"):
             for chunk in self._store.list(chunk_size=1000):
-                yield [StoredObject(o["path"], o["size"], o["last_modified"].timestamp()) for o in chunk]
+                yield [_stored(found) for found in chunk]
+
+    def walk(self, folder: str = "") -> Iterator[Sequence[StoredObject]]:
+        """All objects, folder by folder; each is only read when it is asked for."""
+        with self._explained("read"):
+            found = self._store.list_with_delimiter(folder or None)
+        yield [_stored(one) for one in found["objects"]]
+        for below in found["common_prefixes"]:
+            yield from self.walk(below)
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -94,7 +117,31 @@ class ObjectStore:
             yield
         except (exceptions.BaseError, OSError) as error:
             reason = str(error).splitlines()[0]
+            if any(sign in reason.lower() for sign in _FULL):
+                reason = f"disk is full ({reason})"
             raise StoreError(f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason)}") from error
+
+
+_FULL: Final = (
+    "no space left",
+    "quota",
+    *(f"os error {number})" for number in space.FULL),
+    "insufficient storage",
+)
+
+
+def _keep(path: Path) -> None:
+    """Let nobody else read a picture, and have it on the disk when this returns."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchmod(file, FILE_MODE)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _stored(found: Mapping[str, Any]) -> StoredObject:
+    return StoredObject(found["path"], found["size"], found["last_modified"].timestamp())
 
 
 def _valid(key: str) -> str:
@@ -110,7 +157,6 @@ def _valid(key: str) -> str:
 
 
 def _way_out(reason: str) -> str:
-    lowered = reason.lower()
-    if "no space" in lowered or "quota" in lowered or "os error 28" in lowered:
+    if reason.startswith("disk is full"):
         return "free space on its disk, or keep less (PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS)"
     return "let this user write there, or choose another place with PLATOON_STORE__PATH"

@@ -7,10 +7,12 @@ still work, on a disk that others have filled up to it.
 import errno
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from platoon.errors import StoreError
+from platoon.private import make_file
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when there is no room on the disk, or in this user's share of it."""
@@ -63,3 +65,34 @@ def _there(path: Path) -> Path:
     """`path`, or the nearest folder above it that exists."""
     path = path.absolute()
     return next(above for above in (path, *path.parents) if above.exists())
+
+
+class Ballast:
+    """A file that takes up room while there is enough, and gives it back where there is none.
+
+    Deleting takes room first: what goes is noted in a log before it goes. On a disk that others have filled to the last
+    byte, this is what expiry and the next events live on.
+
+    Args:
+        n_bytes: its size; a tenth of the disk where that is less.
+        reserve: is only held while so much is free beside it.
+    """
+
+    def __init__(self, path: Path, n_bytes: int, reserve: int) -> None:
+        self._path, self._n_bytes, self._reserve = path, n_bytes, reserve
+
+    def hold(self) -> None:
+        """Take up the room, if it is there to be taken."""
+        n_bytes = reserved(self._path, self._n_bytes)
+        if not n_bytes or self._path.exists() or free(self._path) < n_bytes + reserved(self._path, self._reserve):
+            return
+        with suppress(OSError):
+            make_file(self._path)
+            with self._path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+
+    def release_if_full(self) -> None:
+        """Give the room back on a disk that is full."""
+        if self._path.exists() and is_full(self._path.parent):
+            with suppress(OSError):
+                self._path.unlink()

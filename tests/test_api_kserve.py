@@ -187,8 +187,8 @@ def test_ids_and_scores_decode_to_what_is_written(client: Any, kind: Any, model:
 def busy(served: Serving) -> Iterator[None]:
     """While entered, plates are not read: they wait, some of them with the model, as many as it executes at once."""
     begun, may_end = threading.Semaphore(0), threading.Event()
-    recogniser = served.engine._plate_lines()
-    lanes = recogniser._model._runtime.foreground()
+    with served.engine._plate_lines.lent() as recogniser:
+        lanes = recogniser._model._runtime.foreground()
     execute = type(lanes[0]).__call__
 
     def hold(self: Any, batch: NDArray[Any]) -> Any:

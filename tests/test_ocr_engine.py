@@ -1,16 +1,20 @@
 import threading
+import time
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
 from platoon.engine.runtime import cores
-from platoon.errors import Unavailable
+from platoon.errors import ModelError, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr import engine as module
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.served import PLATE_RECOGNITION, TEXT_RECOGNITION
 from platoon.settings import EngineSettings
+from tests.running import wait_until
 
 SETTINGS = EngineSettings(runtime="openvino", max_batch=1)
 
@@ -36,29 +40,90 @@ def test_it_finds_plates_and_reads_them_in_both_alphabets(tmp_path: Path) -> Non
     assert executed == {"text-detection", "plate-recognition", "text-recognition"}
 
 
-def test_models_load_when_first_needed_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[str] = []
+class FakeModel:
+    """In the place of each model; loading waits for `load`, and fails with `error` if that is set."""
 
-    class FakeRecogniser:
-        def __init__(self, *_: object, alphabet: str | None = None) -> None:
-            loaded.append("lines" if alphabet is None else "plates")
+    loaded: ClassVar[list[str]] = []
+    load: ClassVar[threading.Event]
+    error: ClassVar[PlatoonError | None]
 
-        def submit(self, crops: object, **_: object) -> list[object]:
-            return []
+    def __init__(self, *_: object, alphabet: str | None = "none", **__: object) -> None:
+        assert self.load.wait(60)
+        if self.error is not None:
+            raise self.error
+        self.loaded.append({"none": "other", None: "lines"}.get(alphabet, "plates"))
 
-        def close(self) -> None: ...
+    def submit(self, crops: object, **_: object) -> list[object]:
+        return []
 
-    monkeypatch.setattr(module, "Recogniser", FakeRecogniser)
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeModel]:
+    for name in ("TextDetector", "PlateFinder", "PlateRecogniser"):
+        monkeypatch.setattr(module, name, FakeModel)
+    monkeypatch.setattr(module, "Recogniser", lambda *given, alphabet=None: FakeModel(*given, alphabet=alphabet))
+    FakeModel.loaded, FakeModel.load, FakeModel.error = [], threading.Event(), None
+    FakeModel.load.set()
+    return FakeModel
+
+
+def ready(engine: TextEngine) -> bool:
+    return not engine.not_ready()
+
+
+def test_models_load_when_first_needed_and_once(tmp_path: Path, fake: type[FakeModel]) -> None:
     with TextEngine(SETTINGS, tmp_path, Metrics()) as engine:
-        assert loaded == []
+        assert fake.loaded == []
         callers = [threading.Thread(target=engine.read_lines, args=([],)) for _ in range(8)]
         for caller in callers:
             caller.start()
         for caller in callers:
             caller.join(30)
-        assert loaded == ["lines"]
+        assert fake.loaded == ["lines"]
         engine.read_plate_lines([])
-        assert loaded == ["lines", "plates"]
+        assert fake.loaded == ["lines", "plates"]
+
+
+def test_what_warms_up_is_named_until_it_is_ready_and_nothing_else_is_loaded(
+    tmp_path: Path, fake: type[FakeModel]
+) -> None:
+    fake.load.clear()
+    with TextEngine(SETTINGS, tmp_path, Metrics()) as engine:
+        assert ready(engine)
+        engine.warm_up([TEXT_RECOGNITION, PLATE_RECOGNITION])
+        assert engine.not_ready() == [f"model {name} is warming up" for name in (TEXT_RECOGNITION, PLATE_RECOGNITION)]
+        with pytest.raises(Unavailable, match=f"{TEXT_RECOGNITION} is warming up"):
+            engine.read_lines([], deadline=time.monotonic() + 0.05)
+        fake.load.set()
+        wait_until(lambda: ready(engine), "all is warm")
+    assert fake.loaded == ["lines", "plates"]
+
+
+def test_a_model_that_cannot_be_loaded_is_named_and_the_others_are_loaded(
+    tmp_path: Path, fake: type[FakeModel]
+) -> None:
+    with TextEngine(SETTINGS, tmp_path, Metrics()) as engine:
+        fake.error = ModelError("the file is damaged")
+        engine.warm_up([TEXT_RECOGNITION])
+        damaged = [f"model {TEXT_RECOGNITION}: the file is damaged"]
+        wait_until(lambda: engine.not_ready() == damaged, "it says why")
+        fake.error = None
+        engine.warm_up([PLATE_RECOGNITION])
+        wait_until(lambda: engine.not_ready() == damaged, "the other is ready")
+
+
+def test_a_server_that_is_away_at_the_start_is_asked_again(
+    tmp_path: Path, fake: type[FakeModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    with TextEngine(SETTINGS, tmp_path, Metrics()) as engine:
+        fake.error = Unavailable("Triton does not answer")
+        engine.warm_up([TEXT_RECOGNITION])
+        wait_until(lambda: engine.not_ready() == [f"model {TEXT_RECOGNITION}: Triton does not answer"], "it says why")
+        fake.error = None
+        wait_until(lambda: ready(engine), "it is back")
 
 
 def test_a_closed_engine_loads_and_reads_nothing(tmp_path: Path) -> None:

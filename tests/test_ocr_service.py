@@ -187,24 +187,6 @@ def test_a_stopping_service_gives_up_what_is_under_way_and_takes_no_more(service
     asyncio.run(asyncio.wait_for(talk(), PATIENCE_S))
 
 
-def test_it_is_ready_once_the_models_have_run(seeing: OcrService) -> None:
-    assert seeing.not_ready() == []
-    seeing.warm_up()
-    deadline = time.monotonic() + PATIENCE_S
-    while seeing.not_ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_it_says_why_it_will_never_be_ready(service: OcrService, blind: Blind) -> None:
-    blind.fail = PlatoonError("the model is damaged")
-    service.warm_up()
-    deadline = time.monotonic() + PATIENCE_S
-    while service.not_ready() != ["engine: the model is damaged"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def soon() -> Call:
     return Call(Priority.VIDEO, time.monotonic() + PATIENCE_S)
 

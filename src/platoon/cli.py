@@ -134,6 +134,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     from platoon.documents.layout import LayoutModel
     from platoon.metrics import Metrics
     from platoon.ocr.engine import TextEngine
+    from platoon.ocr.served import FOR_CALLERS
     from platoon.ocr.service import OcrService
     from platoon.tracing import tracing_for
 
@@ -154,7 +155,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         access = Access(settings.service, settings.store.path)
         faces = stack.enter_context(Faces(None, settings, service=service, desk=desk, pipeline=pipeline, access=access))
         stack.enter_context(_grpc(service, settings, access))
-        service.warm_up()
+        engine.warm_up(FOR_CALLERS)
         Console(stderr=True).print(
             f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
             highlight=False,
@@ -303,13 +304,14 @@ def _site(
     isolated: bool,
     recorded: bool,
     loop: bool,
+    callers: bool,
     tell: Callable[[Mapping[str, Any]], None],
 ) -> SharedSite | IsolatedSite:
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
 
     kind = IsolatedSite if isolated else SharedSite
-    return kind(settings, recorded=recorded, loop=loop, tell=tell)
+    return kind(settings, recorded=recorded, loop=loop, callers=callers, tell=tell)
 
 
 def _run_live(
@@ -334,7 +336,7 @@ def _run_live(
     check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
     stop = _stopped_by_signals()
-    site = _site(settings, isolated=isolated, recorded=False, loop=loop, tell=tell)
+    site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True, tell=tell)
     with ExitStack() as stack:
         stack.callback(site.stop)
         site.change(cameras)
@@ -374,7 +376,7 @@ def _run_once(
     remote = [camera.id for camera in cameras if camera.enabled and is_remote(camera.url)]
     if remote:
         raise InvalidSettings(f"--once reads files; these cameras never end: {', '.join(remote)}")
-    site = _site(settings, isolated=isolated, recorded=True, loop=False, tell=tell)
+    site = _site(settings, isolated=isolated, recorded=True, loop=False, callers=False, tell=tell)
     with ExitStack() as stack:
         stack.callback(site.stop)
         progress = stack.enter_context(bars())

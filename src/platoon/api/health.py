@@ -32,7 +32,7 @@ def routes(parts: Sequence[Part]) -> APIRouter:
     @router.get("/health/ready", responses={503: {"description": Unavailable.__doc__}})
     def get_ready() -> JSONResponse:
         """Whether all can work: 200, or 503 naming what is not ready. Cameras do not count."""
-        if missing := list(chain.from_iterable(part.not_ready() for part in parts)):
+        if missing := dict.fromkeys(chain.from_iterable(part.not_ready() for part in parts)):  # parts share models
             return JSONResponse(_verdict(503, f"Not ready: {'; '.join(missing)}"), 503, {"Retry-After": "1"})
         return JSONResponse(_verdict(0, "Ready"))
 

@@ -80,7 +80,10 @@ class LayoutModel:
 
     def __init__(self, settings: EngineSettings, cache: Path, metrics: Metrics, *, path: Path | None = None) -> None:
         self._loaded = Lazy(
-            lambda: _Loaded(layout_model(path), settings, Tuning(cache), metrics), owner="the layout model"
+            lambda tuning: _Loaded(layout_model(path), settings, tuning, metrics),
+            Tuning(cache),
+            name=f"model {NAME}",
+            owner="the layout model",
         )
 
     def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
@@ -89,11 +92,13 @@ class LayoutModel:
         Raises:
             ModelError: it cannot be loaded, or is no layout model.
         """
-        return self._loaded().submit(pictures, call)
+        with self._loaded.lent(call.deadline) as model:
+            return model.submit(pictures, call)
 
     def report(self) -> ModelReport:
         """How the model runs here, measured now: nobody may use it meanwhile."""
-        return self._loaded().report()
+        with self._loaded.lent() as model:
+            return model.report()
 
     def close(self) -> None:
         """Finish what waits and free the model."""

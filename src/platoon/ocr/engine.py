@@ -6,7 +6,9 @@ plates from any thread; what they submit travels in common batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.lazy import Lazy
+from platoon.engine.lazy import Lazy, Part
 from platoon.engine.runtime import ModelReport
 from platoon.engine.tuning import Tuning
+from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
@@ -25,6 +28,10 @@ from platoon.ocr.plate_recognition import PlateRecogniser
 from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
 from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
 from platoon.settings import EngineSettings
+
+RETRY_S = 5.0
+"""How long after a model could not be loaded it is tried again."""
+_log = logging.getLogger(__name__)
 
 
 class TextEngine:
@@ -47,12 +54,17 @@ class TextEngine:
     ) -> None:
         self.metrics = metrics
         tuning = Tuning(cache)
-        owner = "the text engine"
-        self._detector = Lazy(lambda: TextDetector(settings, tuning, metrics, size=size), owner=owner)
-        self._finder = Lazy(lambda: PlateFinder(settings, tuning, metrics, size=plate_size), owner=owner)
-        self._plates = Lazy(lambda: PlateRecogniser(settings, tuning, metrics), owner=owner)
-        self._plate_lines = Lazy(lambda: Recogniser(settings, tuning, metrics, alphabet=PLATE), owner=owner)
-        self._lines = Lazy(lambda: Recogniser(settings, tuning, metrics), owner=owner)
+
+        def lazy(name: str, make: Callable[[Tuning], Part]) -> Lazy[Part]:
+            return Lazy(make, tuning, name=f"model {name}", owner="the text engine")
+
+        self._detector = lazy(TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, size=size))
+        self._finder = lazy(PLATE_DETECTION, lambda tuning: PlateFinder(settings, tuning, metrics, size=plate_size))
+        self._plates = lazy(PLATE_READING, lambda tuning: PlateRecogniser(settings, tuning, metrics))
+        self._plate_lines = lazy(
+            PLATE_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics, alphabet=PLATE)
+        )
+        self._lines = lazy(TEXT_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics))
         self._by_name: Mapping[str, Lazy[Any]] = {
             TEXT_DETECTION: self._detector,
             PLATE_DETECTION: self._finder,
@@ -60,11 +72,30 @@ class TextEngine:
             PLATE_RECOGNITION: self._plate_lines,
             TEXT_RECOGNITION: self._lines,
         }
+        self._cold: dict[str, str] = {}
+        """Models that are to be ready for callers -> why they are not yet."""
+        self._closing = threading.Event()
+        self._warming: list[threading.Thread] = []
+
+    def warm_up(self, models: Sequence[str]) -> None:
+        """Load and measure these, names as in `served`, in the background, one after another; see `not_ready`.
+
+        Callers with a deadline are served before a model is measured. What could not be loaded, as a server is away,
+        is tried again until `close`.
+        """
+        self._cold |= {name: f"model {name} is warming up" for name in models}
+        self._warming.append(threading.Thread(target=self._warm_up, args=(models,), name="warming up", daemon=True))
+        self._warming[-1].start()
+
+    def not_ready(self) -> list[str]:
+        """Which of the models that were to be warmed up are not ready, and why; empty once all are measured."""
+        return list(self._cold.copy().values())
 
     @property
     def at_once(self) -> int:
         """How many pictures keep `find` busy."""
-        return self._detector().at_once
+        with self._detector.lent() as detector:
+            return detector.at_once
 
     def find(
         self,
@@ -74,7 +105,8 @@ class TextEngine:
         deadline: float | None = None,
     ) -> list[list[TextBox]]:
         """Where text is in each picture of a list or a batch (N, H, W, 3); see `TextDetector.find`."""
-        return self._detector().find(pictures, priority=priority, deadline=deadline)
+        with self._detector.lent(deadline) as detector:
+            return detector.find(pictures, priority=priority, deadline=deadline)
 
     def detect(
         self,
@@ -84,12 +116,14 @@ class TextEngine:
         deadline: float | None = None,
     ) -> list[Reply[NDArray[np.float32]]]:
         """Maps of where text is, for callers with boxes of their own making; see `TextDetector.submit`."""
-        return self._detector().submit(pictures, priority=priority, deadline=deadline)
+        with self._detector.lent(deadline) as detector:
+            return detector.submit(pictures, priority=priority, deadline=deadline)
 
     @property
     def plates_at_once(self) -> int:
         """How many pictures keep `find_plates` busy."""
-        return self._finder().at_once
+        with self._finder.lent() as finder:
+            return finder.at_once
 
     def find_plates(
         self,
@@ -99,25 +133,29 @@ class TextEngine:
         deadline: float | None = None,
     ) -> list[Reply[Places]]:
         """Where plates are in each picture of a list or a batch (N, H, W, 3); see `PlateFinder.submit`."""
-        return self._finder().submit(pictures, priority=priority, deadline=deadline)
+        with self._finder.lent(deadline) as finder:
+            return finder.submit(pictures, priority=priority, deadline=deadline)
 
     def read_plates(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What whole plates say, in A-Z and 0-9; see `PlateRecogniser.submit`."""
-        return self._plates().submit(crops, priority=priority, deadline=deadline)
+        with self._plates.lent(deadline) as plates:
+            return plates.submit(crops, priority=priority, deadline=deadline)
 
     def read_plate_lines(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What lines of plates say, in A-Z and 0-9; see `Recogniser.submit`."""
-        return self._plate_lines().submit(crops, priority=priority, deadline=deadline)
+        with self._plate_lines.lent(deadline) as lines:
+            return lines.submit(crops, priority=priority, deadline=deadline)
 
     def read_lines(
         self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What lines say, in all characters the model knows; see `Recogniser.submit`."""
-        return self._lines().submit(crops, priority=priority, deadline=deadline)
+        with self._lines.lent(deadline) as lines:
+            return lines.submit(crops, priority=priority, deadline=deadline)
 
     def read_steps(
         self,
@@ -128,8 +166,8 @@ class TextEngine:
         deadline: float | None = None,
     ) -> list[Reply[Steps]]:
         """What the model of `read_plate_lines` or `read_lines` says of fitted lines; see `Recogniser.submit_lines`."""
-        recogniser = self._plate_lines() if plates else self._lines()
-        return recogniser.submit_lines(lines, priority=priority, deadline=deadline)
+        with (self._plate_lines if plates else self._lines).lent(deadline) as lines_model:
+            return lines_model.submit_lines(lines, priority=priority, deadline=deadline)
 
     def report(self, model: str) -> ModelReport:
         """How `model`, one of `served.PURPOSES`, runs here: loaded and measured now, so nobody may use it meanwhile.
@@ -137,13 +175,39 @@ class TextEngine:
         Raises:
             PlatoonError: it cannot be executed as the settings say.
         """
-        report: ModelReport = self._by_name[model]().report()
-        return report
+        with self._by_name[model].lent() as loaded:
+            report: ModelReport = loaded.report()
+            return report
 
     def close(self) -> None:
         """Finish what waits and free the models."""
+        self._closing.set()
         for part in self._by_name.values():
             part.close()
+        for thread in self._warming:
+            thread.join()
+
+    def _warm_up(self, models: Sequence[str]) -> None:
+        able = list(models)
+        for settled in (False, True):  # all can serve before the first is measured
+            left = list(able)
+            while left and not self._closing.is_set():
+                name = left.pop(0)
+                try:
+                    self._by_name[name].warm_up(settled=settled)
+                except PlatoonError as error:
+                    if self._closing.is_set():
+                        return
+                    self._cold[name] = f"model {name}: {error}"
+                    _log.error("model %s cannot be loaded: %s", name, error)
+                    if error.retry:
+                        left.append(name)
+                        self._closing.wait(RETRY_S)
+                    else:
+                        able.remove(name)
+                else:
+                    if settled:
+                        del self._cold[name]
 
     def __enter__(self) -> Self:
         return self

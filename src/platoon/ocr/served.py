@@ -17,6 +17,9 @@ PLATE_DETECTION: Final = "plate-detection"
 PLATE_READING: Final = "plate-reading"
 PLATE_RECOGNITION: Final = "plate-recognition"
 
+FOR_CALLERS: Final = (TEXT_DETECTION, TEXT_RECOGNITION, PLATE_RECOGNITION, PLATE_READING)
+"""What those may need who send pictures, or have a camera's read; the most wanted first."""
+
 PURPOSES: Mapping[str, str] = {
     TEXT_DETECTION: "finds lines of text",
     TEXT_RECOGNITION: "reads lines of any text",

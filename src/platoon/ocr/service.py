@@ -7,17 +7,13 @@ left had waiting is cancelled. Bodies, keys and rates are left to the faces, and
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
-
-import numpy as np
 
 from platoon.engine.batcher import Priority
 from platoon.errors import InvalidInput, PlatoonError
@@ -39,7 +35,6 @@ PAGES_AT_A_TIME = 4
 """Pages of one document that are held in memory."""
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
 
 class OcrService:
@@ -58,16 +53,10 @@ class OcrService:
         """Of all callers together, also of those who read through the engine in other ways."""
         self._pictures = Workers(PICTURES_AT_ONCE, "ocr pictures", self.tracing)
         self._documents = Workers(DOCUMENTS_AT_ONCE, "ocr documents", self.tracing)
-        self._reason = ""
-
-    def warm_up(self) -> None:
-        """Load the models that lines need and run each once, in the background; see `not_ready`."""
-        self._reason = "engine: loading and warming up"
-        self._pictures.begin(self._warm_up)
 
     def not_ready(self) -> list[str]:
         """Why the service cannot work yet, or not at all."""
-        return [self._reason] if self._reason else []
+        return self.engine.not_ready()
 
     async def read_picture(self, data: bytes, how: How) -> Reading:
         """What the picture in `data` says; somebody waits for it.
@@ -178,20 +167,6 @@ class OcrService:
                     made += [make(picture, reading) for picture, reading in zip(pictures, readings, strict=True)]
                     self.metrics.pictures_read.inc(len(readings))
         return pages.kind, made
-
-    def _warm_up(self) -> None:
-        try:
-            picture = np.zeros((64, 320, 3), np.uint8)
-            call = Call(Priority.BULK, time.monotonic() + 3600)
-            for find in (True, False):
-                read(self.engine, [picture], How(find=find), call)
-            self._reason = ""
-        except PlatoonError as error:
-            self._reason = f"engine: {error}"
-            _log.error("the OCR service cannot read: %s", error)
-        except Exception as error:
-            self._reason = f"engine: {type(error).__name__}"
-            _log.exception("the OCR service cannot read")
 
 
 class PixelBudget:

@@ -30,10 +30,6 @@ class Workers:
         self._calls: set[Call] = set()
         """Under way; cancelled when the workers stop."""
 
-    def begin(self, work: Callable[[], object]) -> None:
-        """Do `work` for nobody in particular."""
-        self._threads.submit(work)
-
     async def run(
         self, priority: Priority, work: Callable[[Call], T], *, most_s: float, first_s: float | None = None
     ) -> T:

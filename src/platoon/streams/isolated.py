@@ -25,13 +25,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, StoreError, Unavailable
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
+from platoon.ocr.served import FOR_CALLERS, PLATE_DETECTION
+from platoon.plates import open_engine
 from platoon.plates.grammar import SiteGrammar
 from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.streams.hub import Hub
+from platoon.streams.manual import Sight, read_sight
 from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.site import CameraStatus, Message
@@ -56,15 +58,17 @@ class IsolatedSite:
         *,
         recorded: bool = False,
         loop: bool = False,
+        callers: bool = False,
         tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
-        SiteGrammar(settings.plates)  # what it refuses would end each process instead
+        self._callers = callers
+        self._grammar = SiteGrammar(settings.plates)  # what it refuses would end each process instead
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
         self.metrics: Metrics = _MergedMetrics(self)
-        self.engine = TextEngine(settings.engine, settings.cache, self.metrics)
-        """For all who read beside the cameras, whose processes have their own; nothing is loaded until then."""
+        self.engine = open_engine(settings, self.metrics)
+        """For all who read beside the cameras, whose processes have their own."""
         self._hub = Hub()
         self._telling = threading.Lock()
         self._specs: list[CameraSpec] = []
@@ -78,6 +82,8 @@ class IsolatedSite:
         self._started = True
         for keeper in self._keepers.values():
             keeper.start()
+        if self._callers:
+            self.engine.warm_up((*FOR_CALLERS, PLATE_DETECTION))
 
     def change(self, cameras: Sequence[CameraSpec]) -> None:
         """Make these the cameras of the site; the processes of those that stay the same go on."""
@@ -126,11 +132,12 @@ class IsolatedSite:
 
     def not_ready(self) -> list[str]:
         """See `Site.not_ready`."""
-        return [
+        starting = [
             f"camera {camera}: its process is starting"
             for camera, keeper in list(self._keepers.items())
             if keeper.spec.enabled and not keeper.warm
         ]
+        return starting + self.engine.not_ready()
 
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""
@@ -138,8 +145,11 @@ class IsolatedSite:
 
     def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """See `Site.manual_read`."""
-        answer: dict[str, Any] = self._keeper(camera).call("manual_read", timeout_s)
-        return answer
+        began = time.monotonic()
+        sight: Sight = self._keeper(camera).call("sight", min(CALL_S, timeout_s))
+        left_s = timeout_s - (time.monotonic() - began)
+        plates, grammar = self._settings.plates, self._grammar.of(camera)
+        return read_sight(sight, camera, self.engine, plates, grammar, timeout_s=left_s)
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         """See `Site.preview`."""
@@ -345,7 +355,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
         send("failure", 0, error)
         raise SystemExit(1) from None
     calls: dict[str, Callable[..., Any]] = {
-        "manual_read": lambda: site.manual_read(spec.id),
+        "sight": lambda: site.sight(spec.id),
         "preview": lambda width: site.preview(spec.id, width=width),
         "exposition": site.metrics.exposition,
     }

@@ -17,25 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from platoon.engine.batcher import Priority
-from platoon.errors import DeadlineExceeded, NotFound, PlatoonError, Unavailable
+from platoon.errors import NotFound, PlatoonError, Unavailable
 from platoon.media.frame import Frame, Purpose, as_jpeg
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call, How, read
 from platoon.ocr.remote import RemoteReader
+from platoon.ocr.served import FOR_CALLERS
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import SiteGrammar
-from platoon.plates.recorded import read_picture
 from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.streams.hub import Hub
+from platoon.streams.manual import Sight, read_sight
 from platoon.streams.mux import Mux
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
@@ -86,6 +85,7 @@ class SharedSite:
         recorded: read file sources to their end as fast as they can be analysed, losing no frame, and tell only
             final events. Otherwise files play in real time.
         loop: play files again and again.
+        callers: there will be some who have pictures read; the models they need are loaded once cameras are analysed.
         tell: called with the JSON of every stored event, from the sink's thread.
     """
 
@@ -95,8 +95,10 @@ class SharedSite:
         *,
         recorded: bool = False,
         loop: bool = False,
+        callers: bool = False,
         tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
+        self._callers = callers
         self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
@@ -189,7 +191,8 @@ class SharedSite:
         if self._failure is not None:
             reasons.append(f"analysis: stopped: {self._failure}")
         elif not self._warm.is_set():
-            reasons.append("engine: loading and warming up")
+            reasons.append("the models that find and read plates are warming up")
+        reasons += self._engine.not_ready()
         if self._remote is not None:
             reasons += self._remote.not_ready()
         if self._sink.error is not None:
@@ -205,21 +208,14 @@ class SharedSite:
         frame = self._seen(camera)
         if not self._warm.is_set():
             raise Unavailable("the engine is still warming up; try again in a moment")
-        picture = frame.picture()
-        try:
-            with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
-                (reading,) = read(self._engine, [picture], How(), call)
-                plates = read_picture(self._engine, picture, self._settings.plates, self._grammar.of(camera), call)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(f"camera {camera!r} was not read within {timeout_s:g} s") from error
-        return {
-            "camera": camera,
-            "time": frame.captured_at,
-            "width": frame.width,
-            "height": frame.height,
-            "plates": [plate.to_json() for plate in plates],
-            "lines": [line.to_json() for line in reading.lines],
-        }
+        sight = Sight(frame.picture(), frame.captured_at)
+        plates, grammar = self._settings.plates, self._grammar.of(camera)
+        return read_sight(sight, camera, self._engine, plates, grammar, timeout_s=timeout_s)
+
+    def sight(self, camera: str) -> Sight:
+        """What `camera` saw last, whole. Raises as `manual_read`."""
+        frame = self._seen(camera)
+        return Sight(frame.picture(), frame.captured_at)
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         """See `Site.preview`."""
@@ -320,6 +316,8 @@ class SharedSite:
         try:
             analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
             analysis.warm_up()
+            if self._callers:
+                self._engine.warm_up(FOR_CALLERS)
             self._warm.set()
             while not self._stopping.is_set():
                 frames = self._mux.collect(analysis.max_batch, timeout_s=IDLE_S)

@@ -14,6 +14,7 @@ from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
 from platoon.api.webhooks import Webhooks
 from platoon.documents.job_store import JobStore
+from platoon.documents.jobs import Limits
 from platoon.documents.read import Reader
 from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
@@ -25,13 +26,26 @@ SECRET = "between us"
 """Signs webhooks."""
 
 
-def opened(folder: Path, *, max_waiting: int = 5) -> JobStore:
+LIMITS = Limits(
+    max_waiting=5,
+    max_waiting_of_one=5,
+    max_bytes=10_000_000,
+    max_bytes_of_one=10_000_000,
+    max_attempts=2,
+    keep_s=3600,
+    lease_s=30,
+)
+
+
+def opened(folder: Path, limits: Limits = LIMITS) -> JobStore:
     """The jobs in a folder."""
-    return JobStore(folder / "jobs.sqlite", keep_s=3600, max_waiting=max_waiting, max_attempts=2, lease_s=30)
+    return JobStore(folder / "jobs.sqlite", limits)
 
 
 @contextmanager
-def serving(folder: Path, reader: Reader, *, site: Site | None = None, **service: Any) -> Iterator[httpx.Client]:
+def serving(
+    folder: Path, reader: Reader, *, site: Site | None = None, limits: Limits = LIMITS, **service: Any
+) -> Iterator[httpx.Client]:
     """A client of a service with this reader, whose jobs are in this folder; and with cameras, if there is a site."""
     settings = Settings(
         api=ApiSettings(port=0),
@@ -41,7 +55,7 @@ def serving(folder: Path, reader: Reader, *, site: Site | None = None, **service
     metrics = Metrics()
     engine: Any = Mock()  # nothing here reads pictures
     ocr = OcrService(engine, settings.service, metrics)
-    with closing(opened(folder)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
+    with closing(opened(folder, limits)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
         desk = JobDesk(jobs, lambda _: runner.look(), settings)
         with (
             Webhooks(jobs, fetcher_for(settings.service), SECRET),

@@ -31,6 +31,9 @@ class MadeUpReader:
     options: list[Options] = field(default_factory=list)
     """Of all calls."""
 
+    def warm_up(self) -> None:
+        pass
+
     @contextmanager
     def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         """See `DocumentReader.open`."""

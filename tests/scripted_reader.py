@@ -9,7 +9,7 @@ import numpy as np
 
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import OpenDocument, Options, ReadPage, page_indices
-from platoon.errors import InvalidInput, Unavailable
+from platoon.errors import DeadlineExceeded, InvalidInput, Unavailable
 from platoon.ocr.pages import Kind, open_pages
 from platoon.ocr.reading import Call
 
@@ -25,7 +25,7 @@ def page(index: int) -> Page:
 
 @dataclass
 class ScriptedReader:
-    """A file is a number of pages, or `broken`, `busy` or `odd`, or a real one; pages are read as far as `turns` lets,
+    """A file is a number of pages, or `broken`, `slow` or `odd`, or a real one; pages are read as far as `turns` lets,
     if it is set.
     """
 
@@ -35,14 +35,21 @@ class ScriptedReader:
     opened: int = 0
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     """Released when a page is begun."""
+    away: bool = False
+    """Whether the engine is."""
+
+    def warm_up(self) -> None:
+        pass
 
     @contextmanager
     def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         self.opened += 1
         if data == b"broken":
             raise InvalidInput("the PDF is damaged")
-        if data == b"busy":
-            raise Unavailable("the engine is busy")
+        if self.away:
+            raise Unavailable("the engine is away")
+        if data == b"slow":
+            raise DeadlineExceeded("it took too long to be opened")
         if data == b"odd":
             raise RuntimeError("secret of the house")
         count = _count(data)

@@ -34,7 +34,7 @@ from platoon.api.gateway import pipeline_for
 from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
 from platoon.documents.exports.form import Form
-from platoon.documents.jobs import Order
+from platoon.documents.jobs import Limits, Order
 from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
@@ -98,7 +98,7 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
         settings = Settings(api=ApiSettings(port=0), service=limits, jobs=JobSettings(max_waiting=10_000))
         folder = tmp_path_factory.mktemp("jobs")
         with (
-            closing(opened(folder, max_waiting=10_000)) as jobs,
+            closing(opened(folder, Limits.of(settings))) as jobs,
             JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
             pipeline_for(service, settings, None) as pipeline,
             Faces(

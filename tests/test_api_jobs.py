@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from queue import Queue
@@ -14,12 +15,13 @@ import pytest
 
 from platoon.api.fetch import fetcher_for
 from platoon.api.webhooks import SIGNATURE, Webhooks
+from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.settings import ApiKey, ServiceSettings
 from tests.drawn import document, page
 from tests.http_server import answering
-from tests.job_service import SECRET, serving
+from tests.job_service import LIMITS, SECRET, serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
 
@@ -209,9 +211,8 @@ def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path,
     now = [1_000_000.0]
 
     def at_another_time() -> JobStore:
-        return JobStore(
-            tmp_path / "jobs.sqlite", keep_s=9e9, max_waiting=5, max_attempts=2, lease_s=30, clock=lambda: now[0]
-        )
+        clock = JobClock(running=lambda: now[0])
+        return JobStore(tmp_path / "jobs.sqlite", replace(LIMITS, keep_s=9e9), clock=clock)
 
     fetcher = fetcher_for(ServiceSettings(fetch_hosts=("127.0.0.1",)))
     with Hook(500) as hook:

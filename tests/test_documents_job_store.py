@@ -1,23 +1,36 @@
+import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
-from platoon.documents.jobs import Claim, Job, Jobs, Lost, Order, State
+from platoon.documents.jobs import Claim, Job, Jobs, Limits, Lost, Order, State
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import Options
-from platoon.errors import NotFound, Overloaded, StoreError
+from platoon.errors import NotFound, Overloaded, StoreError, StoreUnusable, TooLarge
 from platoon.scale.redis_jobs import RedisJobs
+from platoon.store import space
 from tests.clock import Clock
 from tests.redis_server import RedisServer
 
-LIMITS: dict[str, Any] = {"keep_s": 3600.0, "max_waiting": 100, "max_attempts": 3, "lease_s": 30.0}
+LIMITS = Limits(
+    max_waiting=100,
+    max_waiting_of_one=100,
+    max_bytes=1_000_000,
+    max_bytes_of_one=1_000_000,
+    max_attempts=3,
+    keep_s=3600.0,
+    lease_s=30.0,
+)
 
 
 @pytest.fixture
@@ -35,7 +48,7 @@ def place(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Iterator[
         yield lambda **limits: closing(opened(path, clock, **limits))
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    yield lambda **limits: closing(RedisJobs(server.url, clock=clock, **(LIMITS | limits)))
+    yield lambda **limits: closing(RedisJobs(server.url, replace(LIMITS, **limits), clock=clock))
     server.forget()
 
 
@@ -45,8 +58,8 @@ def jobs(place: Place) -> Iterator[Jobs]:
         yield store
 
 
-def opened(path: Path, clock: Clock, **limits: Any) -> JobStore:
-    return JobStore(path, clock=clock, **(LIMITS | limits))
+def opened(path: Path, clock: Clock, *, boot: str = "first", **limits: Any) -> JobStore:
+    return JobStore(path, replace(LIMITS, **limits), clock=JobClock(clock, clock.running, lambda: boot))
 
 
 def page(index: int, text: str = "Ink") -> Page:
@@ -236,6 +249,195 @@ def test_a_full_queue_turns_jobs_away(place: Place) -> None:
         jobs.add(Order(), b"x")
 
 
+def test_what_one_owner_s_jobs_wait_for_is_no_reason_to_turn_others_away(place: Place) -> None:
+    with place(max_waiting=100, max_waiting_of_one=50) as jobs:
+        for _ in range(50):
+            jobs.add(Order(owner="ann"), b"x")
+        with pytest.raises(Overloaded, match="50 documents"):
+            jobs.add(Order(owner="ann"), b"x")
+        for _ in range(50):
+            jobs.add(Order(owner="bob"), b"x")
+        with pytest.raises(Overloaded, match="100 documents"):
+            jobs.add(Order(owner="cat"), b"x")
+
+
+def test_owners_take_turns_whoever_came_first_with_however_many(jobs: Jobs) -> None:
+    added = {}
+    for owner, count in (("ann", 5), ("bob", 2), ("cat", 1)):
+        for number in range(count):
+            added[f"{owner} {number}"] = jobs.add(Order(owner=owner), b"x")
+    added["dan 0"] = jobs.add(Order(owner="dan", priority=1), b"x")
+    turns = ["dan 0", "ann 0", "bob 0", "cat 0", "ann 1", "bob 1", "ann 2", "ann 3", "ann 4"]
+    assert [jobs.place(added[name]) for name in turns] == [*range(1, 10)]
+    assert [claimed(jobs).job.id for _ in turns] == [added[name].id for name in turns]
+    late, later = jobs.add(Order(owner="ann"), b"x"), jobs.add(Order(owner="bob"), b"x")
+    assert [claimed(jobs).job.id for _ in range(2)] == [later.id, late.id]  # it was ann's turn last
+
+
+def test_a_document_that_kills_its_workers_holds_up_no_other_of_its_owner_twice(jobs: Jobs, clock: Clock) -> None:
+    poison, honest = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
+    assert claimed(jobs, "dies").job.id == poison.id
+    clock.now += 31
+    let_go(jobs)
+    assert claimed(jobs).job.id == honest.id
+    assert claimed(jobs).job.id == poison.id
+
+
+def let_go(jobs: Jobs) -> None:
+    """In Redis it is the herald who sees that a lease ran out."""
+    if isinstance(jobs, RedisJobs):
+        jobs.unannounced()
+
+
+def test_bytes_of_documents_and_results_count_until_they_are_gone(place: Place, clock: Clock) -> None:
+    text = "x" * 50_000
+    with place(max_bytes=900_000, max_bytes_of_one=300_000) as jobs:
+
+        def fits(n_bytes: int, owner: str = "ann") -> bool:
+            try:
+                jobs.check_room(owner, n_bytes)
+            except Overloaded:
+                return False
+            return True
+
+        jobs.add(Order(owner="ann", priority=1), bytes(150_000))
+        assert not fits(150_000)
+        assert fits(149_000)
+        assert fits(299_000, "bob")
+        claim = claimed(jobs)
+        jobs.keep(claim, page(0, text))
+        assert not fits(100_000)
+        assert fits(40_000)
+        jobs.keep(claim, page(0, text))  # again: it replaces the first
+        assert fits(40_000)
+        jobs.finish(claim)
+        assert not fits(100_000)  # as it is kept
+        clock.now += 3601
+        jobs.sweep()
+        assert fits(299_000)
+        with pytest.raises(TooLarge, match="300000"):
+            jobs.add(Order(owner="ann"), bytes(300_001))
+
+
+def cancelled(jobs: Jobs, job: Job) -> None:
+    jobs.cancel(job.id)
+
+
+def cancelled_while_it_was_read(jobs: Jobs, job: Job) -> None:
+    jobs.keep(claimed(jobs, "a", job), page(0))
+    jobs.cancel(job.id)
+
+
+def failed(jobs: Jobs, job: Job) -> None:
+    jobs.finish(claimed(jobs, "a", job), "it is no document")
+
+
+@pytest.mark.parametrize("end", [cancelled, cancelled_while_it_was_read, failed])
+def test_bytes_are_free_at_once_when_a_job_is_cancelled_or_fails_without_a_page(
+    place: Place, end: Callable[[Jobs, Job], None]
+) -> None:
+    with place(max_bytes_of_one=300_000) as jobs:
+        job = jobs.add(Order(), bytes(290_000))
+        with pytest.raises(Overloaded, match="290"):
+            jobs.add(Order(), bytes(290_000))
+        end(jobs, job)
+        assert standing(jobs, job).state.ended
+        with pytest.raises(NotFound):
+            jobs.document(job.id)
+        assert list(jobs.pages(job.id)) == []
+        jobs.add(Order(), bytes(290_000))
+
+
+def test_all_jobs_together_take_no_more_than_there_is(place: Place) -> None:
+    with place(max_bytes=500_000, max_bytes_of_one=300_000) as jobs:
+        for owner in ("ann", "bob"):
+            jobs.add(Order(owner=owner), bytes(200_000))
+        with pytest.raises(StoreError, match=r"jobs\.max_bytes"):
+            jobs.add(Order(owner="cat"), bytes(200_000))
+
+
+def test_what_the_disk_keeps_for_events_is_left_to_them(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        jobs.add(Order(), b"x")
+    free = space.free(path)
+    reserve = space.reserved(path, 1 << 60)  # as much as it ever may be
+    with closing(opened(path, clock, reserve_bytes=1 << 60, max_bytes=1 << 50, max_bytes_of_one=1 << 50)) as jobs:
+        with pytest.raises(StoreError, match="kept for events"):
+            jobs.check_room("", max(0, free - reserve) + 1_000_000_000)
+        claimed(jobs)
+
+
+def test_a_result_that_grows_too_large_is_refused_and_what_was_kept_stays(place: Place) -> None:
+    with place(max_bytes_of_one=100_000) as jobs:
+        job = jobs.add(Order(), b"x")
+        claim = claimed(jobs)
+        for index in range(4):
+            jobs.keep(claim, page(index, "x" * 5_000))
+        with pytest.raises(TooLarge, match="100000"):
+            jobs.keep(claim, page(4, "x" * 50_000))
+        jobs.finish(claim, "the result does not fit")
+        assert standing(jobs, job).done == len(list(jobs.pages(job.id))) == 4
+
+
+def test_what_waits_for_something_that_is_away_lost_no_attempt(jobs: Jobs, clock: Clock) -> None:
+    job = jobs.add(Order(), b"x")
+    for _ in range(10):
+        jobs.release(claimed(jobs), "the engine is away")
+        assert (standing(jobs, job).attempts, standing(jobs, job).error) == (0, "the engine is away")
+        assert jobs.claim("a") is None
+        clock.now += 5
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0, 40 * 86_400.0])
+def test_nothing_waits_or_is_lost_when_the_clock_is_set(path: Path, clock: Clock, ahead: float) -> None:
+    with closing(opened(path, clock)) as jobs:
+        done, told = jobs.add(Order(), b"x"), jobs.add(Order(webhook="https://example.org/hook"), b"x")
+        for _ in range(2):
+            jobs.finish(claimed(jobs))
+        assert jobs.due_webhook() is not None
+        held, retried, waiting = (jobs.add(Order(), b"x") for _ in range(3))
+        holds = claimed(jobs)
+        jobs.retry(claimed(jobs, "b"), "busy")
+        clock.ahead = ahead
+        clock.now += 1
+        assert [claimed(jobs, "c").job.id for _ in range(2)] == [waiting.id, retried.id]
+        assert jobs.claim("d") is None  # the first is held still
+        assert jobs.renew(holds)
+        assert jobs.sweep() == 0
+        assert standing(jobs, done).state is State.SUCCESS
+        expires = standing(jobs, done).expires
+        assert expires is not None
+        assert expires - clock() == pytest.approx(3599)
+        clock.now += 31
+        due = jobs.due_webhook()
+        assert due is not None
+        assert due.id == told.id
+        assert claimed(jobs, "e").job.id == held.id
+        clock.now += 3600
+        assert jobs.sweep() == 2
+
+
+def test_after_the_machine_was_started_anew_jobs_go_on_and_results_have_their_time(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        done = jobs.add(Order(), b"x")
+        jobs.finish(claimed(jobs))
+        held, retried = jobs.add(Order(), b"x"), jobs.add(Order(), b"x")
+        claimed(jobs, "dies with the machine", held)
+        jobs.retry(claimed(jobs, "b", retried), "busy")
+        clock.now += 1800
+        jobs.sweep()
+    clock.now = 12.0  # seconds since its start
+    clock.ahead = 5e9  # with a clock that is years ahead
+    with closing(opened(path, clock, boot="second")) as jobs:
+        assert {claimed(jobs, "c").job.id for _ in range(2)} == {held.id, retried.id}
+        assert jobs.sweep() == 0
+        clock.now += 1799
+        assert jobs.sweep() == 0
+        clock.now += 2
+        assert jobs.sweep() == 1
+        assert jobs.get(done.id) is None
+
+
 def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.add(Order(), b"no webhook")
@@ -267,8 +469,11 @@ def test_what_a_killed_process_held_may_be_begun_at_once_by_the_next(path: Path,
     dies = f"""
 import os, signal
 from pathlib import Path
+from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
-jobs = JobStore(Path({str(path)!r}), keep_s=9, max_waiting=9, max_attempts=3, lease_s=1e9, clock=lambda: 1e9)
+from platoon.documents.jobs import Limits
+clock = JobClock(lambda: 1e9, lambda: 1e9, lambda: "first")
+jobs = JobStore(Path({str(path)!r}), Limits(**{asdict(LIMITS) | {"lease_s": 1e9}}), clock=clock)
 assert jobs.claim("a")
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -285,5 +490,119 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_stranger_s_database_is_left_alone(path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(StoreError, match="another program"):
-        opened(path, clock)
+    with closing(opened(path, clock)) as jobs, pytest.raises(StoreUnusable, match="another program"):
+        jobs.waiting()
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwritten(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 1000)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_stranger_s(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE theirs (x)")
+
+
+def no_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file")
+
+
+@pytest.mark.parametrize("spoil", [truncated, overwritten, a_folder, a_stranger_s, no_folder])
+def test_a_file_that_cannot_be_used_is_told_and_needs_no_new_start_once_it_is_gone(
+    tmp_path: Path, clock: Clock, spoil: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "store" / "jobs.sqlite"
+    with closing(opened(path, clock)) as jobs:
+        for _ in range(20):
+            jobs.add(Order(), bytes(10_000))
+    spoil(path)
+    with closing(opened(path, clock)) as jobs:
+        (told,) = jobs.not_ready()
+        assert "store" in told
+        assert any(way_out in told for way_out in ("move it away", "PLATOON_STORE__PATH"))
+        for call in (jobs.waiting, jobs.due, jobs.sweep, lambda: jobs.add(Order(), b"x"), lambda: jobs.claim("a")):
+            with pytest.raises(StoreUnusable) as refused:
+                call()
+            assert refused.value.status == 503
+        moved = path if path.parent.is_dir() else path.parent
+        moved.rename(tmp_path / "away")
+        for companion in path.parent.glob("jobs.sqlite-*") if path.parent.exists() else ():
+            companion.unlink()
+        job = jobs.add(Order(), b"x")
+        assert jobs.not_ready() == []
+        assert claimed(jobs).job.id == job.id
+
+
+def test_damage_that_is_found_while_it_is_used_is_told_from_then_on(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        job = jobs.add(Order(), bytes(200_000))
+    with closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (root,) = database.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_page_1'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    with closing(opened(path, clock)) as jobs:
+        assert jobs.not_ready() == []
+        with pytest.raises(StoreUnusable, match="move it away"):
+            jobs.indices(job.id)
+        assert "move it away" in jobs.not_ready()[0]
+        assert jobs.waiting() == 1  # what can be read is
+
+
+def test_jobs_of_the_version_before_go_on(path: Path, clock: Clock) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(_FIRST_VERSION)
+        for number, state, expires in ((1, "PENDING", None), (2, "SUCCESS", 4e9), (3, "REVOKED", 4e9)):
+            body = json.dumps(Order(owner="ann").to_json())
+            database.execute(
+                "INSERT INTO job (number, id, secret, owner, priority, body, state, created, expires, due) "
+                "VALUES (?, ?, 's', 'ann', 0, ?, ?, 1e9, ?, 4e9)",
+                (number, f"job {number}", body, state, expires),
+            )
+            database.execute("INSERT INTO document VALUES (?, ?)", (number, bytes(60_000)))
+            database.execute("INSERT INTO page VALUES (?, 0, ?)", (number, json.dumps(page(0).to_json())))
+        database.commit()
+    with closing(opened(path, clock, max_bytes_of_one=130_000)) as jobs:
+        assert claimed(jobs).job.id == "job 1"
+        assert list(jobs.pages("job 2")) == [page(0)]
+        assert [found.done for found in map(jobs.get, ("job 1", "job 2")) if found] == [1, 1]
+        assert list(jobs.pages("job 3")) == []
+        with pytest.raises(Overloaded, match="more than the 130000"):
+            jobs.check_room("ann", 20_000)
+        jobs.check_room("ann", 5_000)
+
+
+_FIRST_VERSION = """
+CREATE TABLE job (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, secret TEXT NOT NULL, owner TEXT NOT NULL,
+    batch TEXT, priority INTEGER NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, started REAL,
+    ended REAL, expires REAL, due REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, holder TEXT, lease REAL,
+    total INTEGER, error TEXT, webhook_due REAL, webhook_attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX job_waiting ON job (priority DESC, number) WHERE state = 'PENDING';
+CREATE INDEX job_started ON job (lease) WHERE state = 'STARTED';
+CREATE INDEX job_by_batch ON job (batch, owner) WHERE batch IS NOT NULL;
+CREATE INDEX job_by_expiry ON job (expires);
+CREATE INDEX job_to_tell ON job (webhook_due) WHERE webhook_due IS NOT NULL;
+CREATE TABLE document (job INTEGER PRIMARY KEY REFERENCES job ON DELETE CASCADE, data BLOB NOT NULL);
+CREATE TABLE page (
+    job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE, place INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (job, place)
+);
+PRAGMA application_id = 0x504C4A42;
+PRAGMA user_version = 1;
+"""

@@ -1,16 +1,20 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Job, Jobs, Order, State
 from platoon.documents.read import Options
 from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
+from tests.clock import Clock
+from tests.job_service import LIMITS
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader, page
 
@@ -23,8 +27,9 @@ def jobs(tmp_path: Path) -> Iterator[JobStore]:
         yield store
 
 
-def opened(path: Path) -> JobStore:
-    return JobStore(path, keep_s=3600, max_waiting=100, max_attempts=2, lease_s=30)
+def opened(path: Path, clock: Clock | None = None) -> JobStore:
+    limits = replace(LIMITS, max_waiting=100, max_waiting_of_one=100)
+    return JobStore(path, limits, clock=JobClock(running=clock.running) if clock else None)
 
 
 def running(jobs: Jobs, reader: ScriptedReader, at_once: int = 1) -> JobRunner:
@@ -97,7 +102,7 @@ def test_cancelling_ends_the_page_that_is_being_read(jobs: JobStore) -> None:
     ("file", "opened", "error"),
     [
         (b"broken", 1, "the PDF is damaged"),
-        (b"busy", 2, "the engine is busy"),
+        (b"slow", 2, "it took too long to be opened"),
         (b"odd", 2, "an error inside Platoon (RuntimeError); its log says more"),
     ],
 )

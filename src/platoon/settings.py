@@ -174,6 +174,8 @@ class ApiKey(_Section):
     """Requests per second; none: as many as the service can take."""
     burst: int = Field(default=10, ge=1)
     """Requests that may come at once before `rate` counts."""
+    job_priority: int = Field(default=0, ge=-9, le=9)
+    """The highest priority that its documents in the background may ask for."""
 
 
 class ServiceSettings(_Section):
@@ -277,6 +279,13 @@ class JobSettings(_Section):
     """Pages of one document; longer ones fail, and are never cut."""
     max_waiting: int = Field(default=1000, ge=1)
     """Jobs that may wait; one more is turned away (429)."""
+    max_waiting_per_key: int | None = Field(default=None, ge=1)
+    """The same for those of one API key; none: an equal share of `max_waiting` for each."""
+    max_bytes: int = Field(default=4_000_000_000, ge=1_000_000)
+    """Bytes that documents and results of jobs may take, also of those that have ended; a document too many is refused
+    (507), and a job whose result would be too large fails."""
+    max_bytes_per_key: int | None = Field(default=None, ge=1_000_000)
+    """The same for those of one API key (429); none: an equal share of `max_bytes` for each."""
     attempts: int = Field(default=5, ge=1)
     """How often a job is begun without getting a page further before it has failed."""
     lease_s: Seconds = 30.0

@@ -10,7 +10,7 @@ from platoon.api.fetch import fetcher_for
 from platoon.api.jobs import JobDesk
 from platoon.api.webhooks import Webhooks
 from platoon.documents.job_store import JobStore
-from platoon.documents.jobs import Job, Jobs
+from platoon.documents.jobs import Job, Jobs, Limits
 from platoon.documents.layout import Layout
 from platoon.documents.read import DocumentReader
 from platoon.documents.runner import JobRunner
@@ -57,13 +57,7 @@ def _here(
     service: OcrService, settings: Settings, layout: Layout | None, stack: ExitStack
 ) -> tuple[Jobs, Callable[[Job], object]]:
     limits = settings.jobs
-    jobs = JobStore(
-        settings.store.path / "jobs.sqlite",
-        keep_s=limits.keep_hours * 3600,
-        max_waiting=limits.max_waiting,
-        max_attempts=limits.attempts,
-        lease_s=limits.lease_s,
-    )
+    jobs = JobStore(settings.store.path / "jobs.sqlite", Limits.of(settings))
     stack.callback(jobs.close)
     reader = reader_for(service, layout, max_pages=limits.max_pages)
     runner = stack.enter_context(JobRunner(jobs, reader, service.metrics, at_once=limits.at_once))

@@ -8,6 +8,7 @@ to the jobs.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from platoon.documents.order import blocks_of, share
 from platoon.documents.page import Block, Box, Label, Line, Page, Word
 from platoon.documents.tables import gapped_tables, ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
-from platoon.engine.batcher import Reply
+from platoon.engine.batcher import Priority, Reply
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
@@ -91,6 +92,9 @@ class OpenDocument:
 class Reader(Protocol):
     """Reads documents, as `DocumentReader` does."""
 
+    def warm_up(self) -> None:
+        """See `DocumentReader.warm_up`."""
+
     def open(
         self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
     ) -> AbstractContextManager[OpenDocument]:
@@ -111,6 +115,25 @@ class DocumentReader:
     ) -> None:
         self._engine, self._layout = engine, layout
         self._max_pages, self._max_pixels, self._page_s = max_pages, max_pixels, page_s
+        self._warm = threading.Lock()
+        self._is_warm = False
+
+    def warm_up(self) -> None:
+        """Load all that reading needs, and run it once. Blocks the first time.
+
+        Raises:
+            PlatoonError: something cannot be loaded.
+        """
+        with self._warm:
+            if self._is_warm:
+                return
+            picture = np.zeros((64, 320, 3), np.uint8)
+            with Call(Priority.BULK) as call:
+                for find in (True, False):
+                    read(self._engine, [picture], How(find=find), call)
+                if self._layout is not None:
+                    call.result(self._layout.submit([picture], call)[0])
+            self._is_warm = True
 
     @contextmanager
     def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:

@@ -1,13 +1,16 @@
 """Works on jobs: claims them, reads their documents page by page, and keeps each page as soon as it is read.
 
 A document is read with bulk priority, so that nobody who waits for an answer waits behind it. Whatever ends a worker,
-what it has kept stays, and the next one reads only what is left. Keeping jobs is left to a store (`Jobs`).
+what it has kept stays, and the next one reads only what is left. Models are loaded before a job is claimed, so that
+being ended meanwhile is no attempt of it; nor is what fails as something else is away. Keeping jobs is left to a store
+(`Jobs`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Final, Self
@@ -15,7 +18,7 @@ from typing import Final, Self
 from platoon.documents.jobs import Claim, Jobs, Lost, reason
 from platoon.documents.read import Reader
 from platoon.engine.batcher import Priority
-from platoon.errors import PlatoonError, StoreError
+from platoon.errors import Overloaded, PlatoonError, StoreError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr.reading import Call
 
@@ -24,6 +27,8 @@ _BEAT_S: Final = 1.0
 _LOOK_S: Final = 1.0
 """How often a worker looks for jobs that other processes have added, or whose time has come."""
 _SWEEP_S: Final = 60.0
+_STOP_S: Final = 10.0
+"""What does not let itself be stopped within so long is given back, and left behind."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +43,8 @@ class Worker:
     def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics) -> None:
         self._jobs, self._reader, self._metrics = jobs, reader, metrics
         self._calls: dict[Call, Claim] = {}
-        self._stopping = False
+        self.stopping = False
+        """Whether no more is to be begun."""
         self._look = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="job leases", daemon=True)
 
@@ -54,10 +60,16 @@ class Worker:
 
     def stop(self) -> None:
         """What is under way goes back to the queue."""
-        self._stopping = True
+        self.stopping = True
         self._look.set()
         for call in list(self._calls):
             call.cancel()
+
+    def give_up(self) -> None:
+        """Give back what is under way still, though somebody may be busy with it: after `stop`, and patience."""
+        for claim in list(self._calls.values()):
+            _log.warning("job %s does not let itself be stopped; it goes back to the queue", claim.job.id)
+            self._jobs.release(claim)
 
     def look(self) -> None:
         """A job may have been cancelled: do not wait until it is seen."""
@@ -68,7 +80,7 @@ class Worker:
         with Call(Priority.BULK) as call:
             self._calls[call] = claim
             try:
-                if self._stopping:
+                if self.stopping:
                     raise CancelledError
                 self._read(claim, call)
                 self._jobs.finish(claim)
@@ -78,6 +90,9 @@ class Worker:
             except CancelledError:
                 self._jobs.release(claim)
                 _log.info("job %s goes back to the queue, unless it was cancelled", claim.job.id)
+            except (Unavailable, Overloaded, StoreError) as error:
+                _log.warning("job %s waits: %s", claim.job.id, error)
+                self._jobs.release(claim, reason(error))
             except PlatoonError as error:
                 self._failed(claim, error, again=error.retry)
             except Exception as error:
@@ -103,7 +118,7 @@ class Worker:
             self._jobs.finish(claim, reason(error))
 
     def _beat(self) -> None:
-        while not self._stopping:
+        while not self.stopping:
             self._look.wait(_BEAT_S)
             self._look.clear()
             for call, claim in list(self._calls.items()):
@@ -122,15 +137,17 @@ class JobRunner:
     """
 
     def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics, *, at_once: int) -> None:
-        self._jobs = jobs
+        self._jobs, self._reader = jobs, reader
         self._worker = Worker(jobs, reader, metrics)
         self._changed = threading.Condition()
         self._news = 0
         self._stopping = False
+        self._trouble = ""
         self._threads = [
-            threading.Thread(target=self._run, args=(f"{number}",), name=f"job {number}") for number in range(at_once)
+            threading.Thread(target=self._run, args=(f"{number}",), name=f"job {number}", daemon=True)
+            for number in range(at_once)
         ]
-        self._threads.append(threading.Thread(target=self._sweep, name="job expiry"))
+        self._threads.append(threading.Thread(target=self._sweep, name="job expiry", daemon=True))
 
     def __enter__(self) -> Self:
         self._worker.__enter__()
@@ -145,8 +162,11 @@ class JobRunner:
             self._stopping = True
             self._changed.notify_all()
         self._worker.__exit__(kind, error, trace)
+        deadline = time.monotonic() + _STOP_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
+            self._worker.give_up()
 
     def look(self) -> None:
         """A job was added or cancelled: do not wait until it is seen."""
@@ -159,23 +179,43 @@ class JobRunner:
         while not self._stopping:
             seen = self._news
             try:
-                claim = self._jobs.claim(holder)
+                claim = self._next(holder)
+                self._trouble = ""
                 if claim is not None:
                     self._worker.work(claim)
                     continue
-            except StoreError as error:
-                _log.error("jobs stand still: %s", error)
+            except PlatoonError as error:
+                self._stand_still(error)
             except Exception:
                 _log.exception("a job could not be begun")
             with self._changed:
                 if self._news == seen and not self._stopping:
                     self._changed.wait(_LOOK_S)
 
+    def _next(self, holder: str) -> Claim | None:
+        if not self._jobs.due():
+            return None
+        try:
+            self._reader.warm_up()
+        except PlatoonError as error:
+            if error.retry:
+                raise
+            _log.warning("documents are read without what could not be loaded: %s", error)
+        return self._jobs.claim(holder)
+
     def _sweep(self) -> None:
         while not self._stopping:
             try:
                 self._jobs.sweep()
             except StoreError as error:
-                _log.error("jobs that have expired stay: %s", error)
+                self._stand_still(error)
+            except Exception:
+                _log.exception("jobs that have expired stay")
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, _SWEEP_S)
+
+    def _stand_still(self, error: PlatoonError) -> None:
+        """Tell of what is looked for every second once."""
+        if self._trouble != str(error):
+            self._trouble = str(error)
+            _log.error("jobs stand still: %s", error)

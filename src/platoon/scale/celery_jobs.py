@@ -1,9 +1,10 @@
 """Jobs on Celery: workers on any machines that reach one Redis read what is handed in.
 
-A message says that a job is there to be begun; everything else is in the store (`RedisJobs`), which decides who works
-on it. So a message that comes twice does nothing, and one that is lost is sent again: a `Herald` sends what the store
-holds to be told, again and again, and runs in every process. Messages are acknowledged late and taken one at a time.
-Celery's priorities are ten, from 0 for what goes first.
+A message says that there is something to be begun; everything else is in the store (`RedisJobs`), which decides who
+works on what: on a message a worker takes what is next, until nothing is left. So a message that comes twice does
+nothing, and one that is lost is sent again: a `Herald` sends what the store holds to be told, again and again, and runs
+in every process. Messages are acknowledged late and taken one at a time. Celery's priorities are ten, from 0 for what
+goes first.
 
 Workers are threads, as they share one engine, whose batches bring their pages together.
 """
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
 
-from platoon.documents.jobs import PRIORITIES
+from platoon.documents.jobs import PRIORITIES, Limits
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader
 from platoon.documents.runner import Worker
@@ -96,6 +97,7 @@ class Herald:
                     job = announcement.job
                     self._app.send_task(TASK, [job.id], queue=QUEUE, priority=step(job.order.priority))
                     self._jobs.announced(announcement)
+                self._jobs.sweep()
             except (StoreError, OperationalError) as error:
                 _log.warning("workers are not told of new jobs: %s", error)
             except Exception:
@@ -139,21 +141,18 @@ class CeleryWorker:
             worker_shutting_down.disconnect(stop)
 
     def _read(self, job_id: str) -> None:
-        claim = self._jobs.claim(uuid4().hex, job_id)
-        if claim is not None:
+        while not self._worker.stopping:
+            claim = self._jobs.claim(uuid4().hex)
+            if claim is None:
+                return
             self._worker.work(claim)
+        self._jobs.tell_again(job_id)  # another worker takes it, if it waits still
 
 
 def open_jobs(settings: Settings) -> RedisJobs:
     """The jobs that the settings name."""
     assert settings.broker is not None
-    jobs = RedisJobs(
-        settings.broker.get_secret_value(),
-        keep_s=settings.jobs.keep_hours * 3600,
-        max_waiting=settings.jobs.max_waiting,
-        max_attempts=settings.jobs.attempts,
-        lease_s=settings.jobs.lease_s,
-    )
+    jobs = RedisJobs(settings.broker.get_secret_value(), Limits.of(settings))
     jobs.check_durable()
     return jobs
 
@@ -172,6 +171,7 @@ def work(settings: Settings, engine: TextEngine, metrics: Metrics) -> None:
             max_pixels=settings.service.max_pixels,
             page_s=settings.service.deadline_s,
         )
+        reader.warm_up()  # before anything is claimed: being ended meanwhile is no attempt at it
         worker = stack.enter_context(Worker(jobs, reader, metrics))
         stack.enter_context(Herald(jobs, app))
         CeleryWorker(jobs, worker, app, at_once=settings.jobs.at_once).run()

@@ -23,7 +23,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -59,6 +59,14 @@ class Fault(Enum):
     """Packets arrive in order, their video is noise."""
     GARBAGE = auto()
     """Noise instead of packets: the framing itself is lost."""
+    ENCRYPT = auto()
+    """All payloads are noise, as those of SRTP are without its key."""
+    KEYLESS = auto()
+    """Keyframes are left out."""
+    TYPE = auto()
+    """Packets are of a payload type that was not announced."""
+    CODEC = auto()
+    """HEVC is announced, H.264 is sent."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,15 @@ class AccessUnit:
     """All its packets with interleaving headers."""
     packets: tuple[int, ...]
     """Where in `wire` the RTP headers begin."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """A client that began to play: what a camera of a moment in media time saw was due so long after `began`."""
+
+    path: str
+    began: float
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +172,8 @@ def _payloads(nal: bytes) -> Iterator[bytes]:
 class _Path:
     """A stream as its clients share it: the clip, and what is wrong with it."""
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
+    def __init__(self, name: str, clip: Clip) -> None:
+        self.name, self.clip = name, clip
         self.faults: set[Fault] = set()
         self.clients: set[_Client] = set()
 
@@ -168,6 +185,7 @@ class RtspServer:
         clips: path of the URL ("/cam1") → file or packetised clip.
         user: with `password`, what all paths ask for; empty: nothing.
         digest: ask for Digest authentication (RFC 2617) instead of Basic.
+        on_play: told of every client that begins to play, on its thread.
     """
 
     def __init__(
@@ -178,13 +196,15 @@ class RtspServer:
         user: str = "",
         password: str = "",
         digest: bool = False,
+        on_play: Callable[[Play], object] = lambda _play: None,
     ) -> None:
         loaded: dict[Path, Clip] = {}
         self._paths = {}
         for name, clip in clips.items():
             if isinstance(clip, Path):
                 clip = loaded.setdefault(clip, loaded.get(clip) or Clip.load(clip))
-            self._paths[name] = _Path(clip)
+            self._paths[name] = _Path(name, clip)
+        self.on_play = on_play
         self.port = port
         self._user, self._password, self._digest = user, password, digest
         self._listener: socket.socket | None = None
@@ -327,7 +347,8 @@ class _Client:
         elif Fault.REFUSE in path.faults:
             self._reply(503, sequence)
         elif method == "DESCRIBE":
-            self._reply(200, sequence, path.clip.sdp, **{"Content-Base": url.rstrip("/") + "/"})
+            sdp = path.clip.sdp.replace(" H264/", " H265/") if Fault.CODEC in path.faults else path.clip.sdp
+            self._reply(200, sequence, sdp, **{"Content-Base": url.rstrip("/") + "/"})
         elif method == "SETUP":
             if "TCP" not in headers.get("transport", ""):
                 self._reply(461, sequence)
@@ -366,7 +387,7 @@ class _Client:
         sequence = itertools.count()
         try:
             for unit, stamp in self._paced(path):
-                if Fault.STALL in path.faults:
+                if Fault.STALL in path.faults or (unit.keyframe and Fault.KEYLESS in path.faults):
                     continue
                 data = bytearray(unit.wire)
                 if Fault.GARBAGE in path.faults:
@@ -374,9 +395,12 @@ class _Client:
                 else:
                     for at in unit.packets:
                         struct.pack_into(">HI", data, at + 2, next(sequence) & 0xFFFF, stamp & 0xFFFFFFFF)
-                        if Fault.DAMAGE in path.faults:
+                        if Fault.TYPE in path.faults:
+                            data[at + 1] ^= 1
+                        if path.faults & {Fault.DAMAGE, Fault.ENCRYPT}:
                             end = at + struct.unpack_from(">H", data, at - 2)[0]
-                            data[at + 14 : end] = noise.randbytes(max(0, end - at - 14))
+                            kept = 12 if Fault.ENCRYPT in path.faults else 14
+                            data[at + kept : end] = noise.randbytes(max(0, end - at - kept))
                 self._send(data)
         except OSError:
             pass  # the client has gone
@@ -387,6 +411,7 @@ class _Client:
     def _paced(self, path: _Path) -> Iterator[tuple[AccessUnit, int]]:
         """The units of the path's clip, round and round, each when it is due, with its RTP time stamp."""
         begin, played_s = time.monotonic(), 0.0
+        self._server.on_play(Play(path.name, time.time()))
         skipping = Fault.MID_GOP in path.faults
         while True:
             clip = path.clip

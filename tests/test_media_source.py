@@ -1,4 +1,5 @@
 import logging
+import resource
 from pathlib import Path
 from random import Random
 
@@ -10,7 +11,7 @@ from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, SourceFailure, SourceState, backoff_s
 from platoon.settings import SourceSettings
 from tests.clips import bar_position, cut, write_clip
-from tests.rtsp_server import Clip
+from tests.rtsp_server import Clip, RtspServer
 from tests.source_watch import PATIENCE_S, Watch
 
 NOBODY = "rtsp://user:S3cret@127.0.0.1:1/cam"
@@ -113,6 +114,26 @@ def test_a_camera_that_is_down_is_tried_again_and_again() -> None:
         assert (status.state, status.cause) == (SourceState.RECONNECTING, SourceFailure.REFUSED)
         assert status.retry_at is not None
     assert watch.count("platoon_camera_failures_total", cause="refused") >= 5
+
+
+def test_a_camera_or_clip_that_finds_no_descriptor_left_says_so_and_is_tried_until_there_is_one(clip: Path) -> None:
+    settings = SourceSettings(backoff_min_s=0.001, backoff_max_s=0.05)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with RtspServer({"/gate": clip}) as server:
+        places = (server.url("/gate"), server.url("/gate").replace("127.0.0.1", "localhost"), clip)
+        watches = [Watch(place, settings=settings, keep_all=False, loop=True) for place in places]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            for watch in watches:
+                watch.source.start()
+            for watch in watches:
+                status = watch.wait_for(SourceState.RECONNECTING)
+                assert (status.cause, status.retry_at is not None) == (SourceFailure.NO_DESCRIPTORS, True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for watch in watches:
+            watch.wait_for(SourceState.LIVE)
+            watch.__exit__()
 
 
 def test_stopping_does_not_wait_for_the_next_attempt() -> None:

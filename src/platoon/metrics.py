@@ -33,13 +33,20 @@ class Metrics:
             ["camera", "cause"],
             registry=registry,
         )
+        self.source_lag = Gauge(
+            "platoon_source_lag_seconds",
+            "How long after its arrival a live camera's picture is decoded",
+            ["camera"],
+            registry=registry,
+        )
         self.frames_decoded = Counter("platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry)
         self.frames_analysed = Counter(
             "platoon_frames_analysed_total", "Frames the detector has seen", ["camera"], registry=registry
         )
         self.frames_dropped = Counter(
             "platoon_frames_dropped_total",
-            "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale",
+            "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
+            " (not decoded, as decoding was behind)",
             ["camera", "cause"],
             registry=registry,
         )

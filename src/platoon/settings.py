@@ -35,6 +35,8 @@ class SourceSettings(_Section):
     """A camera that has not answered by then counts as failed, and is tried again."""
     read_timeout_s: Seconds = 10.0
     """A stream that brings nothing for so long is closed and opened again."""
+    max_lag_s: Seconds = 0.5
+    """A camera whose pictures are decoded later than this after their arrival goes on from its newest keyframe."""
     backoff_min_s: Seconds = 0.5
     """Wait before the first new attempt; doubles with each failure, with jitter."""
     backoff_max_s: Seconds = 30.0

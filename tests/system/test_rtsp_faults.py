@@ -3,6 +3,8 @@
 import logging
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from platoon.media.sampling import Sampler
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import SourceSettings
 from tests.clips import bar_position, write_clip
-from tests.rtsp_server import Clip, Fault, RtspServer
+from tests.rtsp_server import Clip, Fault, Play, RtspServer
+from tests.running import wait_until
 from tests.source_watch import PATIENCE_S, Watch
 
 SETTINGS = SourceSettings(open_timeout_s=2, read_timeout_s=1, backoff_min_s=0.05, backoff_max_s=0.4)
@@ -70,6 +74,7 @@ def test_sixteen_cameras_play_side_by_side(clip: Clip) -> None:
         (Fault.STALL, SourceFailure.READ_TIMEOUT),
         (Fault.GARBAGE, SourceFailure.READ_TIMEOUT),
         (Fault.DAMAGE, SourceFailure.CORRUPT),
+        (Fault.TYPE, SourceFailure.READ_TIMEOUT),
         (Fault.DROP, SourceFailure.CLOSED),
         (Fault.REFUSE, SourceFailure.CLOSED),
     ],
@@ -84,6 +89,88 @@ def test_a_camera_that_fails_is_named_and_comes_back(server: RtspServer, fault: 
         assert camera.wait_for(SourceState.LIVE, after=known).reconnects == 1
         assert camera.frames(3)
     assert camera.count("platoon_camera_failures_total", cause=cause) >= 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (Fault.DAMAGE, SourceFailure.CORRUPT),
+        (Fault.ENCRYPT, SourceFailure.READ_TIMEOUT),
+        (Fault.KEYLESS, SourceFailure.CORRUPT),
+        (Fault.TYPE, SourceFailure.READ_TIMEOUT),
+        (Fault.CODEC, SourceFailure.READ_TIMEOUT),
+    ],
+)
+def test_a_stream_that_cannot_be_decoded_from_the_start_has_a_cause(
+    server: RtspServer, fault: Fault, cause: SourceFailure
+) -> None:
+    server.fault("/gate", fault)
+    with watch(server.url("/gate")) as camera:
+        status = camera.wait_for(SourceState.RECONNECTING)
+        assert status.cause in (cause, SourceFailure.OPEN_TIMEOUT)  # a busy machine may not even get it open
+        server.heal("/gate")
+        camera.wait_for(SourceState.LIVE)
+        assert camera.frames(3)
+
+
+class Slow(Sampler):
+    """Takes so long over every frame that is decoded, as a slow machine does."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__(fps=None)
+        self.seconds = seconds
+
+    def wants(self, media_time: float) -> bool:
+        threading.Event().wait(self.seconds)
+        return super().wants(media_time)
+
+
+def test_a_frame_was_captured_when_its_packet_arrived_however_late_it_is_decoded(larger: Clip) -> None:
+    plays: list[Play] = []
+    with (
+        RtspServer({"/gate": larger}, on_play=plays.append) as server,
+        Watch(server.url("/gate"), settings=PATIENT, keep_all=False, sampler=Slow(seconds=0.1)) as camera,
+    ):
+        frames = camera.frames(45)
+    (play,) = plays
+    late = sorted(frame.captured_at - play.began - frame.media_time for frame in frames)
+    assert late[len(late) // 2] < 1  # a third of the speed: decoding drifts by 2 s in 3
+    assert late[0] > -0.2
+
+
+def test_a_decoder_that_is_too_slow_is_seen_and_stays_with_its_camera(clip: Clip) -> None:
+    plays: list[Play] = []
+    slow = Slow(seconds=0.1)
+    with (
+        RtspServer({"/gate": clip}, on_play=plays.append) as server,
+        Watch(server.url("/gate"), settings=PATIENT, keep_all=False, sampler=slow) as camera,
+    ):
+        wait_until(lambda: camera.source.status.lag > 0.4, "it is behind")
+        assert camera.count("platoon_source_lag_seconds") > 0
+        while camera.count("platoon_frames_dropped_total", cause="behind") < 40:
+            (frame,) = camera.frames(1)
+        behind_s = time.time() - plays[0].began - frame.media_time
+        assert behind_s < 2.5  # forty frames of 30 a second that were not skipped take 4 s
+        slow.seconds = 0.0
+        wait_until(lambda: camera.source.status.lag < 0.1, "it has caught up")
+        assert camera.source.status.reconnects == 0
+    assert camera.metrics.registry.get_sample_value("platoon_source_lag_seconds", {"camera": "gate"}) is None
+
+
+def test_a_slow_decoder_without_keyframes_to_go_on_from_opens_the_stream_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platoon.media.backlog.MAX_WAIT_S", 1.0)
+    endless = Clip.load(write_clip(tmp_path / "endless.mp4", frames=600, keyframe_every=600))
+    slow = Slow(seconds=0.1)
+    with (
+        RtspServer({"/gate": endless}) as server,
+        Watch(server.url("/gate"), settings=PATIENT, keep_all=False, sampler=slow) as camera,
+    ):
+        assert camera.wait_for(SourceState.RECONNECTING).cause is SourceFailure.BEHIND
+        slow.seconds = 0.0
+        known = len(camera.states)
+        camera.wait_for(SourceState.LIVE, after=known)
 
 
 def test_media_time_goes_on_over_a_reconnection(server: RtspServer) -> None:

@@ -105,7 +105,7 @@ class Frame(Protocol):
 
     @property
     def captured_at(self) -> float:
-        """When it was received, seconds since 1970 (UTC)."""
+        """When its packet arrived, seconds since 1970 (UTC); of a recording, when it was decoded."""
 
     def scaled_into(self, out: Pixels, *, purpose: Purpose = Purpose.DETECT) -> Letterbox:
         """Write the frame, scaled to fit and padded with black, into `out` of shape (height, width, 3)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 import av
 import av.error
+from av.codec.context import Flags
 
 from platoon.errors import PlatoonError
+from platoon.media.backlog import Backlog, FallenBehind
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
@@ -48,11 +50,15 @@ class SourceFailure(StrEnum):
     UNSUPPORTED = "unsupported"
     """Not a video that can be read here."""
     CORRUPT = "corrupt"
-    """Damaged or cut off."""
+    """Damaged, cut off, or nothing that can be decoded."""
+    BEHIND = "behind"
+    """Decoded too slowly, without a keyframe to go on from."""
     NO_FILE = "no_file"
     """There is no such file, or it may not be read."""
     TOO_LARGE = "too_large"
     """The pictures exceed the pixel limit."""
+    NO_DESCRIPTORS = "no_descriptors"
+    """This process or the system has no file descriptor left."""
     FAILED = "failed"
     """Anything else."""
 
@@ -85,13 +91,24 @@ _REMOTE: Final = {
 _NOMINAL_STAMPS: Final = frozenset({"mpjpeg", "mjpeg"})
 """Formats without time stamps: those that FFmpeg fills in suppose 25 frames per second."""
 
+_NO_DESCRIPTORS: Final = (
+    SourceFailure.NO_DESCRIPTORS,
+    "no file descriptor is left; raise the limit (`ulimit -n`, LimitNOFILE= of the service)",
+)
 _ERRNO: Final = {
+    errno.EMFILE: _NO_DESCRIPTORS,
+    errno.ENFILE: _NO_DESCRIPTORS,
     errno.ECONNREFUSED: (SourceFailure.REFUSED, "connection refused: is the port right and the device on?"),
     errno.EHOSTUNREACH: (SourceFailure.UNREACHABLE, "no route to the host"),
     errno.ENETUNREACH: (SourceFailure.UNREACHABLE, "no network leads to the host"),
     errno.ECONNRESET: (SourceFailure.CLOSED, "the other side reset the connection"),
     errno.EPIPE: (SourceFailure.CLOSED, "the other side closed the connection"),
 }
+
+_REORDERED_MOST: Final = 20
+"""Packets a decoder may take before it gives a picture: H.264 and HEVC hold back 16 at most."""
+_KEYFRAME_WAITS: Final = 3
+"""A stream may take so many times the read deadline until its first keyframe: some send one every 20 s."""
 
 
 def is_remote(url: str) -> bool:
@@ -104,13 +121,17 @@ class Input:
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
+        skipped: told of packets of a live stream that were left out, as decoding was behind.
 
     Raises:
         SourceError: it cannot be opened within the deadline, or holds no video that can be decoded.
     """
 
-    def __init__(self, url: str, settings: SourceSettings) -> None:
-        self._url, self._settings = redact(url), settings
+    def __init__(
+        self, url: str, settings: SourceSettings, *, skipped: Callable[[int], None] = lambda _count: None
+    ) -> None:
+        self._url, self._settings, self._skipped = redact(url), settings, skipped
+        self._backlog: Backlog | None = None
         self._live = is_remote(url)
         target, options = _target(url, settings)
         started = time.monotonic()
@@ -150,24 +171,36 @@ class Input:
         """How many frames a recording says it has; None: it does not say."""
         return self._stream.frames or None
 
+    @property
+    def lag(self) -> float:
+        """How many seconds after its arrival a live stream is being decoded."""
+        return 0.0 if self._backlog is None else self._backlog.lag
+
     def close(self) -> None:
-        """Free the decoder and the connection."""
+        """Free the decoder and the connection; of a live stream with its next packet, or at the read deadline."""
+        if self._backlog is not None:
+            self._backlog.close()
         self._container.close()
 
     def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
         """Decode from the first keyframe on: each picture with its time stamp in seconds.
 
-        Ends where a recording does.
+        Ends where a recording does. The `opaque` of a live stream's picture is when its packet arrived, by the
+        monotonic clock, whatever came of it before or after it.
 
         Raises:
             SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
         """
         nominal = self.live and self._container.format.name in _NOMINAL_STAMPS
         waiting_for_key = True
+        fruitless = 0
         given, end_s = 0, 0.0
         last_picture = time.monotonic()
         try:
-            for packet in self._packets():
+            for packet in self._arrivals() if self.live else self._packets():
+                fruitless += 1
+                if self.live and fruitless > _REORDERED_MOST:
+                    self._check_decoding(time.monotonic() - last_picture, waiting_for_key)
                 if waiting_for_key and packet.size and not packet.is_keyframe:
                     continue
                 waiting_for_key = False
@@ -179,8 +212,6 @@ class Input:
                 except av.error.FFmpegError:
                     self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
                     self.damaged += not packet.is_corrupt
-                    if self.live and time.monotonic() - last_picture > self._settings.read_timeout_s:
-                        raise self._error(SourceFailure.CORRUPT, "the stream brings only damaged video") from None
                     continue
                 for picture in pictures:
                     if picture.is_corrupt:
@@ -188,30 +219,65 @@ class Input:
                         continue
                     self._check_size(picture.width, picture.height)
                     last_picture = time.monotonic()
+                    fruitless = 0
                     given += 1
                     if picture.pts is not None:
                         end_s = float((picture.pts + picture.duration) * picture.time_base)
-                    yield picture, last_picture if nominal else picture.time
+                    yield picture, picture.opaque if nominal else picture.time
         except (av.error.FFmpegError, OSError) as error:
             raise self._named(error) from None
+        except FallenBehind as error:
+            raise self._error(SourceFailure.BEHIND, str(error)) from None
         if self.live:
             raise self._error(SourceFailure.CLOSED, "the other side ended the stream")
         if not given:
             raise self._error(SourceFailure.CORRUPT, "no picture of it could be decoded")
         self._check_complete(end_s)
 
-    def _packets(self) -> Iterator[av.Packet]:
-        asked = time.monotonic()
-        for packet in self._container.demux(self._stream):
-            # FFmpeg answers an interrupted read with what its parser still holds, and would wait once more.
-            if self.live and time.monotonic() - asked > self._settings.read_timeout_s:
-                raise self._error(*self._read_timeout)
+    def _arrivals(self) -> Iterator[av.Packet]:
+        """The packets of a live stream, each with the time of its arrival; the decoder hands that to its picture."""
+        self._stream.codec_context.flags |= Flags.copy_opaque
+        self._backlog = Backlog(self._packets(), max_lag_s=self._settings.max_lag_s, skipped=self._skipped)
+        while (taken := self._backlog.take()) is not None:
+            packet, arrived, skipped = taken
+            if skipped:
+                self._stream.codec_context.flush_buffers()
+            packet.opaque = arrived
             yield packet
+
+    def _check_decoding(self, fruitless_s: float, waiting_for_key: bool) -> None:
+        """Raise where packets have come for too long of which no picture came out."""
+        limit = self._settings.read_timeout_s * (_KEYFRAME_WAITS if waiting_for_key else 1)
+        if fruitless_s > limit:
+            what = "no keyframe" if waiting_for_key else "no whole picture"
+            raise self._error(
+                SourceFailure.CORRUPT,
+                f"it brings data, but {what} in {limit:g} s: damaged, encrypted, or of another codec than it says",
+            )
+
+    def _packets(self) -> Iterator[av.Packet]:
+        packets = self._container.demux(self._stream)
+        while True:
             asked = time.monotonic()
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                if self._waited_too_long(asked):
+                    raise self._error(*self._read_timeout) from None
+                raise
+            # FFmpeg answers an interrupted read with what its parser still holds, and would wait once more.
+            if self._waited_too_long(asked):
+                raise self._error(*self._read_timeout)
+            if packet is None:
+                return
+            yield packet
+
+    def _waited_too_long(self, asked: float) -> bool:
+        return self.live and time.monotonic() - asked > self._settings.read_timeout_s
 
     @property
     def _read_timeout(self) -> tuple[SourceFailure, str]:
-        return SourceFailure.READ_TIMEOUT, f"nothing came for {self._settings.read_timeout_s:g} s"
+        return SourceFailure.READ_TIMEOUT, f"nothing that can be read came for {self._settings.read_timeout_s:g} s"
 
     def _choose_stream(self) -> av.VideoStream:
         stream = self._container.streams.best("video")
@@ -254,7 +320,8 @@ class Input:
             )
 
     def _error(self, failure: SourceFailure, reason: str) -> SourceError:
-        return SourceError(f"{self._url}: {reason}", failure=failure, final=not self._live)
+        final = not self._live and failure is not SourceFailure.NO_DESCRIPTORS
+        return SourceError(f"{self._url}: {reason}", failure=failure, final=final)
 
     def _named(self, error: Exception, *, opening_s: float | None = None, host: str | None = None) -> SourceError:
         return self._error(*self._cause(error, opening_s, host))
@@ -272,6 +339,8 @@ class Input:
         if code in _ERRNO:
             return _ERRNO[code]
         if opening_s is not None:
+            if not _descriptors_left():  # FFmpeg and the resolver call that many things
+                return _NO_DESCRIPTORS
             limit = self._settings.open_timeout_s
             # FFmpeg reports some interrupted openings as invalid data: only the clock tells.
             if self._live and (isinstance(error, av.error.TimeoutError) or opening_s >= 0.95 * limit):
@@ -319,6 +388,14 @@ def _host(url: str) -> str | None:
         return None
 
 
+def _descriptors_left() -> bool:
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    return True
+
+
 def _is_known(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
@@ -338,6 +415,8 @@ def _checked(path: Path) -> Path:
                     failure, reason = SourceFailure.CORRUPT, "the file is empty"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
+        if isinstance(error, OSError) and error.errno in _ERRNO:
+            failure, reason = _ERRNO[error.errno]
     if reason:
-        raise SourceError(f"{path}: {reason}", failure=failure, final=True)
+        raise SourceError(f"{path}: {reason}", failure=failure, final=failure is not SourceFailure.NO_DESCRIPTORS)
     return path

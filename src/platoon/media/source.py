@@ -71,6 +71,8 @@ class SourceStatus:
     """Frames decoded since the start."""
     reconnects: int = 0
     """How often it became live again."""
+    lag: float = 0.0
+    """How many seconds after its arrival a live picture is decoded; around 0 where the decoder keeps up."""
     retry_at: float | None = None
     """When the next attempt begins, seconds since 1970."""
 
@@ -123,6 +125,9 @@ class Source:
         self._frames_decoded = metrics.frames_decoded.labels(camera)
         self._frames_sampled = metrics.frames_dropped.labels(camera, "sampled")
         self._frames_replaced = metrics.frames_dropped.labels(camera, "replaced")
+        self._frames_behind = metrics.frames_dropped.labels(camera, "behind")
+        self._input: Input | None = None
+        """What is open at the moment."""
         self._decoded = 0
         self._failures = 0
         self._live_since: float | None = None
@@ -136,10 +141,17 @@ class Source:
     @property
     def status(self) -> SourceStatus:
         """As of now; from any thread."""
-        return replace(self._status, decoded=self._decoded)
+        return replace(self._status, decoded=self._decoded, lag=round(self.lag, 2))
+
+    @property
+    def lag(self) -> float:
+        """See `SourceStatus.lag`."""
+        source = self._input
+        return 0.0 if source is None else source.lag
 
     def start(self) -> None:
         """Start the decoder's thread."""
+        self._metrics.source_lag.labels(self.camera).set_function(lambda: self.lag)
         self._thread.start()
 
     def stop(self) -> None:
@@ -173,6 +185,7 @@ class Source:
                         return
             self._enter(SourceState.STOPPED, "stopped")
         finally:
+            self._metrics.source_lag.remove(self.camera)
             self._slot.close()
 
     def _play(self) -> None:
@@ -181,7 +194,7 @@ class Source:
         Raises:
             SourceError: it cannot be opened, or broke.
         """
-        source = Input(self._url, self._settings)
+        source = self._input = Input(self._url, self._settings, skipped=self._frames_behind.inc)
         try:
             period_s = 1 / (source.fps or 25.0)
             gap_s = period_s if self._decoded else 0.0
@@ -206,6 +219,7 @@ class Source:
             ) from None
         finally:
             source.close()
+            self._input = None
 
     def _await_turn(self, media_time: float, begin: float | None) -> float:
         """Wait until a recording's frame is due; returns the (monotonic) time at which media time was 0."""
@@ -239,8 +253,9 @@ class Source:
         if not self._sampler.wants(media_time):
             self._frames_sampled.inc()
             return
+        age_s = 0.0 if picture.opaque is None else time.monotonic() - picture.opaque
         frame = planar_frame(
-            picture, camera=self.camera, media_time=media_time, captured_at=time.time(), meter=self._meter
+            picture, camera=self.camera, media_time=media_time, captured_at=time.time() - age_s, meter=self._meter
         )
         if self._slot.offer(frame):
             self._frames_replaced.inc()

@@ -1,0 +1,173 @@
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from platoon.media import backlog
+from platoon.media.backlog import MAX_WAIT_S, Backlog, FallenBehind
+from tests.clock import Clock
+
+PATIENCE_S = 30
+
+
+@dataclass(eq=False)
+class Packet:
+    number: int
+    is_keyframe: bool = False
+    size: int = 1000
+
+
+class Stream:
+    """Packets that arrive when the test says so, and the backlog that they go into."""
+
+    def __init__(self, max_lag_s: float = 0.5) -> None:
+        self.clock = Clock()
+        self.skipped: list[int] = []
+        self._coming: queue.Queue[Any] = queue.Queue()
+        self._arrived = threading.Semaphore(0)
+        self._sent = 0
+        self.backlog = Backlog(self._packets(), max_lag_s=max_lag_s, skipped=self.skipped.append, now=self.clock)
+
+    def _packets(self) -> Iterator[Any]:
+        while True:
+            coming = self._coming.get()
+            if coming is None:
+                return
+            if isinstance(coming, Exception):
+                raise coming
+            yield coming
+            self._arrived.release()
+
+    def bring(self, *, keyframe: bool = False, size: int = 1000) -> None:
+        """The next packet arrives now."""
+        self._coming.put(Packet(self._sent, keyframe, size))
+        self._sent += 1
+        assert self._arrived.acquire(timeout=PATIENCE_S)
+
+    def bring_one_too_many(self) -> None:
+        """A packet arrives for which there is no room any more."""
+        self._coming.put(Packet(self._sent))
+        self.backlog.close()
+
+    def end(self, error: Exception | None = None) -> None:
+        self._coming.put(error)
+
+    def take(self) -> int | None:
+        taken = self.backlog.take()
+        return None if taken is None else taken[0].number
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    one = Stream()
+    yield one
+    one.end()
+    one.backlog.close()
+
+
+def test_a_decoder_that_keeps_up_gets_every_packet_with_the_moment_it_arrived(stream: Stream) -> None:
+    for number in range(5):
+        stream.bring(keyframe=number == 0)
+        arrived = stream.clock.now
+        stream.clock.now += 0.4
+        taken = stream.backlog.take()
+        assert taken is not None
+        assert taken[1:] == (arrived, False)
+        assert stream.backlog.lag == pytest.approx(0.4)
+    assert stream.skipped == []
+
+
+def test_a_decoder_that_is_behind_goes_on_from_the_newest_keyframe(stream: Stream) -> None:
+    for number in range(10):
+        stream.bring(keyframe=number in (0, 4, 7))
+        stream.clock.now += 0.1
+    taken = stream.backlog.take()
+    assert taken is not None
+    assert taken[0].number == 7
+    assert taken[2]
+    assert stream.skipped == [7]
+    assert [stream.take() for _ in range(2)] == [8, 9]
+
+
+def test_a_stream_of_keyframes_alone_is_taken_up_at_its_newest(stream: Stream) -> None:
+    for _ in range(10):
+        stream.bring(keyframe=True)
+        stream.clock.now += 0.1
+    assert stream.take() == 9
+    assert stream.skipped == [9]
+
+
+def test_without_a_keyframe_to_go_on_from_nothing_is_left_out(stream: Stream) -> None:
+    for number in range(10):
+        stream.bring(keyframe=number == 0)
+        stream.clock.now += 0.5
+    assert [stream.take() for _ in range(10)] == list(range(10))
+    assert stream.skipped == []
+
+
+def test_a_decoder_that_is_hopelessly_behind_without_a_keyframe_is_told_instead_of_drifting(stream: Stream) -> None:
+    stream.bring(keyframe=True)
+    assert stream.take() == 0
+    stream.bring()
+    stream.clock.now += MAX_WAIT_S + 0.1
+    stream.bring_one_too_many()
+    with pytest.raises(FallenBehind, match="no keyframe"):
+        stream.backlog.take()
+
+
+@pytest.mark.parametrize("keyframes", [False, True])
+def test_what_waits_for_a_decoder_that_hangs_is_bounded(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, keyframes: bool
+) -> None:
+    monkeypatch.setattr(backlog, "MAX_BYTES", 10_000)
+    for number in range(10):
+        stream.bring(keyframe=keyframes and number % 4 == 0)
+    if keyframes:
+        for number in range(10, 100):
+            stream.bring(keyframe=number % 4 == 0)
+        assert stream.take() is not None
+        assert sum(stream.skipped) >= 88
+    else:
+        stream.bring_one_too_many()
+        with pytest.raises(FallenBehind):
+            stream.backlog.take()
+
+
+def test_the_lag_grows_while_the_decoder_is_at_a_packet_and_is_nothing_while_it_waits(stream: Stream) -> None:
+    stream.bring(keyframe=True)
+    stream.take()
+    for waited in (1.0, 2.0):
+        stream.clock.now += 1.0
+        assert stream.backlog.lag == pytest.approx(waited)
+    ended = threading.Thread(target=stream.take)
+    ended.start()
+    wait_until(lambda: stream.backlog.lag == 0)
+    stream.bring()
+    ended.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("error", [None, OSError("reset")])
+def test_the_end_comes_after_all_that_came_before_it(error: Exception | None) -> None:
+    stream = Stream()
+    stream.bring(keyframe=True)
+    stream.bring()
+    stream.end(error)
+    assert [stream.take(), stream.take()] == [0, 1]
+    if error is None:
+        assert stream.take() is None
+    else:
+        with pytest.raises(OSError, match="reset"):
+            stream.take()
+    stream.backlog.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    gone = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        gone.wait(0.01)
+    raise AssertionError("waited in vain")

@@ -133,6 +133,15 @@ class Metrics:
             ["cause"],
             registry=registry,
         )
+        self.connections = Gauge("platoon_connections", "Open connections of callers", registry=registry)
+        self.connections_refused = Counter(
+            "platoon_connections_refused_total",
+            "Connections refused or cut, by cause: connections, address, websockets (too many of them), replaced (by a "
+            "newer one), descriptors (none left), head (too large), pipelined (too many requests ahead), malformed, "
+            "slow head, slow body, slow reading, slow rest, draining",
+            ["cause"],
+            registry=registry,
+        )
         self.live_clients = Gauge("platoon_live_clients", "Open WebSocket connections", registry=registry)
         self.live_dropped = Counter(
             "platoon_live_overlays_dropped_total",

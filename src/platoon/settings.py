@@ -8,6 +8,7 @@ import logging
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,6 +20,7 @@ from platoon.errors import InvalidSettings
 _log = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
 Scope = Literal["read", "operate", "infer", "admin"]
 """What a key may do."""
 Weights = Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
@@ -155,6 +157,21 @@ class ApiSettings(_Section):
     """The main port; 0: any free one."""
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the inference protocol v2 over gRPC, which Triton has at 8001; none: it is served over HTTP only."""
+    max_connections: int = Field(default=2048, ge=1)
+    """Connections of callers at once, over all ports. Never more than half of the files that the process may open: the
+    rest is for cameras. One more takes the place of the one that has waited longest for a request, or gets 503."""
+    max_connections_per_address: int = Field(default=256, ge=1)
+    """The same for one address; of IPv6, for a network of 64 bits. One more gets 503."""
+    proxies: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
+    """Addresses or networks that speak for many callers, as reverse proxies do: there is no limit for each of them."""
+    max_websockets: int = Field(default=512, ge=1)
+    """WebSockets at once, over all ports, and never more than half of all connections; one more gets 503."""
+    idle_timeout_s: Seconds = 15.0
+    """A connection that brings no request for so long is closed."""
+    stall_timeout_s: Seconds = 15.0
+    """So long may the head of a request take; a body or an answer that does not move on by 16 KB meanwhile is cut."""
+    drain_s: Seconds = 30.0
+    """On SIGTERM, what is under way may take so long, while what is new gets 503. A second signal ends at once."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+/?$")
     """Where others reach the main port, as `https://plates.example.org`, if something stands before it: for absolute
     addresses in answers. None: the address that the caller reached."""

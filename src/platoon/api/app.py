@@ -47,6 +47,7 @@ def create_app(
     service: OcrService | None = None,
     desk: JobDesk | None = None,
     pipeline: Pipeline | None = None,
+    faces: health.Part | None = None,
 ) -> FastAPI:
     """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
 
@@ -54,6 +55,7 @@ def create_app(
         access: says who may call, on all ports alike; none: one of its own.
         desk: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
+        faces: says when no more calls are taken.
 
     Raises:
         ValueError: of a route it was not said whom it lets in.
@@ -96,7 +98,7 @@ def create_app(
             doors.add(documents.routes(desk, intake), "infer")
             doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
             doors.add(sdk_jobs.result_routes(desk), "signature")
-    parts = [part for part in (site, service, pipeline) if part is not None]
+    parts = [part for part in (site, service, pipeline, faces) if part is not None]
     open_paths = settings.api.open_paths
     doors.add(health.routes(parts), "nothing" if "/health" in open_paths else "key")
     doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")

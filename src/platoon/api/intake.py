@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
 from platoon.api.access import caller_of
+from platoon.api.problems import told_of_unexpected
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
 from platoon.metrics import Metrics
 from platoon.settings import ServiceSettings
@@ -79,10 +80,9 @@ class Intake:
             response = incoming.contract.refuse(error, incoming)
         except (CallerLeft, ClientDisconnect):
             response = Response(status_code=CALLER_LEFT)
-        except Exception:
+        except Exception as error:
             _log.exception("a call failed")
-            unexpected = PlatoonError("an error inside Platoon; its log says more")
-            response = incoming.contract.refuse(unexpected, incoming)
+            response = incoming.contract.refuse(told_of_unexpected(error), incoming)
         finally:
             self._under_way -= 1
             self._bytes -= incoming.n_bytes

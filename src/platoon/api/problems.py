@@ -4,6 +4,7 @@ What Platoon raised on purpose is told to the caller; anything else is logged, a
 it happened.
 """
 
+import errno
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised
+from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised, Unavailable
 
 _RETRY_AFTER_S = 1.0
 
@@ -71,6 +72,18 @@ def headers_for(error: PlatoonError) -> dict[str, str]:
     return {}
 
 
+def is_out_of_descriptors(error: BaseException) -> bool:
+    """Whether this process, or the system, has as many files and connections open as it may."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def told_of_unexpected(error: Exception) -> PlatoonError:
+    """What a caller is told of an error that nobody raised on purpose."""
+    if is_out_of_descriptors(error):
+        return Unavailable("no file descriptors are left; try again in a moment")
+    return PlatoonError("an error inside Platoon; its log says more")
+
+
 async def _platoon_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PlatoonError)
     return as_problem(error)
@@ -95,4 +108,6 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     # The server logs the error itself once this response is out.
+    if is_out_of_descriptors(error):
+        return as_problem(told_of_unexpected(error))
     return problem(500, "Unexpected", f"an error inside Platoon ({type(error).__name__}); its log says more")

@@ -1,41 +1,46 @@
 """Many ports in one event loop: the main port, and one for each camera that has its own.
 
 All first ports are bound before anything starts, so that a port in use is an error and no half-running site.
-Cameras come and go while the site runs, and their ports with them. uvicorn's protocols speak HTTP and
-WebSocket; its `Server` is left out, as each wakes up ten times a second, and a site may have many ports.
+Cameras come and go while the site runs, and their ports with them. uvicorn's protocols speak HTTP and WebSocket, within
+the limits of `connections`; its `Server` is left out, as each wakes up ten times a second, and a site may have many
+ports.
 """
 
 import asyncio
 import errno
 import logging
+import math
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import partial
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, Self
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
-from uvicorn.server import ServerState
 
 from platoon.api.access import Access, check_listening
 from platoon.api.app import create_app
 from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
+from platoon.api.connections import Acceptor, Connection, Connections
 from platoon.api.jobs import JobDesk
+from platoon.api.protocols import HttpConnection, WebSocketConnection
 from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
+from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
-from platoon.settings import Settings
+from platoon.settings import ApiSettings, Settings
 from platoon.streams.site import Message, Site
 
-_GRACE_S: Final = 3.0  # for replies under way when a port closes
+_LOOK_S: Final = 0.02
+_FLUSH_S: Final = 1.0  # for what was written before a port closes
 _BACKLOG: Final = 512
 _MAX_SENT_BYTES: Final = 65_536  # by a WebSocket client: none has anything to say
 
@@ -74,64 +79,78 @@ def bind(host: str, port: int, *, way_out: str) -> socket.socket:
 @dataclass(frozen=True, slots=True)
 class _Port:
     config: uvicorn.Config
-    server: asyncio.Server
+    acceptor: Acceptor
 
 
 class Listeners:
     """Open ports and what answers on each. Belongs to one event loop."""
 
-    def __init__(self) -> None:
-        self._state = ServerState()
+    def __init__(self, settings: ApiSettings, metrics: Metrics) -> None:
+        self.connections = Connections(settings, metrics)
+        self._drain_s = settings.drain_s
         self._ports: dict[int, _Port] = {}
-        self._clock = asyncio.create_task(self._keep_date())
+        self._clock = asyncio.create_task(self._tick())
 
-    async def open(self, bound: socket.socket, app: ASGIApp) -> int:
+    def open(self, bound: socket.socket, app: ASGIApp) -> int:
         """Let `app` answer on a socket from `bind`; returns its port."""
         config = uvicorn.Config(
             app,
+            ws=WebSocketConnection,
             lifespan="off",
             log_config=None,
             log_level="warning",
             server_header=False,
+            timeout_keep_alive=math.ceil(self.connections.settings.idle_timeout_s),
             ws_max_size=_MAX_SENT_BYTES,
+            ws_per_message_deflate=False,  # takes more time for each socket than all else that is done for it
         )
         config.load()
-        protocol = cast(
-            "Callable[[], asyncio.Protocol]",
-            partial(config.http_protocol_class, config=config, server_state=self._state, app_state={}),  # type: ignore[call-arg]
-        )
-        server = await asyncio.get_running_loop().create_server(protocol, sock=bound, backlog=_BACKLOG)
         port: int = bound.getsockname()[1]
-        self._ports[port] = _Port(config, server)
+        self._ports[port] = _Port(
+            config, Acceptor(bound, self.connections, partial(HttpConnection, config, self.connections))
+        )
         return port
 
     async def close(self, *ports: int) -> None:
-        """Take no new connections on these, let replies under way end, then cut what is left."""
-        closing = [self._ports.pop(port) for port in ports]
-        configs = [port.config for port in closing]
-        for port in closing:
-            port.server.close()
-        deadline = asyncio.get_running_loop().time() + _GRACE_S
-        shut_down = set()
-        while left := [c for c in self._state.connections if c.config in configs]:
-            for connection in left:
-                if connection not in shut_down:
-                    shut_down.add(connection)
-                    connection.shutdown()
-                elif asyncio.get_running_loop().time() > deadline:
-                    connection.transport.abort()
-            await asyncio.sleep(0.02)
+        """Take no new connections on these, let replies under way end by the deadline, then cut what is left."""
+        await self._close(ports, self._drain_s)
 
-    async def close_all(self) -> None:
-        """Close every port."""
-        await self.close(*self._ports)
+    async def drain(self) -> None:
+        """Answer 503 to what is new, until what is under way has ended or the deadline has passed; then close all."""
+        self.connections.drain()
+        await self._end(lambda: [one for one in self.connections.all() if one.owes_an_answer], self._drain_s)
+        await self._close(tuple(self._ports), 0.0)
         self._clock.cancel()
         with suppress(asyncio.CancelledError):
             await self._clock
 
-    async def _keep_date(self) -> None:
+    async def _close(self, ports: Sequence[int], grace_s: float) -> None:
+        closing = [self._ports.pop(port) for port in ports]
+        configs = [port.config for port in closing]
+        for port in closing:
+            port.acceptor.close()
+        await self._end(lambda: [one for one in self.connections.all() if one.config in configs], grace_s)
+
+    @staticmethod
+    async def _end(connections: Callable[[], Sequence[Connection]], grace_s: float) -> None:
+        """End them, with what they owe answered if that is done within `grace_s`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        while (left := connections()) and loop.time() < deadline + 2 * _FLUSH_S:
+            late_s = loop.time() - deadline
+            for one in left:
+                if late_s < 0:
+                    one.shutdown()
+                elif late_s < _FLUSH_S:
+                    one.cut()
+                else:
+                    one.transport.abort()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _tick(self) -> None:
         while True:
-            self._state.default_headers = [(b"date", formatdate(usegmt=True).encode()), *_HEADERS]
+            self.connections.default_headers = [(b"date", formatdate(usegmt=True).encode()), *_HEADERS]
+            self.connections.look()
             await asyncio.sleep(1)
 
 
@@ -166,6 +185,7 @@ class Faces:
         self._access = access or Access(settings.service, settings.store.path)
         self._hosts = Hosts(settings.api, settings.service)
         self._host = settings.api.host
+        self._metrics = next((part.metrics for part in (site, service) if part is not None), Metrics())
         self._changed = asyncio.Event()
         self._stopping = False
         self._refused: set[int] = set()
@@ -195,9 +215,13 @@ class Faces:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._unsubscribe()
+        self.drain()
+        self._thread.join()
+
+    def drain(self) -> None:
+        """Begin to end, and return at once: see `Listeners.drain`. Leaving waits until that is done."""
         self._stopping = True
         self._follow_soon()
-        self._thread.join()
 
     def _run(
         self, bound: list[socket.socket], wanted: dict[int, str], started: Future[asyncio.AbstractEventLoop]
@@ -212,7 +236,7 @@ class Faces:
     async def _serve(
         self, bound: list[socket.socket], wanted: dict[int, str], started: Future[asyncio.AbstractEventLoop]
     ) -> None:
-        listeners = Listeners()
+        listeners = Listeners(self._settings.api, self._metrics)
         main, *cameras = bound
         app = create_app(
             self._site,
@@ -221,16 +245,18 @@ class Faces:
             service=self._service,
             desk=self._desk,
             pipeline=self._pipeline,
+            faces=listeners.connections,
         )
-        await listeners.open(main, app)
+        listeners.open(main, app)
         for one, camera in zip(cameras, wanted.values(), strict=True):
-            await listeners.open(one, self._camera_app(camera))
+            listeners.open(one, self._camera_app(camera))
         started.set_result(asyncio.get_running_loop())
         while not self._stopping:
             await self._changed.wait()
             self._changed.clear()
-            wanted = await self._follow(listeners, wanted)
-        await listeners.close_all()
+            if not self._stopping:
+                wanted = await self._follow(listeners, wanted)
+        await listeners.drain()
 
     async def _follow(self, listeners: Listeners, served: dict[int, str]) -> dict[int, str]:
         """Open and close camera ports as the registry has them now; returns which camera answers on which."""
@@ -242,7 +268,7 @@ class Faces:
             if port in now:
                 continue
             try:
-                await listeners.open(self._bind_for(camera, port), self._camera_app(camera))
+                listeners.open(self._bind_for(camera, port), self._camera_app(camera))
             except PlatoonError as error:
                 if port not in self._refused:
                     log.warning("camera %s runs without a port of its own: %s", camera, error)

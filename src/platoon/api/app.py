@@ -23,6 +23,7 @@ from platoon.api import (
     sdk_jobs,
 )
 from platoon.api.access import Access
+from platoon.api.bodies import BodyLimit, WaitingBytes
 from platoon.api.browser import Hosts
 from platoon.api.fetch import fetcher_for
 from platoon.api.guard import Doors, Guard
@@ -48,6 +49,7 @@ def create_app(
     desk: JobDesk | None = None,
     pipeline: Pipeline | None = None,
     faces: health.Part | None = None,
+    bodies: WaitingBytes | None = None,
 ) -> FastAPI:
     """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
 
@@ -56,6 +58,7 @@ def create_app(
         desk: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
         faces: says when no more calls are taken.
+        bodies: counts the bytes of those that other faces take, too; none: there are no others.
 
     Raises:
         ValueError: of a route it was not said whom it lets in.
@@ -84,7 +87,7 @@ def create_app(
         doors.add(events.routes(site, settings), "read")
         doors.add(live.routes(site), "read")
     if service is not None:
-        intake = Intake(settings.service, service.metrics, service.tracing)
+        intake = Intake(settings.service, service.metrics, service.tracing, bodies=bodies)
         doors.add(ocr.routes(service, intake), "infer", ocr.refuse)
         models = ServedModels(service.engine, not_ready=service.not_ready)
         doors.add(rest.health_routes(models), "key", rest.refuse)
@@ -107,12 +110,13 @@ def create_app(
         doors.add([route], page.scope or "key", partial(_login_page, pages))
     doors.add([web.assets()], "nothing")
     doors.check()
+    app.add_middleware(BodyLimit)
     app.add_middleware(Guard, doors=doors, access=access, hosts=hosts, metrics=metrics)
     app.add_middleware(RequestId)
     return app
 
 
 def _login_page(pages: web.Pages, error: PlatoonError, _: HTTPConnection) -> Response:
-    response = pages.login(str(error), error.status)
+    response = pages.login(problems.told(error), error.status)
     response.headers.update(problems.headers_for(error))
     return response

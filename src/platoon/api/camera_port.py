@@ -8,6 +8,7 @@ from starlette.websockets import WebSocket
 
 from platoon.api import live, problems
 from platoon.api.access import Access
+from platoon.api.bodies import BodyLimit
 from platoon.api.browser import Hosts
 from platoon.api.guard import Doors, Guard
 from platoon.api.manual import ManualReads
@@ -31,5 +32,6 @@ def create_camera_app(site: Site, camera: str, *, access: Access, hosts: Hosts) 
     doors.add([Route("/manual-ocr", manual_ocr, methods=["POST"])], "operate")
     doors.add([WebSocketRoute("/ws", ws)], "read")
     doors.check()
+    app.add_middleware(BodyLimit)
     app.add_middleware(Guard, doors=doors, access=access, hosts=hosts, metrics=site.metrics)
     return app

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
-from platoon.api.problems import headers_for
+from platoon.api.problems import headers_for, told
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.ocr.reading import How, Reading, how_of
 from platoon.ocr.service import OcrService
@@ -108,7 +108,7 @@ def as_answer(reading: Reading, how: How) -> dict[str, Any]:
 
 def as_error(error: PlatoonError) -> dict[str, Any]:
     """An error, alone or in the place of a picture."""
-    return {"error": str(error), "code": type(error).__name__, "retry": error.retry}
+    return {"error": told(error), "code": type(error).__name__, "retry": error.retry}
 
 
 def refusal(error: PlatoonError) -> JSONResponse:

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
 from platoon.api.access import caller_of
+from platoon.api.bodies import WaitingBytes, limit_body
 from platoon.api.problems import told_of_unexpected
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
 from platoon.metrics import Metrics
@@ -57,13 +58,23 @@ class Endpoint(Contract, Protocol):
 
 
 class Intake:
-    """Takes calls. Belongs to one event loop."""
+    """Takes calls. Belongs to one event loop.
 
-    def __init__(self, settings: ServiceSettings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+    Args:
+        bodies: counts the bytes of those that other faces take, too; none: there are no others.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        *,
+        bodies: WaitingBytes | None = None,
+    ) -> None:
         self._settings, self._metrics, self._tracing = settings, metrics, tracing or Tracing()
         self._under_way = 0
-        self._bytes = 0
-        """Of all bodies under way."""
+        self._bytes = bodies or WaitingBytes(settings.max_waiting_bytes)
 
     async def serve(self, request: Request, endpoint: Endpoint) -> Response:
         """The answer to one call; never raises but when cancelled."""
@@ -72,6 +83,7 @@ class Intake:
 
     async def _serve(self, request: Request, endpoint: Endpoint) -> Response:
         incoming = Incoming(request, endpoint, self)
+        limit_body(request, self._settings.max_body_bytes)
         response: Response
         self._under_way += 1
         try:
@@ -85,7 +97,7 @@ class Intake:
             response = incoming.contract.refuse(told_of_unexpected(error), incoming)
         finally:
             self._under_way -= 1
-            self._bytes -= incoming.n_bytes
+            self._bytes.give(incoming.n_held)
         self._tell(incoming, response.status_code)
         return response
 
@@ -104,12 +116,15 @@ class Intake:
 
     def count(self, incoming: Incoming, n_bytes: int) -> None:
         """So many more bytes of a body have come. Raises TooLarge or Overloaded."""
-        incoming.n_bytes += n_bytes
-        self._bytes += n_bytes
-        if incoming.n_bytes > self._settings.max_body_bytes:
+        if incoming.n_bytes + n_bytes > self._settings.max_body_bytes:
             raise TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
-        if self._bytes > self._settings.max_waiting_bytes:
-            raise Overloaded("too many bytes of other calls are under way; try again in a moment")
+        self.hold(incoming, n_bytes)
+        incoming.n_bytes += n_bytes
+
+    def hold(self, incoming: Incoming, n_bytes: int) -> None:
+        """So many more are held for a call until it ends. Raises Overloaded."""
+        self._bytes.take(n_bytes)
+        incoming.n_held += n_bytes
 
     def expect(self, incoming: Incoming) -> None:
         """Raises TooLarge for a body that says it will be: before it is sent."""
@@ -150,10 +165,15 @@ class Incoming:
         """The contract may become another one, once the body is known."""
         self.started = time.monotonic()
         self.caller = caller_of(request.scope).name
-        self.n_bytes = 0
+        self.n_bytes = self.n_held = 0
+        """Of its body; and what is counted against all that is under way, with what was unpacked from it."""
         self.log_id: str | None = None
         """The caller's own name for this call, if its contract has one."""
         self._intake = intake
+
+    def hold(self, n_bytes: int) -> None:
+        """So many bytes were unpacked from its body. May be called from the thread that does. Raises Overloaded."""
+        self._intake.hold(self, n_bytes)
 
     async def body(self) -> bytes:
         """The whole body. Raises TooLarge, Overloaded."""

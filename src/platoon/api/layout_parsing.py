@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Intake, Work, body_of
+from platoon.api.json_body import MAX_KEYS, MAX_VALUES
 from platoon.api.paddlex_envelope import Faults, PaddleXRefused, file_of, refusal, success, tree_of, validated
 from platoon.api.problems import described
 from platoon.documents.layout_request import MODELS, LayoutRequest, Refusals, RestructureRequest, refusals
@@ -42,6 +43,9 @@ _log = logging.getLogger(__name__)
 Asked = TypeVar("Asked", LayoutRequest, RestructureRequest)
 _SAID: Final = {500: "Internal server error", 504: "Gateway timeout"}
 """In these words clients know them; what it was stands in the log."""
+_PAGES_KEYS: Final = 500_000
+_PAGES_VALUES: Final = 2_000_000
+"""Of parsed pages that come back: a hundred full ones, with the corners of all their lines."""
 
 
 class NotJson(InvalidInput):
@@ -83,6 +87,7 @@ def routes(pipeline: Pipeline, intake: Intake, settings: GatewaySettings, fetche
         restructure,
         settings,
         settings.max_other_requests,
+        most=(_PAGES_KEYS, _PAGES_VALUES),
     )
 
     @router.post(
@@ -122,6 +127,7 @@ class PagesCall(Generic[Asked]):
         cannot: what is refused by name.
         work: does it, by a point of `time.monotonic()`.
         at_once: so many are worked on; more wait.
+        most: keys and values in the JSON of a body.
     """
 
     def __init__(
@@ -132,11 +138,12 @@ class PagesCall(Generic[Asked]):
         work: Callable[[Asked, float], Awaitable[Mapping[str, Any]]],
         settings: GatewaySettings,
         at_once: int,
+        most: tuple[int, int] = (MAX_KEYS, MAX_VALUES),
     ) -> None:
         self.name = name
         self._model: type[Asked] = model
         self._work: Callable[[Asked, float], Awaitable[Mapping[str, Any]]] = work
-        self._cannot, self._settings = cannot, settings
+        self._cannot, self._settings, self._most = cannot, settings, most
         self._places = asyncio.Semaphore(at_once)
 
     async def take(self, incoming: Incoming) -> Work:
@@ -167,7 +174,9 @@ class PagesCall(Generic[Asked]):
     def _asked(self, body: bytes, incoming: Incoming) -> tuple[Asked, list[str]]:
         """What a body asks for, and what of it is left out. Raises NotJson, Faults."""
         try:
-            tree = tree_of(body, incoming)
+            tree = tree_of(body, incoming, max_keys=self._most[0], max_values=self._most[1])
+        except Faults:
+            raise
         except ValueError as error:
             raise NotJson(f"Invalid JSON: {error}") from None
         asked = validated(self._model, tree)

@@ -11,6 +11,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from platoon.api.bodies import limit_body
+from platoon.api.json_body import check_json
 from platoon.api.problems import described
 from platoon.errors import DeadlineExceeded, Forbidden, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
 from platoon.streams.site import Site
@@ -66,31 +68,24 @@ def routes(site: Site) -> APIRouter:
 
 
 async def _camera_named_by(request: Request) -> str:
+    limit_body(request, _MAX_BODY_BYTES)
     fields: dict[str, Any] = dict(request.query_params)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _FORMS:
         async with request.form(max_files=1, max_fields=16, max_part_size=_MAX_BODY_BYTES) as form:
             fields |= {name: value for name, value in form.items() if not isinstance(value, UploadFile)}
     else:
-        fields |= _json_object(await _body(request))
+        fields |= _json_object(await request.body())
     for name in _NAMES:
         if isinstance(value := fields.get(name), str | int) and str(value):
             return str(value)
     raise InvalidInput('which camera? Send its id as JSON, {"camera": "gate-1"}, as a form field or in the query')
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise TooLarge(f"a manual read takes a camera's id, at most {_MAX_BODY_BYTES} bytes")
-    return body
-
-
 def _json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
+    check_json(body)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

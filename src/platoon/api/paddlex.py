@@ -142,6 +142,8 @@ def _parse(body: bytes, incoming: Incoming) -> OcrRequest:
     """The request in a body. Raises Faults."""
     try:
         tree = tree_of(body, incoming)
+    except Faults:
+        raise
     except ValueError as error:
         raise Faults([{"type": "json_invalid", "loc": "body", "msg": f"JSON decode error: {error}"}]) from None
     return validated(tree)

@@ -21,7 +21,8 @@ from starlette.responses import JSONResponse, Response
 
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming
-from platoon.api.problems import headers_for
+from platoon.api.json_body import MAX_KEYS, MAX_VALUES, check_json, faults_of
+from platoon.api.problems import headers_for, told
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.redaction import redact
 
@@ -58,12 +59,16 @@ class Faults(InvalidInput):
         )
 
 
-def tree_of(body: bytes, incoming: Incoming) -> Any:
+def tree_of(body: bytes, incoming: Incoming, *, max_keys: int = MAX_KEYS, max_values: int = MAX_VALUES) -> Any:
     """The JSON in a body; the caller's `logId` is kept for the answer, whatever becomes of the call.
 
     Raises:
-        ValueError: it is no JSON.
+        Faults: there is too much in it. ValueError: it is no JSON.
     """
+    try:
+        check_json(body, max_keys=max_keys, max_values=max_values)
+    except InvalidInput as error:
+        raise Faults([{"type": "too_much", "loc": "body", "msg": str(error)}]) from None
     tree = pydantic_core.from_json(body, allow_inf_nan=False)
     if isinstance(tree, dict) and isinstance(log_id := tree.get("logId"), str) and len(log_id) <= MAX_LOG_ID:
         incoming.log_id = log_id
@@ -75,7 +80,7 @@ def validated(model: type[Request], tree: Any) -> Request:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise Faults([_fault(fault) for fault in error.errors(include_url=False, include_input=False)]) from None
+        raise Faults(faults_of(error)) from None
 
 
 async def file_of(file: str, fetcher: Fetcher | None) -> bytes:
@@ -114,9 +119,9 @@ def refusal(error: PlatoonError, incoming: Incoming | None = None, *, message: s
         incoming: none: the call was refused before it was taken in.
     """
     if error.status == 422 and not message:
-        about_file = {"type": "value_error", "loc": "body.file", "msg": str(error)}
+        about_file = {"type": "value_error", "loc": "body.file", "msg": told(error)}
         message = json.dumps(error.faults if isinstance(error, Faults) else [about_file])
-    content = {"logId": log_id(incoming), "errorCode": error.status, "errorMsg": message or str(error)}
+    content = {"logId": log_id(incoming), "errorCode": error.status, "errorMsg": message or told(error)}
     return JSONResponse(content, error.status, headers_for(error))
 
 
@@ -128,12 +133,6 @@ def log_id(incoming: Incoming | None) -> str:
 def as_json(content: Any) -> bytes:
     """Compact, in UTF-8."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _fault(fault: Any) -> dict[str, str]:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
-    name = ".".join(map(str, fault["loc"])) or "body"
-    return {"type": fault["type"], "loc": f"body{path}", "msg": f"{name[:80]}: {fault['msg']}"}
 
 
 def _decode(file: str) -> bytes:

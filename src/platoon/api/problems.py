@@ -15,9 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from platoon.api.json_body import few_faults
 from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised, Unavailable
 
 _RETRY_AFTER_S = 1.0
+_TOLD = 1_000
+"""Characters."""
 
 
 class Told(BaseModel):
@@ -57,9 +60,15 @@ def problem(status: int, code: str, message: str, *, retry: bool = False) -> JSO
 
 def as_problem(error: PlatoonError) -> JSONResponse:
     """An error of Platoon's own as a response."""
-    response = problem(error.status, type(error).__name__, str(error), retry=error.retry)
+    response = problem(error.status, type(error).__name__, told(error), retry=error.retry)
     response.headers.update(headers_for(error))
     return response
+
+
+def told(error: PlatoonError) -> str:
+    """What a caller is told of an error: what it says of what he sent does not make the answer long."""
+    text = str(error)
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}…"
 
 
 def headers_for(error: PlatoonError) -> dict[str, str]:
@@ -91,14 +100,16 @@ async def _platoon_error(_: Request, error: Exception) -> JSONResponse:
 
 async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    faults = (f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
-    return as_problem(InvalidInput("; ".join(faults)))
+    faults = [{**fault, "loc": fault["loc"][1:]} for fault in error.errors()]
+    return as_problem(InvalidInput("; ".join(fault["msg"] for fault in few_faults(faults, len(faults)))))
 
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(cause := error.__cause__, PlatoonError):  # FastAPI could not read a body, and this is why
+        return as_problem(cause)
     if error.status_code == 404:
-        return as_problem(NotFound(f"nothing at {request.url.path}; what there is: /docs"))
+        return as_problem(NotFound(f"nothing at {request.url.path[:200]}; what there is: /docs"))
     if error.status_code == 400:  # a form that cannot be read
         return as_problem(InvalidInput(error.detail))
     response = problem(error.status_code, "Refused", str(error.detail))

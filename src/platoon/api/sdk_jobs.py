@@ -26,7 +26,8 @@ from platoon.api.browser import Hosts
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Fields, Incoming, Intake, body_of, content_type
 from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission, signature_of
-from platoon.api.problems import described, headers_for
+from platoon.api.json_body import check_json, faults_of
+from platoon.api.problems import described, headers_for, told
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.layout_request import OWN, LayoutOptions, refusals
 from platoon.documents.layout_result import Shown, data_info, layout_result, overall
@@ -151,7 +152,7 @@ class SdkContract:
 def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
     """A refusal, as the contract has it."""
     status = _STATUSES.get(error.status, error.status)
-    return JSONResponse({"code": status, "msg": str(error)}, status, headers_for(error))
+    return JSONResponse({"code": status, "msg": told(error)}, status, headers_for(error))
 
 
 def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
@@ -169,7 +170,9 @@ def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None, hosts: Hosts)
             document = fields.file("file")
             return document, order_of(_request_in(fields), owner=incoming.caller)
         try:
-            tree = pydantic_core.from_json(await incoming.body(), allow_inf_nan=False)
+            body = await incoming.body()
+            check_json(body)
+            tree = pydantic_core.from_json(body, allow_inf_nan=False)
         except ValueError as error:
             if isinstance(error, PlatoonError):
                 raise
@@ -347,8 +350,7 @@ def _validated(tree: Any) -> JobRequest:
 
 
 def _faults(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))[:80] or 'body'}: {fault['msg']}" for fault in faults)
+    return "; ".join(fault["msg"] for fault in faults_of(error))
 
 
 def _success(data: dict[str, Any]) -> Response:

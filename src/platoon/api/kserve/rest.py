@@ -23,8 +23,9 @@ from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 
 from platoon.api.intake import Incoming, Intake, Work, body_of
+from platoon.api.json_body import check_json
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
-from platoon.api.problems import described, headers_for
+from platoon.api.problems import described, headers_for, told
 from platoon.engine.signature import TensorSpec
 from platoon.errors import (
     DeadlineExceeded,
@@ -44,6 +45,9 @@ from platoon.settings import ServiceSettings
 _HEADER: Final = "Inference-Header-Content-Length"
 _MAX_JSON_BYTES: Final = 8_000_000
 """Of numbers written out, which take many times their size while they are parsed."""
+_PACKED_BYTES: Final = 65_536
+_UNPACKED_BYTES: Final = 4_194_304
+"""At a time."""
 _WBITS: Final = {"gzip": 31, "deflate": 15}
 
 Kind = TypeVar("Kind")
@@ -133,7 +137,8 @@ class _Infer:
         headers = incoming.request.headers
 
         def parse() -> tuple[Inference, _Wishes]:
-            unpacked = _unpacked(body, headers.get("content-encoding", ""), self._settings.max_body_bytes)
+            coding = headers.get("content-encoding", "")
+            unpacked = _unpacked(body, coding, self._settings.max_body_bytes, hold=incoming.hold)
             return _parsed(model, unpacked, headers.get(_HEADER), longest_s=self._settings.deadline_s)
 
         # Checking a large body is work, and the loop has others to serve.
@@ -185,7 +190,7 @@ class _Wishes:
 
 
 def _refusal(error: PlatoonError) -> Response:
-    return JSONResponse({"error": str(error)}, _status(error.status), headers_for(error))
+    return JSONResponse({"error": told(error)}, _status(error.status), headers_for(error))
 
 
 def _status(ours: int) -> int:
@@ -218,23 +223,34 @@ def _configuration(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _unpacked(body: bytes, coding: str, limit: int) -> bytes:
-    """The body without its Content-Encoding."""
+def _unpacked(body: bytes, coding: str, limit: int, *, hold: Callable[[int], None]) -> bytes:
+    """The body without its Content-Encoding; `hold` is told of each part that is unpacked, and may refuse it."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
     if coding not in _WBITS:
         raise Unsupported(f"Content-Encoding is {coding}; this takes {', '.join(_WBITS)}")
     unpacker = zlib.decompressobj(_WBITS[coding])
+    parts: list[bytes] = []
+    size = 0
     try:
-        unpacked = unpacker.decompress(body, limit + 1)
+        for start in range(0, len(body), _PACKED_BYTES):
+            part, left = b"", body[start : start + _PACKED_BYTES]
+            while left or len(part) == _UNPACKED_BYTES:
+                part = unpacker.decompress(left, _UNPACKED_BYTES)
+                left = unpacker.unconsumed_tail
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"the body unpacks to more than {limit} bytes")
+                hold(len(part))
+                parts.append(part)
+            if unpacker.eof:
+                break
     except zlib.error as error:
         raise InvalidInput(f"the body is not {coding}: {error}") from error
-    if len(unpacked) > limit:
-        raise TooLarge(f"the body unpacks to more than {limit} bytes")
-    if not unpacker.eof or unpacker.unused_data:
+    if not unpacker.eof or unpacker.unused_data or start + _PACKED_BYTES < len(body):
         raise InvalidInput(f"the body's {coding} data are cut short, or something follows them")
-    return unpacked
+    return b"".join(parts)
 
 
 def _parsed(
@@ -248,8 +264,10 @@ def _parsed(
         length = int(header_length)
     if length > _MAX_JSON_BYTES:
         raise TooLarge(f"{length} bytes of JSON are more than {_MAX_JSON_BYTES}; send tensors as binary data")
+    head = body[:length]
+    check_json(head, max_values=_MAX_JSON_BYTES)
     try:
-        tree = json.loads(body[:length])
+        tree = json.loads(head.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the request is not JSON: {error}") from error
     if not isinstance(tree, dict):
@@ -331,13 +349,20 @@ def _refuse_extensions(name: str, how: Mapping[str, Any]) -> None:
 def _field(tree: Any, name: str, kind: type[Kind], *default: Kind) -> Kind:
     """`tree[name]`, which must be a `kind`; without one the default, or InvalidInput."""
     if not isinstance(tree, dict):
-        raise InvalidInput(f"an object with {name!r} is expected, not {json.dumps(tree)[:100]}")
+        raise InvalidInput(f"an object with {name!r} is expected, not {_brief(tree)}")
     if name not in tree and default:
         return default[0]
     value = tree.get(name)
     if type(value) is not kind:
-        raise InvalidInput(f"{name!r} is {json.dumps(value)[:100]}, not of type {kind.__name__}")
+        raise InvalidInput(f"{name!r} is {_brief(value)}, not of type {kind.__name__}")
     return value
+
+
+def _brief(value: Any) -> str:
+    """A value of JSON in few words, however large it is."""
+    if isinstance(value, list | dict):
+        return type(value).__name__
+    return json.dumps(value[:100] if isinstance(value, str) else value)[:100]
 
 
 _UNKNOWN = described(NotFound, form=Refusal)

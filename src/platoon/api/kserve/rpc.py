@@ -24,6 +24,7 @@ import numpy as np
 from platoon.api.access import Access, Need, check_listening
 from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
+from platoon.api.problems import told
 from platoon.engine.signature import TensorSpec
 from platoon.errors import InvalidInput, MissingExtra, PlatoonError, Unavailable
 from platoon.metrics import Metrics
@@ -197,7 +198,7 @@ class _Servicer:
             except PlatoonError as error:
                 self._metrics.calls_refused.labels(type(error).__name__).inc()
                 code = _Ending(error.status).code
-                return await context.abort(getattr(self._grpc.StatusCode, code), str(error))
+                return await context.abort(getattr(self._grpc.StatusCode, code), told(error))
             request = await anext(requests, None)
             if request is None:
                 return await context.abort(self._grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
@@ -206,7 +207,7 @@ class _Servicer:
                     response = await method(request, context)
                     ending.status = 200
                 except PlatoonError as error:
-                    ending.status, ending.text = error.status, str(error)
+                    ending.status, ending.text = error.status, told(error)
                 except Exception as error:
                     _log.exception("a call over gRPC failed")
                     ending.status = 500

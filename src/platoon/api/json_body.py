@@ -1,0 +1,70 @@
+"""JSON of strangers: counted before anything is made of it, and told about in few words where it does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from platoon.errors import InvalidInput
+
+MAX_KEYS: Final = 10_000
+"""Of a request that means something: most have less than a hundred."""
+MAX_VALUES: Final = 10_000
+MAX_FAULTS: Final = 20
+"""That are told one by one."""
+_COUNTED: Final = 1_000
+"""Faults that are looked at: a body with more is none that anybody meant to send."""
+_NAME: Final = 80
+_TEXT: Final = 200
+_DEEP: Final = 20
+_STRING = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+"""Matches from every quote, to the end if need be: linear in whatever comes."""
+
+
+def check_json(body: bytes, *, max_keys: int = MAX_KEYS, max_values: int = MAX_VALUES) -> None:
+    """Refuse JSON of which too many objects would be made, before any is.
+
+    Args:
+        body: in UTF-8, or it is none that may be parsed. Whether it is JSON at all, and not nested too deep, its parser
+            tells.
+        max_values: numbers, texts, lists and objects, at any depth.
+
+    Raises:
+        InvalidInput: there is too much in it.
+    """
+    if _n_values(body) > min(max_keys, max_values):  # as few as that, even with those that only stand in texts
+        bare = _STRING.sub(b'""', body)
+        if (n_keys := bare.count(b":")) > max_keys:
+            raise InvalidInput(f"the JSON has {n_keys} keys, more than {max_keys}")
+        if (n_values := _n_values(bare)) > max_values:
+            raise InvalidInput(f"the JSON has {n_values} values, more than {max_values}")
+
+
+def _n_values(body: bytes) -> int:
+    """In JSON without texts: each is the first of a list or object, or follows a comma."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{") + 1
+
+
+def faults_of(error: ValidationError) -> list[dict[str, str]]:
+    """What does not fit, as `{type, loc, msg}` each: the first of them, each cut, and how many more there are."""
+    if (count := error.error_count()) > _COUNTED:
+        return [_fault("too_many_faults", (), f"{count} values do not fit, too many to tell them one by one")]
+    return few_faults(error.errors(include_url=False, include_input=False, include_context=False), count)
+
+
+def few_faults(faults: Iterable[Mapping[str, Any]], count: int) -> list[dict[str, str]]:
+    """The first of `count` faults as pydantic tells them, and how many more there are."""
+    told = [_fault(str(fault["type"]), fault["loc"], str(fault["msg"])) for fault in islice(faults, MAX_FAULTS)]
+    if count > len(told):
+        told.append(_fault("too_many_faults", (), f"{count - len(told)} more values do not fit"))
+    return told
+
+
+def _fault(kind: str, place: tuple[int | str, ...], message: str) -> dict[str, str]:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_NAME]}" for part in place[:_DEEP])
+    name = ".".join(str(part)[:_NAME] for part in place[:_DEEP])[:_NAME]
+    return {"type": kind, "loc": f"body{path[:_TEXT]}", "msg": f"{name or 'body'}: {message[:_TEXT]}"}

@@ -24,6 +24,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from platoon.api.browser import SECURITY_HEADERS
 from platoon.api.problems import is_out_of_descriptors
 from platoon.metrics import Metrics
 from platoon.settings import ApiSettings
@@ -32,7 +33,10 @@ _OPENING_AT_ONCE: Final = 64
 _PAUSE_S: Final = 0.2
 """Before connections are accepted again that there is no descriptor for."""
 _SAY_AGAIN_S: Final = 60.0
-_REPLY_HEAD: Final = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+_REPLY_HEAD: Final = "".join(
+    f"{name.lower()}: {value}\r\n"
+    for name, value in {**SECURITY_HEADERS, "Content-Type": "application/json", "Connection": "close"}.items()
+).encode()
 _DESCRIPTORS: Final = 65_536
 """More are not asked of the system."""
 

@@ -53,8 +53,14 @@ class Metrics:
         self.events = Counter("platoon_events_total", "Plate events written", ["camera", "state"], registry=registry)
         self.events_lost = Counter(
             "platoon_events_lost_total",
-            "Events that could not be stored for too long",
-            ["camera"],
+            "Events lost, by cause: full (too many waited for the store), event (its own fault, and not spilled), stop",
+            ["camera", "cause"],
+            registry=registry,
+        )
+        self.events_spilled = Counter(
+            "platoon_events_spilled_total",
+            "Events that went to the spill beside the store, by whose fault: event, store, stop",
+            ["camera", "cause"],
             registry=registry,
         )
         self.rejected_reads = Counter(

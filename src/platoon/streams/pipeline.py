@@ -195,9 +195,7 @@ class SharedSite:
         reasons += self._engine.not_ready()
         if self._remote is not None:
             reasons += self._remote.not_ready()
-        if self._sink.error is not None:
-            reasons.append(f"store: {self._sink.error}")
-        return reasons
+        return reasons + self._sink.not_ready()
 
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""

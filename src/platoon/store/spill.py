@@ -1,0 +1,135 @@
+"""Events that the store could not take, in a folder beside it: a file each, until they are taken in.
+
+Single files need no rewriting on a disk that is nearly full, and any process may add to them or take from them.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from platoon.errors import StoreError
+from platoon.private import FILE_MODE, make_folder
+from platoon.store import space
+
+MOST_BYTES: Final = 1_000_000_000
+"""Hours of events of a busy site; what is older than a store without room for so long is found by its operator."""
+_ENDING: Final = ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spilled:
+    """An event as it waits in the folder."""
+
+    event: Mapping[str, Any]
+    """As it would have been stored."""
+    cause: str
+    """Why it was not."""
+    picture: bytes | None
+    """Of its crop, as JPEG, or as an array of NumPy where that could not be made."""
+
+
+class Spill:
+    """The events in `folder`, which is made when there is one.
+
+    Raises:
+        StoreError: from every method, when the folder cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, spilled: Spilled) -> str:
+        """Keep an event; it is on the disk when this returns, and nothing of it is where it does not fit. Its name."""
+        picture = None if spilled.picture is None else b64encode(spilled.picture).decode()
+        tree = {"cause": spilled.cause, "event": spilled.event, "picture": picture}
+        data = json.dumps(tree, default=repr).encode()
+        label = re.sub(r"[^A-Za-z0-9-]", "_", f"{spilled.event.get('id')}-{spilled.event.get('state')}")
+        path = self.folder / f"{time.time_ns():020d}-{label:.100}{_ENDING}"
+        with self._explained("written"):
+            make_folder(self.folder)
+            if self.size()[1] + len(data) > MOST_BYTES:
+                raise StoreError(f"{self.folder} holds {MOST_BYTES} bytes of events, which is its bound")
+            unfinished = path.with_suffix(".part")
+            try:
+                with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                unfinished.replace(path)
+                return path.name
+            except BaseException:
+                with suppress(OSError):
+                    unfinished.unlink()
+                raise
+
+    def names(self) -> list[str]:
+        """Of the events that wait, the oldest first."""
+        with self._explained("read"):
+            return sorted(entry.name for entry in self._entries())
+
+    def get(self, name: str) -> Spilled:
+        """The event of this name.
+
+        Raises:
+            ValueError: the file holds no event.
+        """
+        with self._explained("read"):
+            data = (self.folder / name).read_bytes()
+        try:
+            tree = json.loads(data)
+            picture = None if tree["picture"] is None else b64decode(tree["picture"])
+            return Spilled(event=dict(tree["event"]), cause=tree["cause"], picture=picture)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no event: {error}") from error
+
+    def remove(self, name: str) -> None:
+        """It has been taken in."""
+        with self._explained("written"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def size(self) -> tuple[int, int]:
+        """How many events wait, and in how many bytes."""
+        with self._explained("read"):
+            sizes = [entry.stat().st_size for entry in self._entries()]
+        return len(sizes), sum(sizes)
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether nobody else takes events in meanwhile."""
+        if not self.folder.is_dir():
+            yield True
+            return
+        with self._explained("read"):
+            folder = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(folder)
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.folder) as entries:
+                return [entry for entry in entries if entry.name.endswith(_ENDING)]
+        except FileNotFoundError:
+            return []
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = "disk is full: " if error.errno in space.FULL else ""
+            raise StoreError(f"{full}events in {self.folder} cannot be {what}: {error.strerror or error}") from error

@@ -101,7 +101,7 @@ def create_app(
             doors.add(documents.routes(desk, intake), "infer")
             doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
             doors.add(sdk_jobs.result_routes(desk), "signature")
-    parts = [part for part in (site, service, pipeline, faces) if part is not None]
+    parts = [part for part in (site, service, pipeline, desk, faces) if part is not None]
     open_paths = settings.api.open_paths
     doors.add(health.routes(parts), "nothing" if "/health" in open_paths else "key")
     doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")

@@ -28,7 +28,7 @@ from platoon.documents.exports.form import Form
 from platoon.documents.exports.markdown import body_height, title_level
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Label, Page
-from platoon.errors import DeadlineExceeded, InvalidInput, NotFound, StoreError, TooLarge, Unavailable, Unsupported
+from platoon.errors import DeadlineExceeded, InvalidInput, NotFound, StoreError, StoreUnusable, TooLarge, Unsupported
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.ocr.pages import Kind, kind_of
 
@@ -342,7 +342,7 @@ def _json(content: BaseModel, status: int = 200) -> Response:
     return JSONResponse(content.model_dump(mode="json"), status)
 
 
-_DRAWN: Final = described(NotFound, InvalidInput, StoreError, DeadlineExceeded, Unavailable)
+_DRAWN: Final = described(NotFound, InvalidInput, StoreError, StoreUnusable, DeadlineExceeded)
 _TEXT: Final = {"schema": {"type": "string"}}
 _ANY: Final[dict[str, Any]] = {"schema": {}}
 _FORM: Final = {

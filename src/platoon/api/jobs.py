@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from platoon.api.fetch import check_url
-from platoon.api.intake import Contract, Fields, Incoming, Intake, Work, body_of
+from platoon.api.intake import Contract, Fields, Incoming, Intake, Work, body_of, content_type
 from platoon.api.problems import as_problem, described
 from platoon.documents.jobs import PRIORITIES, Job, Jobs, Order, State
 from platoon.documents.page import Page
@@ -34,17 +34,26 @@ from platoon.errors import (
     Overloaded,
     PlatoonError,
     StoreError,
+    StoreUnusable,
     TooLarge,
     Unauthorised,
     Unsupported,
 )
 from platoon.media.frame import Pixels
+from platoon.ocr.pages import Kind, kind_of
+from platoon.ocr.picture import picture_size
 from platoon.settings import Settings
 
 TextLayer = Literal["auto", "ignore", "only"]
 TEXT_LAYERS: Final[Mapping[str, TextLayer]] = {"auto": "auto", "ignore": "ignore", "only": "only"}
-REFUSALS: Final = (Unauthorised, Forbidden, Overloaded, StoreError, DeadlineExceeded)
+REFUSALS: Final = (Unauthorised, Forbidden, Overloaded, StoreError, StoreUnusable, DeadlineExceeded)
 """Of any call about jobs that needs a key."""
+
+
+def check_document(document: bytes, max_pixels: int) -> None:
+    """Refuse at once, before it is kept, what its first bytes show to be none. Raises InvalidInput, TooLarge."""
+    if kind_of(document) is Kind.IMAGE:
+        picture_size(document, max_pixels=max_pixels)
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,24 @@ class JobDesk:
     announce: Callable[[Job], object]
     """Tells whoever reads of one that was added or cancelled."""
     settings: Settings
+    check: Callable[[bytes, int], object] = check_document
+
+    def not_ready(self) -> list[str]:
+        """Why jobs cannot be taken or worked on."""
+        return self.jobs.not_ready()
+
+    def check_room(self, owner: str, n_bytes: int) -> None:
+        """For a document of so many bytes, before they are taken. Raises as `Limits.check_room`."""
+        self.jobs.check_room(owner, n_bytes)
 
     def add(self, order: Order, document: bytes) -> Job:
-        """Keep a job, and let it be begun. Raises InvalidInput, Overloaded, StoreError."""
+        """Keep a job, and let it be begun. Raises InvalidInput, Forbidden, Overloaded, StoreError."""
         if not document:
             raise InvalidInput("file: is empty")
+        for key in self.settings.service.keys:
+            if key.name == order.owner and order.priority > key.job_priority:
+                raise Forbidden(f"priority: {order.priority} is more than {key.job_priority}, the most for this key")
+        self.check(document, self.settings.service.max_pixels)
         page_indices(order.options.pages, self.settings.jobs.max_pages)
         how = replace(order.options.how, max_lines=self.settings.service.max_lines)
         job = self.jobs.add(replace(order, options=replace(order.options, how=how)), document)
@@ -206,6 +228,9 @@ class Submission:
 
     async def take(self, incoming: Incoming) -> Work:
         """See `Endpoint.take`."""
+        told = incoming.request.headers.get("content-length", "")
+        n_bytes = int(told) if told.isdecimal() and content_type(incoming.request) == "multipart/form-data" else 0
+        await asyncio.to_thread(self._desk.check_room, incoming.caller, n_bytes)
         document, order = await self._read(incoming)
 
         async def work() -> Response:
@@ -250,7 +275,7 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
         """Read a document in the background: multipart `file`, a PDF, TIFF or picture.
 
         With it may come `pages` (as `1-3,7`), `text_layer` (`auto`, `ignore`, `only`), `priority` (-9 to 9, higher
-        first) and `webhook` (a URL that is told when it is done).
+        first, and at most what the key may) and `webhook` (a URL that is told when it is done).
         """
         return await intake.serve(request, submission)
 

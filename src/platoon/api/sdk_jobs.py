@@ -33,7 +33,7 @@ from platoon.documents.layout_request import OWN, LayoutOptions, refusals
 from platoon.documents.layout_result import Shown, data_info, layout_result, overall
 from platoon.documents.page import Page
 from platoon.documents.read import Options
-from platoon.errors import InvalidInput, NotFound, PlatoonError, StoreError, TooLarge, Unsupported
+from platoon.errors import InvalidInput, NotFound, PlatoonError, StoreError, StoreUnusable, TooLarge, Unsupported
 from platoon.media.frame import Pixels
 from platoon.ocr.pages import Kind, kind_of
 
@@ -239,7 +239,7 @@ def result_routes(desk: JobDesk) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {_JSON_LINES: {"schema": {"type": "string"}}}},
-            **described(NotFound, StoreError),
+            **described(NotFound, StoreError, StoreUnusable),
         },
     )
     def get_result(job_id: str, until: Until = 0, signature: Signature = "") -> Response:
@@ -247,6 +247,8 @@ def result_routes(desk: JobDesk) -> APIRouter:
         job = desk.at(job_id, until, signature)
         if not job.order.form:
             raise NotFound(f"the job {job_id[:60]!r} was handed in over another API: it has no such result")
+        if job.state is not State.SUCCESS:
+            raise NotFound(f"the job {job_id[:60]!r} was not read to its end")
         return StreamingResponse(result_lines(desk, job), media_type=_JSON_LINES)
 
     return router

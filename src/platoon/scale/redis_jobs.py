@@ -91,10 +91,9 @@ class RedisJobs:
     def not_ready(self) -> list[str]:
         """See `Jobs.not_ready`."""
         try:
-            with self._explained("read"):
-                self._quick.ping()
-        except StoreError as error:
-            return [str(error)]
+            self._quick.ping()
+        except redis.RedisError as error:
+            return [_told(error, "read")]
         return []
 
     def check_room(self, owner: str, n_bytes: int) -> None:
@@ -314,10 +313,12 @@ class RedisJobs:
         except redis.RedisError as error:
             self._away = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
             kind = StoreUnusable if self._away else StoreError
-            raise kind(
-                f"jobs in Redis cannot be {what}: {error}; see that it runs where PLATOON_BROKER says, and has memory"
-            ) from error
+            raise kind(_told(error, what)) from error
         self._away = False
+
+
+def _told(error: redis.RedisError, what: str) -> str:
+    return f"jobs in Redis cannot be {what}: {error}; see that it runs where PLATOON_BROKER says, and has memory left"
 
 
 def _job(job_id: str) -> str:

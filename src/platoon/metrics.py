@@ -144,7 +144,7 @@ class Metrics:
             "platoon_connections_refused_total",
             "Connections refused or cut, by cause: connections, address, websockets (too many of them), replaced (by a "
             "newer one), descriptors (none left), head (too large), pipelined (too many requests ahead), malformed, "
-            "slow head, slow body, slow reading, slow rest, draining",
+            "rest (of a body that was answered before), slow head, slow body, slow reading, slow rest, draining",
             ["cause"],
             registry=registry,
         )

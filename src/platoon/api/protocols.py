@@ -27,7 +27,8 @@ _MOVED_BYTES: Final = 16_384
 _LINGER_S: Final = 2.0
 """What still comes after a refusal is thrown away for so long: closing at once would take the refusal along."""
 _REST_S: Final = 5.0
-"""The same for the rest of a body that was answered before its end."""
+_REST_BYTES: Final = 16_777_216
+"""The same for the rest of a body that was answered before its end, as long as it is not more than this."""
 _TOLD_WHILE_DRAINING: Final = {"/health", "/health/ready", "/metrics"}
 
 
@@ -79,7 +80,7 @@ class HttpConnection(HttpToolsProtocol):
         self._framing = 0
         """Bytes that came for the present message and are not of its body."""
         self._in_head = self._in_body = self._deaf = False
-        self._received = self._requests = 0
+        self._received = self._requests = self._rest = 0
 
     @property
     def owes_an_answer(self) -> bool:
@@ -149,7 +150,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """As above."""
-        self._in_head, self._in_body = False, True
+        self._in_head, self._in_body, self._rest = False, True, 0
         self._requests += 1
         self.server_state.idle.pop(self, None)
         if self._deaf:
@@ -167,8 +168,16 @@ class HttpConnection(HttpToolsProtocol):
         """As above: each byte of a body allows one more of what frames it."""
         self._framing = max(0, self._framing - 2 * len(body))
         self._received += len(body)
-        if not self._deaf:
+        if self._deaf:
+            return
+        if self.owes_an_answer:
             super().on_body(body)
+            return
+        self._rest += len(body)
+        if self._rest > _REST_BYTES:
+            self.server_state.refused("rest")
+            self._deaf = True
+            self.transport.abort()
 
     def on_message_complete(self) -> None:
         """As above."""

@@ -1,11 +1,13 @@
 import io
 import math
+import resource
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 import pikepdf
+import psutil
 import pypdfium2
 import pytest
 from fontTools.ttLib import TTFont
@@ -13,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.documents.exports import invisible_text
+from platoon.documents.exports.exporting import exporting
+from platoon.documents.exports.form import Form
 from platoon.documents.exports.pdf import AT_A_TIME, OverlaidPdf, PicturePdf
 from platoon.documents.page import Block, Box, Label, Line, Page, Word
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
+from tests import bombs
 from tests.documents import SIZE, blank, block, page
 from tests.drawn import one_page_pdf, pdf
 
@@ -246,6 +251,24 @@ def test_a_pdf_that_cannot_be_taken_apart_is_refused_with_the_reason() -> None:
         OverlaidPdf(io.BytesIO(), b"%PDF-1.7 and nothing more")
     with pytest.raises(InvalidInput, match="cannot be written again"):
         OverlaidPdf(io.BytesIO(), one_page_pdf()).add(page(index=1), blank())
+
+
+def test_a_pdf_that_unpacks_to_gigabytes_is_taken_apart_elsewhere_and_given_up() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bomb = bombs.pdf_of_objects_deflated_twice()
+    assert len(bomb) < 20_000
+    with pytest.raises(InvalidInput, match=r"too much memory or time|cannot be written again"):
+        OverlaidPdf(io.BytesIO(), bomb)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10
+    assert not [child for child in psutil.Process().children() if "overlay_process" in " ".join(child.cmdline())]
+
+
+def test_an_export_that_is_given_up_leaves_no_process() -> None:
+    out = io.BytesIO()
+    with pytest.raises(KeyError), exporting(Form.PDF, out, name="a.pdf", source=labelled()) as export:
+        export.add(page(block(Label.TEXT, "said")), blank())
+        raise KeyError
+    assert not [child for child in psutil.Process().children() if "overlay_process" in " ".join(child.cmdline())]
 
 
 def test_the_font_has_one_glyph_as_wide_as_the_text_layer_believes_which_draws_nothing() -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from platoon.documents.text_layer import lines_of, sound
 from platoon.ocr.pages import open_file
-from platoon.ocr.pdf import Characters, Sheet
+from platoon.ocr.sheets import Characters, Sheet
 from tests.drawn import one_page_pdf
 
 FONT = b"/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>>>"

@@ -7,7 +7,7 @@ import pytest
 from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.pages import Kind, Pages, kind_of, open_file, open_pages
-from platoon.ocr.pdf import Sheet
+from platoon.ocr.sheets import Sheet
 from tests.drawn import INVOICE, document, encoded, endless_pdf, one_page_pdf, page
 
 INK = page(*INVOICE)

@@ -26,8 +26,8 @@ from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import File, Kind, open_file
-from platoon.ocr.pdf import Sheet
 from platoon.ocr.reading import Call, How, ReadLine, read
+from platoon.ocr.sheets import Sheet
 
 AT_A_TIME = 4
 """Pages held in memory at most: neighbours share batches."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.documents.page import Corners, Line, Word
-from platoon.ocr.pdf import Characters
+from platoon.ocr.sheets import Characters
 
 MAX_UNKNOWN = 0.05
 """With a larger share of characters that nobody can tell the text is not sound."""

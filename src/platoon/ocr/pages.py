@@ -1,24 +1,21 @@
 """The pages in a file: a picture has one, a PDF or TIFF has as many as it has.
 
 Sizes are known, and refused, before anything is decoded; pages are drawn one after the other as they are taken,
-so a long document needs the memory of a few. PDF files are drawn in a process of their own, see `pdf`.
+so a long document needs the memory of a few. PDF and TIFF files are drawn in a process of their own, see `sheets`.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from PIL import Image
-
-from platoon.errors import InvalidInput, PlatoonError
+from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels
-from platoon.ocr.pdf import Pdf, Sheet
-from platoon.ocr.picture import as_pixels, check_size, density, opened, picture_size, reading
+from platoon.ocr.picture import kind_of_picture, load_sheet, picture_size
+from platoon.ocr.sheets import Sheet, Sheets, check_size
 
 
 class Kind(StrEnum):
@@ -28,6 +25,10 @@ class Kind(StrEnum):
     TIFF = "tiff"
     """Of several pages."""
     PDF = "pdf"
+
+
+PROGRAMS = {Kind.PDF: "platoon.ocr.pdf_process", Kind.TIFF: "platoon.ocr.picture_process"}
+"""What draws the pages of a file; see `Sheets`."""
 
 
 class File(Protocol):
@@ -63,7 +64,7 @@ def kind_of(data: bytes) -> Kind:
     """What a file seems to be by its first bytes; whatever is no PDF or TIFF counts as an image."""
     if data[:1024].lstrip().startswith(b"%PDF-"):
         return Kind.PDF
-    return Kind.TIFF if data[:4] in (b"II*\0", b"MM\0*") else Kind.IMAGE
+    return Kind.TIFF if kind_of_picture(data) == "TIFF" else Kind.IMAGE
 
 
 @contextmanager
@@ -71,21 +72,22 @@ def open_file(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) ->
     """The picture, TIFF or PDF in `data`. Of a picture and a TIFF no page may have too many pixels.
 
     Args:
-        page_s: no page of a PDF may take longer to be drawn.
+        page_s: no page may take longer to be drawn.
 
     Raises:
         TooLarge, InvalidInput, DeadlineExceeded: as `open_pages`.
     """
     kind = kind_of(data)
-    if kind is Kind.PDF:
-        with Pdf(data, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as pdf:
-            yield _Pdf(pdf)
-    elif kind is Kind.TIFF:
-        name = f"TIFF of {len(data)} bytes"
-        with reading(name), Image.open(io.BytesIO(data), formats=("TIFF",)) as tiff:
-            yield _Tiff(name, tiff, max_pages=max_pages, max_pixels=max_pixels)
-    else:
-        yield _Picture(data, max_pixels)
+    if kind is Kind.IMAGE:
+        yield _Picture(data, max_pixels, page_s)
+        return
+    name = "the PDF" if kind is Kind.PDF else f"the TIFF of {len(data)} bytes"
+    with Sheets(data, PROGRAMS[kind], name, max_pages=max_pages, max_pixels=max_pixels, page_s=page_s) as sheets:
+        if kind is Kind.TIFF:
+            for width, height in sheets.sizes:
+                check_size(name, width, height, max_pixels)
+            kind = Kind.TIFF if len(sheets.sizes) > 1 else Kind.IMAGE
+        yield _Apart(kind, sheets)
 
 
 @contextmanager
@@ -93,7 +95,7 @@ def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -
     """The pages of the picture, TIFF or PDF in `data`, all of them or an error.
 
     Args:
-        page_s: no page of a PDF may take longer to be drawn.
+        page_s: no page may take longer to be drawn.
 
     Raises:
         TooLarge: a page has more than `max_pixels`.
@@ -113,55 +115,22 @@ def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -
         yield Pages(file.kind, file.sizes, pictures())
 
 
-class _Pdf:
-    kind = Kind.PDF
-
-    def __init__(self, pdf: Pdf) -> None:
-        self.sizes, self.draw = pdf.sizes, pdf.draw
-
-
-class _Tiff:
-    def __init__(self, name: str, tiff: Image.Image, *, max_pages: int, max_pixels: int) -> None:
-        self._name, self._tiff = name, tiff
-        self.sizes: list[tuple[int, int]] = []
-        while len(self.sizes) <= max_pages:
-            check_size(name, tiff.width, tiff.height, max_pixels)
-            self.sizes.append((tiff.width, tiff.height))
-            try:
-                tiff.seek(len(self.sizes))
-            except EOFError:
-                break
-        if len(self.sizes) > max_pages:
-            raise InvalidInput(f"{name} has more than {max_pages} pages")
-        self.kind = Kind.TIFF if len(self.sizes) > 1 else Kind.IMAGE
-
-    def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
-        del text  # there is none
-        for index in indices:
-            outcome: Sheet | PlatoonError
-            try:
-                with reading(f"page {index + 1} of the {self._name}"):
-                    self._tiff.seek(index)
-                    outcome = Sheet(as_pixels(self._tiff), density(self._tiff))
-            except PlatoonError as error:
-                outcome = error
-            yield outcome
+class _Apart:
+    def __init__(self, kind: Kind, sheets: Sheets) -> None:
+        self.kind, self.sizes, self.draw = kind, sheets.sizes, sheets.draw
 
 
 class _Picture:
     kind = Kind.IMAGE
 
-    def __init__(self, data: bytes, max_pixels: int) -> None:
-        self._data, self._max_pixels = data, max_pixels
-        self.sizes = [picture_size(data, max_pixels=max_pixels)]
+    def __init__(self, data: bytes, max_pixels: int, page_s: float) -> None:
+        self._data, self._max_pixels, self._page_s = data, max_pixels, page_s
+        self.sizes = [picture_size(data, max_pixels=max_pixels, most_s=page_s)]
 
     def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
         del text  # there is none
         for _ in indices:
             try:
-                with opened(self._data, "", self._max_pixels) as picture:
-                    sheet = Sheet(as_pixels(picture), density(picture))
+                yield load_sheet(self._data, max_pixels=self._max_pixels, most_s=self._page_s)
             except PlatoonError as error:
                 yield error
-            else:
-                yield sheet

@@ -1,11 +1,8 @@
-"""The process that draws the pages of one PDF, and tells the text they carry: nothing else runs in it.
-
-A few hundred bytes of PDF can keep a parser busy for hours or fill the memory, and nothing inside a process can
-stop it. So each file is drawn in a process of its own, with little memory and time, which may die alone.
+"""The process that draws the pages of one PDF, and tells the text they carry; see `confined`.
 
 It writes a line of JSON, `{"sizes": [[width, height], ...]}`, of [0, 0] where a page has none. Then it reads requests,
 lines of `[index, whether text is wanted]`, and answers each with a line of JSON: `{"size": [width, height], "stride":
-bytes}`, followed by height x stride bytes of RGB.
+bytes, "scale": pixels per point}`, followed by height x stride bytes of RGB.
 
 Where text was wanted and there is some, that line also has `text`, the number of characters, `pictured`, the share of
 the page under pictures, and `matrix`, which makes pixels of the page's own coordinates. Before the rows come, for all
@@ -20,14 +17,14 @@ from __future__ import annotations
 import ctypes
 import json
 import math
-import resource
 import sys
 from array import array
 from typing import Any, BinaryIO
 
+from platoon.ocr.confined import allow, confine, tell
+
 SCALE = 2
 """Pixels per point: 144 dpi, as PaddleX draws pages."""
-MEMORY_BYTES = 1 << 30
 MAX_CHARACTERS = 200_000
 """Of a page. One with more counts as one without text."""
 FLAGS = {"generated": 1, "hyphen": 2, "unknown": 4}
@@ -39,8 +36,7 @@ DEEPEST_FORM = 3
 def main(arguments: list[str]) -> int:
     """Arguments: the descriptor of the file, most pages, most seconds of processor time for each."""
     file, max_pages, page_s = map(int, arguments)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    confine()
     out = sys.stdout.buffer
     try:
         with open(file, "rb") as pdf:  # noqa: PTH123 (a descriptor has no path)
@@ -82,7 +78,7 @@ def serve(data: bytes, requests: BinaryIO, out: BinaryIO, *, max_pages: int, pag
         except (pypdfium2.PdfiumError, MemoryError):
             tell(out, {"error": "cannot be drawn"})
             continue
-        tell(out, {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, **told})
+        tell(out, {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, "scale": SCALE, **told})
         out.write(characters)
         out.write(bitmap.buffer)
         out.flush()
@@ -151,19 +147,6 @@ def _pictured(page: Any) -> float:
         if raw.FPDFPageObj_GetBounds(picture, left, bottom, right, top):
             area += abs((right.value - left.value) * (top.value - bottom.value))
     return min(1.0, area / page_area)
-
-
-def allow(seconds: int) -> None:
-    """End the process once it has used so much more processor time, also when nobody is left to do it."""
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    until = math.ceil(spent.ru_utime + spent.ru_stime) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
-
-
-def tell(out: BinaryIO, message: Any) -> None:
-    """One line of JSON."""
-    out.write(json.dumps(message).encode() + b"\n")
-    out.flush()
 
 
 if __name__ == "__main__":

@@ -1,122 +1,214 @@
 """Still pictures from files and bytes, refused before they can do harm.
 
-The size that a file declares is checked before a pixel is decoded, so a few bytes cannot ask for gigabytes. A
+What a file is, its content says. The size that it declares is checked before a pixel is decoded, so a few bytes cannot
+ask for gigabytes. Plain JPEG, PNG, WebP and BMP, whose cost their size bounds, are decoded right here; all others, and
+those with parts that may hold anything, in a process that is killed when it takes too much (`picture_process`). A
 damaged or truncated file is an error, never a picture that is half grey.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
-import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from platoon.errors import InvalidInput, MissingExtra, NotFound, PlatoonError, TooLarge
+from platoon.errors import DeadlineExceeded, InvalidInput, MissingExtra
 from platoon.media.frame import Pixels
+from platoon.ocr.picture_process import FORMATS, MAX_SCANS, ONLY_THE_FIRST, PROGRAM, density, reading, upright
+from platoon.ocr.sheets import Sheet, Sheets, check_size
 
 MAX_PIXELS = 64_000_000
-MAX_SIDE = 32_766
-"""OpenCV cannot cut regions out of anything wider or higher."""
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 HEIF = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 """What HEIC pictures, as phones make them, begin with. They are read where `pillow-heif` is installed."""
-MAX_SCANS = 100
-"""Of a JPEG. Each scan passes over the whole picture: thousands fit into a small file and take hours. Encoders
-write about ten."""
+DECODE_S = 30.0
+"""No picture may take longer to be decoded."""
+
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_MOST_SEGMENTS = 256
+"""Of a JPEG before its first scan."""
+_MOST_ANCILLARY = 1 << 16
+"""Bytes of a PNG's chunks that are no pixels: they unpack to a thousand times as many."""
+_PIXEL_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"tRNS"))
+
+_processes = threading.BoundedSemaphore(4)
+"""For the machine's memory, whoever decodes."""
 
 
-def load_picture(source: Path | str | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> Pixels:
+def load_picture(
+    source: Path | str | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS, most_s: float = DECODE_S
+) -> Pixels:
     """The picture in a file or in the bytes of one, upright as its EXIF data say; of several the first.
 
     Args:
         name: what errors call it; none: they say its path or its length.
+        most_s: how long it may take at most.
 
     Raises:
         NotFound: there is no such file.
-        TooLarge: it declares more than `max_pixels`, or a side longer than `MAX_SIDE`.
+        TooLarge: it declares more than `max_pixels`, or a side longer than `sheets.MAX_SIDE`.
         InvalidInput: it is none of `FORMATS`, damaged or truncated.
+        DeadlineExceeded: it took too long.
         MissingExtra: it is HEIC, and what reads that is not installed.
     """
-    with opened(source, name, max_pixels) as picture:
-        return as_pixels(picture)
+    return load_sheet(source, name=name, max_pixels=max_pixels, most_s=most_s).picture
 
 
-def picture_size(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def load_sheet(
+    source: Path | str | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS, most_s: float = DECODE_S
+) -> Sheet:
+    """As `load_picture`, with its scale."""
+    data, name = _bytes_of(source, name)
+    if is_plain(data):
+        with _opened(data, name, max_pixels) as picture:
+            return Sheet(as_pixels(picture), density(picture))
+    with _opened_apart(data, name, max_pixels, most_s) as sheets:
+        (sheet,) = sheets.draw([0])
+    if isinstance(sheet, Sheet):
+        return sheet
+    raise sheet
+
+
+def picture_size(
+    source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, most_s: float = DECODE_S
+) -> tuple[int, int]:
     """(width, height) that a picture declares, before turning it upright; nothing is decoded.
 
     Raises as `load_picture`, though what is damaged further on goes unnoticed.
     """
-    with opened(source, "", max_pixels) as picture:
-        return picture.width, picture.height
-
-
-def density(picture: Image.Image) -> float:
-    """Pixels per point (1/72 inch), as its file says; 1 where it says none that scanners and cameras have."""
-    dots_per_inch = picture.info.get("dpi", (72,))[0]
-    return float(dots_per_inch) / 72 if 50 <= dots_per_inch <= 2400 else 1.0
+    data, name = _bytes_of(source, "")
+    if is_plain(data):
+        with _opened(data, name, max_pixels) as picture:
+            return picture.width, picture.height
+    with _opened_apart(data, name, max_pixels, most_s) as sheets:
+        ((width, height),) = sheets.sizes
+    check_size(name, width, height, max_pixels)
+    return width, height
 
 
 def as_pixels(picture: Image.Image) -> Pixels:
     """The frame that `picture` is at, upright."""
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    return np.array(upright(picture))
 
 
-def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
-    """Raises TooLarge where a picture of this size may not be decoded."""
-    if width * height > max_pixels:
-        raise TooLarge(f"{name} is {width}x{height}, more than {max_pixels} pixels")
-    if max(width, height) > MAX_SIDE:
-        raise TooLarge(f"{name} is {width}x{height}, longer than {MAX_SIDE} pixels")
+def is_plain(data: bytes) -> bool:
+    """Whether the size that a picture declares bounds what it costs to decode it, in memory and time."""
+    match kind_of_picture(data):
+        case "JPEG":
+            return _is_plain_jpeg(data)
+        case "PNG":
+            return _is_plain_png(data)
+        case "WEBP":
+            return data[12:16] in (b"VP8 ", b"VP8L")
+        case "BMP":
+            return len(data) >= 34 and int.from_bytes(data[30:34], "little") in (0, 3)  # not run-length coded
+    return False
+
+
+def kind_of_picture(data: bytes) -> str | None:
+    """One of `FORMATS`, or HEIF, by its first bytes; none: something else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF:
+        return "HEIF"
+    return next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), None)
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Whether what stands before the first scan is short. Where it is damaged, it is for the decoder to say so."""
+    at, has_exif = 2, False
+    for _ in range(_MOST_SEGMENTS):
+        head = data[at : at + 4]
+        if len(head) < 4 or head[1] == 0xDA:
+            return True
+        if head[0] != 0xFF or head[1] in (0x00, 0xFF):
+            return False
+        length = int.from_bytes(head[2:], "big")
+        if head[1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            if has_exif:  # Pillow joins them, and each tag may claim all as its value
+                return False
+            has_exif = True
+        at += 2 + length
+    return False
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """Whether its chunks are as long as encoders make them, and hold hardly anything but pixels."""
+    at, ancillary = 8, 0
+    for _ in range(64 + len(data) // 1024):
+        head = data[at : at + 8]
+        if len(head) < 8 or head[4:] == b"IEND":
+            return ancillary <= _MOST_ANCILLARY
+        length = int.from_bytes(head[:4], "big")
+        if head[4:] == b"eXIf":
+            return False
+        if head[4:] not in _PIXEL_CHUNKS:
+            ancillary += length
+        at += 12 + length
+    return False
+
+
+def _bytes_of(source: Path | str | bytes, name: str) -> tuple[bytes, str]:
+    """The content, and what it is called."""
+    if isinstance(source, bytes):
+        return source, name or f"picture of {len(source)} bytes"
+    name = name or f"picture {source}"
+    with reading(name):
+        return Path(source).read_bytes(), name
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turns what Pillow raises about a file into Platoon's errors."""
-    try:
-        yield
-    except PlatoonError:
-        raise
-    except FileNotFoundError as error:
-        raise NotFound(f"{name} does not exist") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"{name} declares too many pixels") from error
-    except UnidentifiedImageError as error:
-        raise InvalidInput(f"{name} is none of {', '.join(FORMATS)}") from error
-    except OSError as error:
-        raise InvalidInput(f"{name} cannot be read: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError, struct.error) as error:
-        # What its decoders raise about damaged files.
-        raise InvalidInput(f"{name} is damaged: {error}") from error
-
-
-@contextmanager
-def opened(source: Path | str | bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
-    """The picture in a file or in the bytes of one, not decoded yet; raises as `load_picture`."""
-    name = name or (f"picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {source}")
-    with reading(name), _open(source) as picture:
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """A plain picture, not decoded yet."""
+    with reading(name), _open(data) as picture:
         check_size(name, picture.width, picture.height, max_pixels)
         # In coded data the byte FF is followed by 00 or a restart marker, so this counts scans and nothing else.
-        if picture.format == "JPEG" and isinstance(source, bytes) and source.count(b"\xff\xda") > MAX_SCANS:
+        if picture.format == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
             raise InvalidInput(f"{name} is a JPEG of more than {MAX_SCANS} scans")
         yield picture
 
 
-def _open(source: Path | str | bytes) -> Image.Image:
-    if isinstance(source, bytes):
-        begin = source[:12]
-    else:
-        with Path(source).open("rb") as file:
-            begin = file.read(12)
-    data = io.BytesIO(source) if isinstance(source, bytes) else source
-    if begin[4:8] != b"ftyp" or begin[8:] not in HEIF:
-        return Image.open(data, formats=FORMATS)
+def _open(data: bytes) -> Image.Image:
+    """By its content: Pillow would take a JPEG for an MPO, a format of several pictures, where it says so."""
+    kind = kind_of_picture(data)
+    assert kind is not None
+    return JpegImageFile(io.BytesIO(data)) if kind == "JPEG" else Image.open(io.BytesIO(data), formats=(kind,))
+
+
+@contextmanager
+def _opened_apart(data: bytes, name: str, max_pixels: int, most_s: float) -> Iterator[Sheets]:
+    """The first picture in a file, in a process of its own."""
+    kind = kind_of_picture(data)
+    if kind is None:
+        raise InvalidInput(f"{name} is none of {', '.join(FORMATS)}")
+    if kind == "HEIF" and not _can_read_heif():
+        raise MissingExtra.of("reading HEIC pictures", "heic")
+    if not _processes.acquire(timeout=most_s):
+        raise DeadlineExceeded(f"{name} waited for longer than {most_s:g} s to be decoded")
     try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        raise MissingExtra.of("reading HEIC pictures", "heic") from None
-    heif: Image.Image = HeifImageFile(data)
-    return heif
+        with Sheets(data, PROGRAM, name, max_pages=ONLY_THE_FIRST, max_pixels=max_pixels, page_s=most_s) as sheets:
+            yield sheets
+    finally:
+        _processes.release()
+
+
+def _can_read_heif() -> bool:
+    try:
+        return importlib.util.find_spec("pillow_heif") is not None
+    except ValueError:  # it was made unavailable
+        return False

@@ -22,8 +22,10 @@ from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.picture import MAX_PIXELS, as_pixels, check_size, load_picture, reading
+from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
+from platoon.ocr.picture_process import reading
 from platoon.ocr.reading import Call, How, Reading, how_of, read
+from platoon.ocr.sheets import check_size
 from platoon.settings import Settings
 
 AT_A_TIME = 64

@@ -21,7 +21,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
-from platoon.ocr.picture import load_picture, picture_size
+from platoon.ocr.picture import DECODE_S, load_picture, picture_size
 from platoon.ocr.reading import Call, How, Reading, read
 from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
@@ -116,7 +116,8 @@ class OcrService:
         for index, data in enumerate(files):
             call.check()
             try:
-                width, height = picture_size(data, max_pixels=self.settings.max_pixels)
+                most_s = min(call.left_s, DECODE_S)
+                width, height = picture_size(data, max_pixels=self.settings.max_pixels, most_s=most_s)
                 sizes[index] = width * height
             except PlatoonError as error:
                 outcomes[index] = error
@@ -126,8 +127,11 @@ class OcrService:
                 with call.trace.stage("decode", len(indices)):
                     for index in indices:
                         call.check()
+                        most_s = min(call.left_s, DECODE_S)
                         try:
-                            loaded[index] = load_picture(files[index], max_pixels=self.settings.max_pixels)
+                            loaded[index] = load_picture(
+                                files[index], max_pixels=self.settings.max_pixels, most_s=most_s
+                            )
                         except PlatoonError as error:
                             outcomes[index] = error
                 for index, outcome in zip(loaded, self._read_each(list(loaded.values()), how, call), strict=True):

@@ -14,7 +14,7 @@ from platoon.documents.exports.markdown import FIGURES, MarkdownExport
 from platoon.documents.exports.pdf import OverlaidPdf, PicturePdf
 from platoon.documents.exports.plain import TextExport
 from platoon.documents.page import Page
-from platoon.errors import InvalidInput
+from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.media.frame import Pixels
 
 
@@ -47,7 +47,7 @@ def exporting(
         figures: the folder of their paths.
 
     Raises:
-        InvalidInput: a part of `source` that is wanted cannot be written again.
+        InvalidInput: a part of `source` that is wanted cannot be written again. DeadlineExceeded: not in time.
     """
     with ExitStack() as files:
         export = _export(form, out, files, name=name, source=source, attach=attach, figures=figures)
@@ -78,6 +78,9 @@ def _export(
             return AltoExport(out, name=name)
         case Form.PDF:
             if source is not None:
-                with suppress(InvalidInput):  # damaged in a way that could be drawn but not taken apart
-                    return OverlaidPdf(out, source)
+                # It may be damaged in a way that could be drawn but not taken apart.
+                with suppress(InvalidInput, DeadlineExceeded):
+                    overlaid = OverlaidPdf(out, source)
+                    files.callback(overlaid.close)
+                    return overlaid
             return PicturePdf(out, files)

@@ -8,26 +8,26 @@ others; pdfium would write contents anew in its own way.
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-import pikepdf
 from pikepdf import Job, Name, Pdf, Stream
 
+from platoon.documents.exports import overlay_process
 from platoon.documents.exports.invisible_text import InvisibleText
 from platoon.documents.page import Page
-from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels, as_jpeg
+from platoon.ocr.confined import Confined
 
 QUALITY = 85
 """Of the JPEGs of pages."""
 AT_A_TIME = 16
 """Pages that are pictures are held in memory at most, then they wait in temporary files."""
+STEP_S = 60.0
+"""Opening a PDF, laying text over one of its pages, and writing it may take no longer each."""
 SIDES = (3.0, 14_400.0)
 """Points: a page may not be smaller or larger."""
 A4 = (595.0, 842.0)
@@ -36,44 +36,50 @@ A4 = (595.0, 842.0)
 class OverlaidPdf:
     """Lays text over the pages of a PDF. Those that have their text already keep it; those never added are left out.
 
-    What it holds in memory is the file and the text, compressed.
+    It is done in a process of its own, whose memory and time are limited: a few kilobytes of a PDF may unpack to
+    gigabytes. It ends with `finish`, with `close`, and with any error.
 
     Raises:
-        InvalidInput: from every method, when `source` cannot be taken apart.
+        InvalidInput: from every method, when `source` cannot be taken apart. DeadlineExceeded: it took too long.
+        Unavailable: no process can be started.
     """
 
     def __init__(self, out: BinaryIO, source: bytes) -> None:
         self._out = out
-        with _explained():
-            self._pdf = Pdf.open(io.BytesIO(source))
-        self._text = InvisibleText(self._pdf)
-        self._added = set[int]()
+        with ExitStack() as files:
+            given = files.enter_context(tempfile.TemporaryFile())
+            given.write(source)
+            given.seek(0)
+            self._written = files.enter_context(tempfile.TemporaryFile())
+            descriptors = [given.fileno(), self._written.fileno()]
+            self._process = Confined(overlay_process.PROGRAM, descriptors, [], work="write again", step_s=STEP_S)
+            files.callback(self._process.close)
+            self._process.answer("the PDF")
+            self._files = files.pop_all()
 
     def add(self, page: Page, _picture: Pixels) -> None:
         """Lay the text of the next page over it."""
-        self._added.add(page.index)
-        with _explained():
-            pdf_page = self._pdf.pages[page.index]
-            if page.source != "text-layer":
-                self._text.lay(pdf_page, page)
+        self._ask([page.index, None if page.source == "text-layer" else page.to_json()])
 
     def finish(self) -> None:
         """Write all pages."""
-        with _explained(), self._pdf as pdf:
-            self._text.finish()
-            for index in reversed(range(len(pdf.pages))):
-                if index not in self._added:
-                    del pdf.pages[index]
-            pdf.save(self._out, encryption=pdf.is_encrypted)
+        self._ask(None)
+        with self._files:
+            self._written.seek(0)
+            shutil.copyfileobj(self._written, self._out)
 
+    def close(self) -> None:
+        """Give up what is not finished."""
+        self._files.close()
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turns what pikepdf raises about a file into Platoon's error."""
-    try:
-        yield
-    except (pikepdf.PdfError, IndexError, TypeError, ValueError) as error:
-        raise InvalidInput(f"the PDF cannot be written again: {error}") from error
+    def _ask(self, request: object) -> None:
+        try:
+            self._process.begin()
+            self._process.ask(request)
+            self._process.answer("the PDF")
+        except BaseException:
+            self.close()
+            raise
 
 
 class PicturePdf:

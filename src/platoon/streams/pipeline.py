@@ -115,6 +115,8 @@ class SharedSite:
         """Before that, cameras are known but not connected to: who finds a port taken has started nothing."""
         self._stopping = threading.Event()
         self._warm = threading.Event()
+        self._came_round = math.inf
+        """When the analysis last began anew, in seconds of the monotonic clock; infinity: it has not begun."""
         self._failure: PlatoonError | None = None
         self._failed_batches = 0
         self._engine = open_engine(settings, self.metrics)
@@ -196,6 +198,10 @@ class SharedSite:
         if self._remote is not None:
             reasons += self._remote.not_ready()
         return reasons + self._sink.not_ready()
+
+    def quiet_s(self) -> float:
+        """For how long the analysis has been with the same frames; 0 before the first. One that stands still hangs."""
+        return max(0.0, time.monotonic() - self._came_round)
 
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""
@@ -318,6 +324,7 @@ class SharedSite:
                 self._engine.warm_up(FOR_CALLERS)
             self._warm.set()
             while not self._stopping.is_set():
+                self._came_round = time.monotonic()
                 frames = self._mux.collect(analysis.max_batch, timeout_s=IDLE_S)
                 with self._turn:
                     self._analyse(analysis, frames)

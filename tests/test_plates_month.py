@@ -22,6 +22,7 @@ VEHICLES = int(os.environ.get("PLATOON_TEST_VEHICLES", "600"))
 """A month has some 40,000: `PLATOON_TEST_VEHICLES=40000`. Growth shows with fewer, as each leaves the same behind."""
 FRAMES, PAUSE = 4, 6
 """In which each is seen, and in which nobody is but the parked; at 4 a second."""
+LETTERS = "ABCDEFGHJKLMNPRSTVWXY"
 CROP = np.zeros((24, 96, 3), np.uint8)
 PARKED = [Seen("LS15EBC", 900, 300, 22), Seen("YB19TFE", 1100, 320, 26)]
 
@@ -53,7 +54,8 @@ class Lane:
     def pass_one(self) -> None:
         """One more vehicle passes, by clocks that nobody waits for."""
         letters, number = divmod(self.number, 90)
-        text = f"{chr(65 + letters % 26)}{chr(65 + letters // 26 % 26)}{10 + number}KXR"
+        first, last = LETTERS[letters % 21], LETTERS[letters // 21 % 21]
+        text = f"{first}{LETTERS[letters // 441]}{10 + number}KX{last}"
         self.passed.add(text)
         for step in range(FRAMES):
             # Larger than the parked, beside them, as its plate passes in front of them.

@@ -118,6 +118,11 @@ class StoreUnusable(StoreError):
     status = 503
 
 
+def says_retry(error: BaseException) -> bool:
+    """Whether an error says that the same may succeed later: it is about a server or a queue, not about an input."""
+    return isinstance(error, PlatoonError) and error.retry
+
+
 def _revive(kind: type[PlatoonError], message: str, state: dict[str, Any]) -> PlatoonError:
     error = kind.__new__(kind, message)
     error.__dict__.update(state)

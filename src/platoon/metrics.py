@@ -46,7 +46,8 @@ class Metrics:
         self.frames_dropped = Counter(
             "platoon_frames_dropped_total",
             "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
-            " (not decoded, as decoding was behind)",
+            " (not decoded, as decoding was behind), unavailable, timeout, overloaded (what finds and reads plates was"
+            " away), unread (the remote reader was), failed",
             ["camera", "cause"],
             registry=registry,
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from platoon.errors import DeadlineExceeded, Overloaded, PlatoonError, Unavailable
+from platoon.errors import DeadlineExceeded, Overloaded, Unavailable, says_retry
 from platoon.metrics import Metrics
 
 Item = TypeVar("Item")
@@ -241,7 +241,7 @@ class Batcher(Generic[Item, Result]):
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
             # An error that says "try again" is about the model, or the server that runs it, not about an item.
-            if len(batch) == 1 or (isinstance(error, PlatoonError) and error.retry):
+            if len(batch) == 1 or says_retry(error):
                 for entry in batch:
                     entry.future.set_exception(error)
                 return

@@ -1,13 +1,21 @@
-"""Frames in, events out: scale, find, follow, read and settle, for a few frames of any cameras at once."""
+"""Frames in, events out: scale, find, follow, read and settle, for a few frames of any cameras at once.
+
+Each frame is a transaction of its own. Whatever fails, at any stage, costs the frames that it concerns and no other,
+and never an event: those of vehicles that have gone are told before anything that can fail is tried, the others one by
+one, as soon as they are decided.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
 
 import numpy as np
 
 from platoon.engine.batcher import Priority
-from platoon.media.frame import Frame
+from platoon.errors import says_retry
+from platoon.media.frame import Frame, Letterbox
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.plates import open_detector
@@ -15,6 +23,29 @@ from platoon.plates.detector import PlateBox
 from platoon.plates.events import Look, PlateEvent, PlateWatch
 from platoon.plates.reader import PlateEngine, PlateReader
 from platoon.settings import Settings
+
+Tell = Callable[[Sequence[PlateEvent]], object]
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A frame on its way; as a context manager it keeps an error to itself."""
+
+    frame: Frame
+    watch: PlateWatch
+    place: Letterbox | None = None
+    """In the detector's input."""
+    boxes: Sequence[PlateBox] = ()
+    looks: Sequence[Look] = ()
+    errors: list[Exception] = field(default_factory=list)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.errors.append(error)
+        return True
 
 
 class Analysis:
@@ -24,7 +55,7 @@ class Analysis:
         reads: plates, in the place of `engine`.
 
     Raises:
-        ModelError: a model cannot be loaded.
+        ModelError: a model cannot be loaded. Unavailable: the server that has it is away.
     """
 
     def __init__(
@@ -43,34 +74,91 @@ class Analysis:
         """Load and run what frames need, so that none waits for a first run; takes seconds.
 
         Raises:
-            ModelError: a model cannot be loaded or executed.
+            ModelError: a model cannot be loaded or executed. Unavailable: the server that has it is away.
         """
         self._detector.warm_up()
+        self.check()
+
+    def check(self) -> None:
+        """Analyse a black frame, and read a black plate: raises what keeps any frame from being analysed."""
+        self._detector.find(np.zeros_like(self._batch[:1]))
         for reply in self._read_here([np.zeros((48, 160, 3), np.uint8)]):  # also if others read at first
             reply.result()
 
     def run(
         self, frames: Sequence[tuple[Frame, PlateWatch]], *, priority: Priority = Priority.VIDEO
     ) -> list[PlateEvent]:
-        """Analyse at most `max_batch` frames, each with the watch of its camera; what is to be told."""
-        with self._stage.labels("scale").time():
-            placed = [frame.scaled_into(slot) for (frame, _), slot in zip(frames, self._batch, strict=False)]
-        with self._stage.labels("detect").time():
-            found = self._detector.find(self._batch[: len(frames)])
+        """As `analyse`, for who cannot go on without a frame: what is to be told. Raises the first error."""
         events: list[PlateEvent] = []
-        looks: list[tuple[PlateWatch, Look]] = []
-        for (frame, watch), letterbox, boxes in zip(frames, placed, found, strict=True):
-            on_frame = [PlateBox(letterbox.to_frame(box.quad), box.score) for box in boxes]
-            worth_reading, gone = watch.observe(frame, on_frame)
-            looks += [(watch, look) for look in worth_reading]
-            events += gone
-        with self._stage.labels("read").time():
-            readings = self._reader.read([(look.frame, look.quad) for _, look in looks], priority=priority)
-        for _, watch in frames:
-            own = [(look, *said) for (of, look), said in zip(looks, readings, strict=True) if said and of is watch]
-            events += watch.settle(own)
+        for error in self.analyse(frames, events.extend, priority=priority):
+            if error is not None:
+                raise error
         return events
+
+    def analyse(
+        self, frames: Sequence[tuple[Frame, PlateWatch]], tell: Tell, *, priority: Priority = Priority.VIDEO
+    ) -> list[Exception | None]:
+        """Analyse at most `max_batch` frames of as many cameras, each with the watch of its camera.
+
+        Args:
+            tell: called with events as soon as there are any; must not raise.
+
+        Returns:
+            Why each frame was lost, wholly or in part; none: it was not.
+        """
+        turns = [_Turn(frame, watch) for frame, watch in frames]
+        for turn in turns:
+            with turn:
+                tell(turn.watch.gone(turn.frame))
+        with self._stage.labels("scale").time():
+            placed = self._placed([turn for turn in turns if not turn.errors])
+        with self._stage.labels("detect").time():
+            self._detect(placed)
+        for turn in placed:
+            if turn.place is not None and not turn.errors:
+                with turn:
+                    to_frame = turn.place.to_frame
+                    found = [PlateBox(to_frame(box.quad), box.score) for box in turn.boxes]
+                    turn.looks, gone = turn.watch.observe(turn.frame, found)
+                    tell(gone)
+        with self._stage.labels("read").time():
+            self._read([(turn, look) for turn in placed for look in turn.looks], tell, priority)
+        return [turn.errors[0] if turn.errors else None for turn in turns]
 
     def close(self) -> None:
         """Free the detector, if it has a model of its own."""
         self._detector.close()
+
+    def _placed(self, turns: Sequence[_Turn]) -> list[_Turn]:
+        """Those whose frames could be scaled; they lie side by side in the batch."""
+        placed: list[_Turn] = []
+        for turn in turns:
+            with turn:
+                turn.place = turn.frame.scaled_into(self._batch[len(placed)])
+                placed.append(turn)
+        return placed
+
+    def _detect(self, turns: Sequence[_Turn]) -> None:
+        """All in one go; should that fail for something in a frame, each alone."""
+        if not turns:
+            return
+        try:
+            found = self._detector.find(self._batch[: len(turns)])
+            for turn, boxes in zip(turns, found, strict=True):
+                turn.boxes = boxes
+        except Exception as error:
+            if len(turns) == 1 or says_retry(error):
+                for turn in turns:
+                    turn.errors.append(error)
+                return
+            for number, turn in enumerate(turns):
+                with turn:
+                    (turn.boxes,) = self._detector.find(self._batch[number : number + 1])
+
+    def _read(self, wanted: Sequence[tuple[_Turn, Look]], tell: Tell, priority: Priority) -> None:
+        readings = self._reader.read([(look.frame, look.quad) for _, look in wanted], priority=priority)
+        for (turn, look), said in zip(wanted, readings, strict=True):
+            with turn:
+                if isinstance(said, Exception):
+                    raise said
+                tell(turn.watch.settle([(look, *said)]))

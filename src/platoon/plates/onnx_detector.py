@@ -21,7 +21,7 @@ from platoon.engine.model import Model, metadata
 from platoon.engine.runtime import Runtime, best_batch, cores, open_runtime
 from platoon.engine.surgery import Array, PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
-from platoon.errors import InvalidSettings, ModelError
+from platoon.errors import InvalidSettings, ModelError, says_retry
 from platoon.metrics import Metrics
 from platoon.plates.detector import PlateBox
 from platoon.plates.heads import Candidates, DetrHead, Floats, Head, class_names, head_of, nms
@@ -128,6 +128,8 @@ class OnnxPlateDetector:
         except InvalidSettings:
             raise
         except Exception as error:  # what runtimes raise shares no base
+            if says_retry(error):
+                raise
             raise ModelError(f"model {path} cannot detect plates: {error}") from error
         return cls(
             runtime,
@@ -175,6 +177,8 @@ class OnnxPlateDetector:
         try:
             return self._runtime(frames)
         except Exception as error:  # what runtimes raise shares no base
+            if says_retry(error):
+                raise
             raise ModelError(f"the plate detector fails on {len(frames)} frames: {error}") from error
 
     def _boxes(self, candidates: Candidates) -> list[PlateBox]:

@@ -2,7 +2,8 @@
 
 A decoder thread per camera fills its newest-frame slot; one analysis thread takes what is ready, writes the scaled
 frames into one batch, finds plates, reads those that are worth it and hands events to the sink. No frame is copied
-whole, no camera waits for another, and what fails in one camera stays there.
+whole, no camera waits for another, and what fails in one camera stays there. While frames cannot be analysed at all,
+because a server is away, they are still taken, and counted as dropped for that reason; see `readiness`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from platoon.errors import NotFound, PlatoonError, Unavailable
+from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
 from platoon.media.frame import Frame, Purpose, as_jpeg
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.remote import RemoteReader
+from platoon.ocr.remote import NotRead, RemoteReader
 from platoon.ocr.served import FOR_CALLERS
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
@@ -36,6 +37,7 @@ from platoon.store.objects import ObjectStore
 from platoon.streams.hub import Hub
 from platoon.streams.manual import Sight, read_sight
 from platoon.streams.mux import Mux
+from platoon.streams.readiness import Readiness
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
 from platoon.streams.site import CameraStatus, Message
@@ -44,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 10.0
 """Over which analysed frames per second are counted."""
-FAILED_BATCHES_MOST = 20
-"""So many in a row, and the fault is not in the frames."""
+CHECK_S = 1.0
+"""How often at most a batch without any result lets the engine be tried."""
 STOP_S = 5.0
 """How long a source may take to end; one that hangs in its network ends by itself later."""
 PREVIEW_QUALITY = 80
@@ -59,6 +61,8 @@ class Camera:
     def __init__(self, spec: CameraSpec, watch: PlateWatch, source: Source | None) -> None:
         self.spec, self.watch, self.source = spec, watch, source
         self.last_frame: Frame | None = None
+        self.failing = False
+        """Its last frame failed, which was logged."""
         self.last_event_at: float | None = None
         self.analysed = 0
         self._first = math.inf
@@ -114,13 +118,14 @@ class SharedSite:
         self._started = False
         """Before that, cameras are known but not connected to: who finds a port taken has started nothing."""
         self._stopping = threading.Event()
-        self._warm = threading.Event()
         self._came_round = math.inf
         """When the analysis last began anew, in seconds of the monotonic clock; infinity: it has not begun."""
         self._failure: PlatoonError | None = None
-        self._failed_batches = 0
         self._engine = open_engine(settings, self.metrics)
         self._remote = RemoteReader(settings.remote, self._engine, self.metrics) if settings.remote.url else None
+        self._analysis: Analysis | None = None
+        self._readiness = Readiness(self._get_ready, self._stopping, patient=not recorded)
+        self._checked_at = -math.inf
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
     @property
@@ -129,7 +134,7 @@ class SharedSite:
         return self._engine
 
     def start(self) -> None:
-        """Connect to the cameras and analyse; models load and warm up first, on the analysis thread."""
+        """Connect to the cameras and analyse; models load and warm up first, in the background."""
         self._started = True
         for camera in self._cameras.values():
             if camera.source is not None:
@@ -166,6 +171,9 @@ class SharedSite:
             self._mux.remove(camera.spec.id)
         if self._thread.is_alive():
             self._thread.join()
+        self._readiness.join()
+        if self._analysis is not None:
+            self._analysis.close()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.join(STOP_S)
@@ -192,8 +200,8 @@ class SharedSite:
         reasons = []
         if self._failure is not None:
             reasons.append(f"analysis: stopped: {self._failure}")
-        elif not self._warm.is_set():
-            reasons.append("the models that find and read plates are warming up")
+        elif (trouble := self._readiness.trouble) is not None:
+            reasons.append(f"analysis: {trouble}")
         reasons += self._engine.not_ready()
         if self._remote is not None:
             reasons += self._remote.not_ready()
@@ -210,8 +218,8 @@ class SharedSite:
     def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """See `Site.manual_read`."""
         frame = self._seen(camera)
-        if not self._warm.is_set():
-            raise Unavailable("the engine is still warming up; try again in a moment")
+        if (trouble := self._readiness.trouble) is not None:
+            raise Unavailable(f"the engine cannot read now: {trouble}; try again in a moment")
         sight = Sight(frame.picture(), frame.captured_at)
         plates, grammar = self._settings.plates, self._grammar.of(camera)
         return read_sight(sight, camera, self._engine, plates, grammar, timeout_s=timeout_s)
@@ -318,21 +326,23 @@ class SharedSite:
 
     def _run(self) -> None:
         try:
-            analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
-            analysis.warm_up()
-            if self._callers:
-                self._engine.warm_up(FOR_CALLERS)
-            self._warm.set()
-            while not self._stopping.is_set():
+            self._readiness.begin()
+            while not self._stopping.is_set() and self._readiness.failure is None:
                 self._came_round = time.monotonic()
-                frames = self._mux.collect(analysis.max_batch, timeout_s=IDLE_S)
+                if self._recorded and not self._readiness.wait(IDLE_S):
+                    continue  # a recording waits; cameras go on, whether or not anybody can look at what they see
+                analysis = self._analysis if self._readiness.trouble is None else None
+                limit = analysis.max_batch if analysis is not None else max(1, len(self._specs))
+                frames = self._mux.collect(limit, timeout_s=IDLE_S)
                 with self._turn:
-                    self._analyse(analysis, frames)
+                    seen = [(frame, self._cameras[frame.camera]) for frame in frames if frame.camera in self._cameras]
+                    if analysis is not None:
+                        self._analyse(analysis, seen)
+                    else:
+                        self._let_pass(seen)
                 if self._recorded and not frames and self._mux.finished():
                     break
-            analysis.close()
-        except PlatoonError as error:
-            self._failure = error
+            self._failure = self._readiness.failure
         except Exception as error:
             self._failure = PlatoonError(f"analysis stopped by {type(error).__name__}: {error}")
             _log.exception("analysis stopped")
@@ -340,28 +350,79 @@ class SharedSite:
             for camera in self._cameras.values():
                 self._emit(camera.watch.finish())
 
-    def _analyse(self, analysis: Analysis, frames: Sequence[Frame]) -> None:
-        seen = [(frame, camera) for frame in frames if (camera := self._cameras.get(frame.camera)) is not None]
+    def _get_ready(self) -> None:
+        """Load what frames need; later, see whether it works again. Raises what keeps it from working."""
+        if self._analysis is not None:
+            self._analysis.check()
+            return
+        analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
+        try:
+            analysis.warm_up()
+        except BaseException:
+            analysis.close()
+            raise
+        self._analysis = analysis
+        if self._callers:
+            self._engine.warm_up(FOR_CALLERS)
+
+    def _analyse(self, analysis: Analysis, seen: Sequence[tuple[Frame, Camera]]) -> None:
         if not seen:
             return
-        try:
-            self._emit(analysis.run([(frame, camera.watch) for frame, camera in seen]))
-            self._failed_batches = 0
-        except Exception:
-            for frame, _ in seen:
-                self.metrics.frames_dropped.labels(frame.camera, "failed").inc()
-            self._failed_batches += 1
-            if self._failed_batches >= FAILED_BATCHES_MOST:
-                raise
-            _log.exception("%d frames could not be analysed and are left out", len(seen))
-            return
+        errors = analysis.analyse([(frame, camera.watch) for frame, camera in seen], self._emit)
         now = time.monotonic()
+        for (frame, camera), error in zip(seen, errors, strict=True):
+            if error is not None:
+                self._lose(frame, camera, error)
+            else:
+                camera.last_frame, camera.failing = frame, False
+                camera.count(now)
+                self.metrics.frames_analysed.labels(frame.camera).inc()
+            if error is None or isinstance(error, NotRead):
+                self._show(frame, camera)
+        if (cause := self._is_away(analysis, errors)) is not None:
+            self._readiness.lost(cause)
+
+    def _is_away(self, analysis: Analysis, errors: Sequence[Exception | None]) -> Exception | None:
+        """What keeps all frames from being analysed, if these errors come from that and not from their frames."""
+        lost = [error for error in errors if error is not None]
+        away = next((error for error in lost if says_retry(error) and not isinstance(error, NotRead)), None)
+        if away is not None or len(lost) < len(errors) or isinstance(lost[0], NotRead):
+            return away
+        if time.monotonic() - self._checked_at < CHECK_S:
+            return None
+        self._checked_at = time.monotonic()
+        try:
+            analysis.check()
+        except Exception as error:
+            return error
+        return None
+
+    def _let_pass(self, seen: Sequence[tuple[Frame, Camera]]) -> None:
+        """Frames that nobody can look at: they tell at least how late it is."""
+        trouble = self._readiness.trouble
+        cause = trouble if trouble is not None and says_retry(trouble) else Unavailable("not ready until just now")
         for frame, camera in seen:
-            camera.last_frame = frame
-            camera.count(now)
-            self.metrics.frames_analysed.labels(frame.camera).inc()
-            if self._hub.wanted(frame.camera):
+            try:
+                self._emit(camera.watch.gone(frame))
+            except Exception:
+                _log.exception("camera %s: vehicles that have gone cannot be told", frame.camera)
+            self._lose(frame, camera, cause)
+
+    def _lose(self, frame: Frame, camera: Camera, error: Exception) -> None:
+        """Count a frame as dropped, and log an error that comes from it once until a frame is analysed again."""
+        self.metrics.frames_dropped.labels(frame.camera, _cause(error)).inc()
+        if says_retry(error):
+            camera.last_frame = frame  # there is nothing wrong with it
+        elif not camera.failing:
+            camera.failing = True
+            _log.error("camera %s: a frame cannot be analysed and is left out", frame.camera, exc_info=error)
+
+    def _show(self, frame: Frame, camera: Camera) -> None:
+        if self._hub.wanted(frame.camera):
+            try:
                 self._hub.publish(frame.camera, _overlay(frame, camera.watch))
+            except Exception:
+                _log.exception("camera %s: what was found cannot be shown", frame.camera)
 
     def _emit(self, events: Sequence[PlateEvent]) -> None:
         for event in events:
@@ -369,6 +430,17 @@ class SharedSite:
 
 
 _DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the registry")
+
+
+def _cause(error: Exception) -> str:
+    """Why a frame was dropped, as the metrics say it."""
+    if isinstance(error, NotRead):
+        return "unread"
+    if isinstance(error, Overloaded):
+        return "overloaded"
+    if isinstance(error, DeadlineExceeded):
+        return "timeout"
+    return "unavailable" if says_retry(error) else "failed"
 
 
 def _overlay(frame: Frame, watch: PlateWatch) -> Message:

@@ -42,7 +42,7 @@ class CameraStatus:
     """Frames analysed per second, over the last seconds."""
     analysed: int
     dropped: Mapping[str, int]
-    """Frames left out, by cause: sampled, replaced, stale."""
+    """Frames left out, by cause: sampled, replaced, stale, unavailable, timeout, overloaded, unread, failed."""
     last_event_at: float | None
     """Seconds since 1970."""
 

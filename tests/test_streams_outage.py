@@ -1,0 +1,212 @@
+"""A site whose server goes and comes, and one camera of which fails: nothing ends, and all is back by itself."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platoon.errors import ModelError, PlatoonError, Unavailable
+from platoon.media.source import SourceState, SourceStatus
+from platoon.settings import PlateSettings, Settings, StoreSettings
+from platoon.streams import pipeline, readiness
+from platoon.streams.pipeline import SharedSite
+from platoon.streams.registry import CameraSpec
+from tests.running import wait_until
+from tests.scripted_frames import PLATES, SIZE, ScriptedEngine, ScriptedFrame
+
+CAMERAS = 3
+
+
+class ScriptedSource:
+    """In the place of a `Source`: live for ever, whether or not anybody takes its frames."""
+
+    def __init__(self, camera: str, _url: str, slot: Any, _sampler: Any, *, on_status: Any, **_: Any) -> None:
+        self.camera, self._slot, self._on_status = camera, slot, on_status
+        self.number = int(camera.split()[-1])
+        self.status = SourceStatus(state=SourceState.LIVE)
+        self.fails: Callable[[str], None] = lambda _stage: None
+        self.empty = False
+        self.given = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._slot.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.002):
+            self.given += 1
+            frame: Any = ScriptedFrame(self.number, self.given / 10, time.time(), self.empty, self.fails)
+            self._slot.offer(frame)
+
+
+class Bench:
+    """A site with scripted cameras and a scripted engine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = ScriptedEngine()
+        self.folder = folder
+        self.told: list[Any] = []
+        self.site: Any = None
+
+    def start(self, *, recorded: bool = False) -> None:
+        settings = Settings(
+            plates=PlateSettings(input_width=SIZE[0], input_height=SIZE[1]),
+            store=StoreSettings(path=self.folder),
+            cache=self.folder,
+        )
+        self.site = SharedSite(settings, tell=self.told.append, recorded=recorded)
+        self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(CAMERAS)])
+        self.site.start()
+
+    def source(self, number: int) -> ScriptedSource:
+        source: ScriptedSource = self.site._cameras[f"camera {number}"].source
+        return source
+
+    def dropped(self, cause: str, number: int = 0) -> float:
+        labels = {"camera": f"camera {number}", "cause": cause}
+        return self.site.metrics.registry.get_sample_value("platoon_frames_dropped_total", labels) or 0.0
+
+    def analysed(self, number: int = 0) -> float:
+        labels = {"camera": f"camera {number}"}
+        return self.site.metrics.registry.get_sample_value("platoon_frames_analysed_total", labels) or 0.0
+
+    def more(self, count: Callable[[], float], most: int = 20) -> None:
+        """Wait until it is counted up by so many."""
+        before = count()
+        wait_until(lambda: count() >= before + most or None, f"{most} more")
+
+    def finals(self) -> list[str]:
+        return sorted(event["text"] for event in list(self.told) if event["state"] == "final")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(pipeline, "open_engine", lambda *_: bench.engine)
+    monkeypatch.setattr(pipeline, "Source", ScriptedSource)
+    monkeypatch.setattr(readiness, "WAITS_S", (0.02, 0.1))
+    monkeypatch.setattr(pipeline, "CHECK_S", 0.01)
+    yield bench
+    if bench.site is not None:
+        bench.site.stop()
+
+
+def test_a_server_away_at_the_start_is_named_and_frames_are_counted_until_it_is_there(bench: Bench) -> None:
+    bench.engine.away = Unavailable("Triton is away")
+    bench.start()
+    wait_until(lambda: bench.site.not_ready() == ["analysis: Triton is away"] or None, "the cause")
+    for number in range(CAMERAS):
+        bench.more(lambda number=number: bench.dropped("unavailable", number))  # type: ignore[misc]
+    assert not bench.site.wait(0.0)
+    with pytest.raises(Unavailable, match="Triton is away"):
+        bench.site.manual_read("camera 0")
+    bench.engine.away = None
+    wait_until(lambda: len(bench.finals()) == CAMERAS or None, "events")
+    assert bench.site.not_ready() == []
+
+
+def test_a_server_that_goes_ends_nothing_and_loses_no_event_however_many_batches_fail(bench: Bench) -> None:
+    bench.start()
+    wait_until(lambda: all(bench.analysed(number) for number in range(CAMERAS)) or None, "frames")
+    bench.engine.away = Unavailable("Triton is away")
+    wait_until(lambda: bench.site.not_ready() == ["analysis: Triton is away"] or None, "the cause")
+    asked = bench.engine.asked
+    bench.more(lambda: bench.dropped("unavailable"), 200)
+    assert bench.engine.asked - asked < 100, "it is not asked for every frame"
+    assert not bench.site.wait(0.0)
+    assert all(bench.source(number).status.state is SourceState.LIVE for number in range(CAMERAS))
+    assert {camera.dropped["unavailable"] > 0 for camera in bench.site.cameras()} == {True}
+    bench.engine.away = None
+    bench.more(bench.analysed)
+    assert bench.site.not_ready() == []
+    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "each vehicle told once")
+
+
+def test_events_of_vehicles_that_have_gone_are_told_while_the_server_is_away(bench: Bench) -> None:
+    reads: list[int] = []
+
+    def goes(stage: str, number: int) -> None:
+        if stage == "read" and number == 1:
+            reads.append(number)
+            if len(reads) == 2:  # enough, but only once the vehicle has gone
+                bench.engine.away = Unavailable("Triton is away")
+
+    bench.engine.fails = goes
+    bench.start()
+    wait_until(lambda: PLATES[1] in bench.finals() or None, "its event", patience_s=60)
+    assert bench.site.not_ready() == ["analysis: Triton is away"]
+
+
+@pytest.mark.parametrize("stage", ["scale", "cut", "detect", "read"])
+def test_one_camera_whose_frames_raise_leaves_the_others_and_the_site_alone(bench: Bench, stage: str) -> None:
+    def fails(at: str, number: int = 1) -> None:
+        if at == stage and number == 1:
+            raise ValueError("poison")
+
+    bench.start()
+    bench.source(1).fails = fails
+    bench.engine.fails = fails
+    bench.more(lambda: bench.dropped("failed", 1), 60)
+    for number in (0, 2):
+        bench.more(lambda number=number: bench.analysed(number))  # type: ignore[misc]
+        assert bench.dropped("failed", number) == 0
+    assert bench.site.not_ready() == []
+    assert not bench.site.wait(0.0)
+    bench.source(1).fails = lambda _stage: None
+    bench.engine.fails = lambda _stage, _number: None
+    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "events of all, also of the one that failed")
+
+
+def test_frames_of_all_cameras_that_raise_are_not_the_engines_fault(bench: Bench) -> None:
+    def fails(_stage: str) -> None:
+        raise ValueError("poison")
+
+    bench.start()
+    for number in range(CAMERAS):
+        bench.source(number).fails = fails
+    for number in range(CAMERAS):
+        bench.more(lambda number=number: bench.dropped("failed", number), 60)  # type: ignore[misc]
+    assert bench.site.not_ready() == []
+    assert not bench.site.wait(0.0)
+
+
+def test_an_engine_that_fails_for_every_frame_is_named(bench: Bench) -> None:
+    bench.start()
+    bench.more(bench.analysed)
+    bench.engine.away = ModelError("out of memory")
+    wait_until(lambda: bench.site.not_ready() == ["analysis: out of memory"] or None, "the cause")
+    bench.more(lambda: bench.dropped("unavailable"), 20)
+    bench.engine.away = None
+    bench.more(bench.analysed)
+    assert bench.site.not_ready() == []
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_site_and_says_why(bench: Bench) -> None:
+    bench.engine.away = ModelError("no weights")
+    bench.start()
+    with pytest.raises(PlatoonError, match="no weights"):
+        wait_until(lambda: bench.site.wait(0.01) or None, "the end")
+    assert bench.site.not_ready() == ["analysis: stopped: no weights"]
+
+
+def test_one_camera_that_cannot_be_shown_is_analysed_with_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start()
+    bench.site.subscribe(lambda _message: None)
+    monkeypatch.setattr(bench.site._cameras["camera 1"].watch, "overlay", lambda: 1 / 0)
+    for number in range(CAMERAS):
+        bench.more(lambda number=number: bench.analysed(number))  # type: ignore[misc]

@@ -53,7 +53,7 @@ def serving(
         jobs=JobSettings(max_pages=100, webhook_secret=SecretStr(SECRET)),
     )
     metrics = Metrics()
-    engine: Any = Mock()  # nothing here reads pictures
+    engine: Any = Mock(not_ready=list)  # nothing here reads pictures
     ocr = OcrService(engine, settings.service, metrics)
     with closing(opened(folder, limits)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
         desk = JobDesk(jobs, lambda _: runner.look(), settings, check=lambda *_: None)

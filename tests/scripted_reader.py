@@ -37,13 +37,20 @@ class ScriptedReader:
     """Released when a page is begun."""
     away: bool = False
     """Whether the engine is."""
+    warm: threading.Event | None = None
+    """Set once models are loaded; none: they are."""
+    stuck: threading.Event | None = None
+    """Opening a document waits for it, whoever cancels."""
 
     def warm_up(self) -> None:
-        pass
+        while self.warm is not None and not self.warm.wait(0.01):
+            raise Unavailable("models are loaded still")
 
     @contextmanager
     def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
         self.opened += 1
+        if self.stuck is not None:
+            self.stuck.wait()
         if data == b"broken":
             raise InvalidInput("the PDF is damaged")
         if self.away:

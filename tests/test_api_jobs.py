@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -14,14 +15,16 @@ import httpx
 import pytest
 
 from platoon.api.fetch import fetcher_for
+from platoon.api.jobs import JobDesk
 from platoon.api.webhooks import SIGNATURE, Webhooks
 from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
-from platoon.settings import ApiKey, ServiceSettings
+from platoon.errors import InvalidInput
+from platoon.settings import ApiKey, ServiceSettings, Settings
 from tests.drawn import document, page
 from tests.http_server import answering
-from tests.job_service import LIMITS, SECRET, serving
+from tests.job_service import LIMITS, SECRET, opened, serving
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
 
@@ -165,6 +168,89 @@ def test_only_the_key_that_a_document_came_with_finds_it(tmp_path: Path, reader:
         assert client.delete(path, headers=bob).status_code == 404
         assert client.get(path).status_code == 401
         assert client.post("/api/v1/ocr/process", files={"file": b"1"}).status_code == 401
+
+
+def caller(name: str, **settings: Any) -> tuple[ApiKey, dict[str, str]]:
+    """A key, and the headers that show it."""
+    key = ApiKey(name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), **settings)
+    return key, {"Authorization": f"Bearer {name}"}
+
+
+def test_one_caller_s_documents_turn_nobody_else_away(tmp_path: Path, reader: ScriptedReader) -> None:
+    reader.turns = threading.Semaphore(0)
+    (ann, by_ann), (bob, by_bob) = caller("ann"), caller("bob")
+    limits = replace(LIMITS, max_waiting=20, max_waiting_of_one=10)
+    with serving(tmp_path, reader, keys=[ann, bob], limits=limits) as client:
+        statuses = [
+            client.post("/api/v1/ocr/process", files={"file": b"1"}, headers=by_ann).status_code for _ in range(15)
+        ]
+        assert set(statuses) == {202, 429}
+        sent = client.post("/api/v1/ocr/process", files={"file": b"1"}, headers=by_bob)
+        assert sent.status_code == 202
+        found = client.get(f"/api/v1/ocr/results/{sent.json()['task_id']}", headers=by_bob).json()
+        assert found["status"] != "PENDING" or found["position"] <= 2
+        reader.turns.release(99)
+
+
+def test_nobody_chooses_a_priority_above_his_key_s(tmp_path: Path, reader: ScriptedReader) -> None:
+    (ann, by_ann), (bob, by_bob) = caller("ann"), caller("bob", job_priority=5)
+    with serving(tmp_path, reader, keys=[ann, bob]) as client:
+
+        def asked(priority: int, headers: dict[str, str]) -> httpx.Response:
+            files, fields = {"file": b"1"}, {"priority": f"{priority}"}
+            return client.post("/api/v1/ocr/process", files=files, data=fields, headers=headers)
+
+        assert [asked(priority, by_ann).status_code for priority in (-9, 0, 1, 9)] == [202, 202, 403, 403]
+        assert [asked(priority, by_bob).status_code for priority in (5, 6)] == [202, 403]
+        assert "priority" in asked(1, by_ann).json()["error"]["message"]
+
+
+def test_what_there_is_no_room_for_is_refused_before_it_is_sent(tmp_path: Path, reader: ScriptedReader) -> None:
+    limits = replace(LIMITS, max_bytes=100_000, max_bytes_of_one=100_000)
+    with serving(tmp_path, reader, limits=limits) as client:
+        handed_in(client, b"0" * 80_000 + b"1")
+        host, port = client.base_url.host, client.base_url.port
+        assert port is not None
+        with closing(http.client.HTTPConnection(host, port, timeout=PATIENCE_S)) as connection:
+            connection.putrequest("POST", "/api/v1/ocr/process")
+            connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+            connection.putheader("Content-Length", "60000")
+            connection.endheaders()  # and not a byte of the body
+            reply = connection.getresponse()
+            assert reply.status == 429
+            assert b"your jobs" in reply.read()
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 5000, b"once upon a time", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_document_is_refused_before_it_is_kept(tmp_path: Path, garbage: bytes) -> None:
+    with closing(opened(tmp_path)) as jobs:
+        desk = JobDesk(jobs, lambda _: None, Settings())
+        with pytest.raises(InvalidInput):
+            desk.add(Order(), garbage)
+        assert jobs.waiting() == 0
+
+
+def test_a_store_that_cannot_be_used_is_told_by_each_call_and_by_readiness(
+    tmp_path: Path, reader: ScriptedReader
+) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"this was a database " * 500)
+    with serving(tmp_path, reader) as client:
+        ready = client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "jobs.sqlite" in ready.json()["errorMsg"]
+        assert client.get("/health").status_code == 200
+        for reply in (
+            client.post("/api/v1/ocr/process", files={"file": b"1"}),
+            client.get("/api/v1/ocr/results/0123"),
+            client.post("/api/v2/ocr/jobs", files={"file": b"1"}, data={"model": "PP-OCRv5"}),
+            client.get("/api/documents", params={"batch": "b" * 16}),
+        ):
+            assert reply.status_code == 503, reply.text
+            assert "jobs.sqlite" in reply.text
+            assert "move it away" in reply.text
+        (tmp_path / "jobs.sqlite").unlink()
+        until(client, handed_in(client, b"1"), "SUCCESS")
+        assert "jobs.sqlite" not in client.get("/health/ready").text
 
 
 class Hook:

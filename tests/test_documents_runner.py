@@ -115,6 +115,62 @@ def test_a_damaged_document_fails_at_once_and_what_may_pass_is_tried_again(
     assert (failed.state, failed.error, reader.opened) == (State.FAILURE, error, opened)
 
 
+def test_a_document_waits_for_an_engine_that_is_away_as_long_as_it_takes(tmp_path: Path, clock: Clock) -> None:
+    reader = ScriptedReader(away=True)
+    with closing(opened(tmp_path / "jobs.sqlite", clock)) as jobs, running(jobs, reader) as runner:
+        job = jobs.add(Order(), b"2")
+        for tries in range(1, 6):
+            runner.look()
+            wait_until(lambda wanted=tries: reader.opened == wanted, "it is tried", patience_s=PATIENCE_S)  # type: ignore[misc]
+            waits = until(jobs, job, lambda now: now.state is State.PENDING and now.error is not None)
+            assert (waits.error, waits.attempts) == ("the engine is away", 0)
+            clock.now += 5
+        reader.away = False
+        runner.look()
+        assert ended(jobs, job).state is State.SUCCESS
+
+
+def test_no_job_is_begun_before_the_models_are_loaded(jobs: JobStore) -> None:
+    """Whoever is killed while they are has not tried to read it."""
+    reader = ScriptedReader(warm=threading.Event())
+    job = jobs.add(Order(), b"1")
+    for _ in range(5):
+        with running(jobs, reader):
+            pass
+    waits = jobs.get(job.id)
+    assert waits is not None
+    assert (waits.state, waits.attempts, waits.started) == (State.PENDING, 0, None)
+    assert reader.warm is not None
+    reader.warm.set()
+    with running(jobs, reader):
+        assert ended(jobs, job).state is State.SUCCESS
+
+
+def test_a_document_that_does_not_let_itself_be_stopped_holds_up_no_stop(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platoon.documents.runner._STOP_S", 0.1)
+    reader = ScriptedReader(stuck=threading.Event())
+    job = jobs.add(Order(), b"1")
+    with running(jobs, reader):
+        until(jobs, job, lambda now: now.state is State.STARTED)
+        wait_until(lambda: reader.opened, "it is opened", patience_s=PATIENCE_S)
+    given_back = jobs.get(job.id)
+    assert given_back is not None
+    assert given_back.state is State.PENDING
+    assert reader.stuck is not None
+    reader.stuck.set()
+
+
+def test_a_result_without_room_fails_by_itself_and_says_so(tmp_path: Path) -> None:
+    limits = replace(LIMITS, max_bytes=2_000, max_bytes_of_one=2_000)
+    with closing(JobStore(tmp_path / "jobs.sqlite", limits)) as jobs, running(jobs, ScriptedReader()):
+        large = ended(jobs, jobs.add(Order(), b"100"))
+    assert large.state is State.FAILURE
+    assert "does not fit" in (large.error or "")
+    assert 0 < large.done < 100
+
+
 def test_as_many_documents_are_read_at_once_as_was_said(jobs: JobStore) -> None:
     reader = ScriptedReader(turns=threading.Semaphore(0))
     added = [jobs.add(Order(), b"1") for _ in range(3)]

@@ -455,6 +455,16 @@ def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: Jobs, c
     assert jobs.due_webhook() is None
 
 
+def test_webhooks_of_busy_receivers_and_owners_are_passed_over(jobs: Jobs) -> None:
+    for host, owner in (("slow", "ann"), ("quick", "bob"), ("quick", "cat")):
+        jobs.finish(claimed(jobs, job=jobs.add(Order(webhook=f"https://{host}.test/hook?x=1", owner=owner), b"x")))
+    due = jobs.due_webhook(["https://slow.test"], ["bob"])
+    assert due is not None
+    assert due.order.owner == "cat"
+    assert jobs.due_webhook(["https://slow.test"], ["bob"]) is None
+    assert {job.order.owner for _ in range(2) if (job := jobs.due_webhook())} == {"ann", "bob"}
+
+
 def test_a_webhook_that_never_answers_is_given_up(jobs: Jobs, clock: Clock) -> None:
     jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.finish(claimed(jobs))

@@ -1,20 +1,23 @@
 """What Redis adds to the promises of all stores of jobs, which are in `test_documents_job_store`."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
 from platoon.documents.jobs import Claim, Job, Order, State
-from platoon.errors import StoreError
+from platoon.errors import StoreError, StoreUnusable
 from platoon.scale.redis_jobs import RedisJobs
 from tests.clock import Clock
 from tests.job_service import LIMITS
 from tests.redis_server import RedisServer
 from tests.running import free_ports
+from tests.scripted_reader import page
 
 
 @pytest.fixture
@@ -80,6 +83,69 @@ def test_a_job_that_was_given_back_while_it_was_told_of_is_told_of_again(jobs: R
     assert told_of(jobs) == [job.id]
 
 
+def test_the_clocks_of_the_workers_do_not_count(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = replace(LIMITS, max_attempts=9)
+    with closing(RedisJobs(redis_server.url, limits)) as jobs:
+        added = jobs.add(Order(), b"x")
+        for hours in (-1000, 1000):
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda hours=hours, real=real: real() + hours * 3600)
+            job = jobs.get(added.id)
+            assert job is not None
+            claim = claimed(jobs, job, f"{hours}")
+            assert jobs.claim("another", job.id) is None
+            assert jobs.renew(claim)
+            assert jobs.unannounced() == []
+            jobs.release(claim)
+            assert told_of(jobs) == [job.id]
+            monkeypatch.undo()
+    redis_server.forget()
+
+
+def test_nothing_waits_when_the_clock_of_redis_is_set_back(jobs: RedisJobs, clock: Clock) -> None:
+    waiting, retried, held, told = (jobs.add(Order(), b"x") for _ in range(4))
+    hooked = jobs.add(Order(webhook="https://example.org/hook"), b"x")
+    jobs.finish(claimed(jobs, hooked))
+    assert jobs.due_webhook() is not None
+    told_of(jobs)
+    jobs.retry(claimed(jobs, retried), "busy")
+    claimed(jobs, held, "dies")
+    jobs.cancel(told.id)
+    clock.now -= 3600
+    assert told_of(jobs) == [retried.id]
+    assert {claimed_next(jobs) for _ in range(2)} == {waiting.id, retried.id}
+    clock.now += 31  # a lease more, for whoever holds it
+    assert held.id in told_of(jobs)
+    assert jobs.due_webhook() is not None
+
+
+def claimed_next(jobs: RedisJobs) -> str:
+    claim = jobs.claim("next")
+    assert claim is not None
+    return claim.job.id
+
+
+def test_a_job_that_a_stopping_worker_was_told_of_is_told_again(jobs: RedisJobs) -> None:
+    job, begun = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
+    assert set(told_of(jobs)) == {job.id, begun.id}
+    claimed(jobs, begun)
+    for told in (job, begun):
+        jobs.tell_again(told.id)
+    assert told_of(jobs) == [job.id]
+
+
+def test_what_has_expired_leaves_nothing(jobs: RedisJobs, redis_server: RedisServer, clock: Clock) -> None:
+    job = jobs.add(Order(owner="ann", batch="b", webhook="https://example.org/hook"), b"x")
+    claim = claimed(jobs, job)
+    jobs.keep(claim, page(0))
+    jobs.finish(claim)
+    assert jobs.sweep() == 0
+    clock.now += 3601
+    assert jobs.sweep() == 1
+    with closing(redis.Redis.from_url(redis_server.url)) as client:
+        assert set(client.scan_iter()) == {b"platoon:number", b"platoon:turn", b"platoon:turns"}
+
+
 def test_a_claim_whose_answer_was_lost_is_answered_again(jobs: RedisJobs) -> None:
     job = jobs.add(Order(), b"x")
     first, again = (claimed(jobs, job, "a") for _ in range(2))
@@ -111,6 +177,27 @@ def test_a_redis_that_forgets_is_warned_of(clock: Clock, tmp_path: Path, caplog:
         with caplog.at_level(logging.WARNING):
             jobs.check_durable()
         assert "appendonly yes" in caplog.text
+
+
+def test_nobody_waits_for_a_redis_that_is_known_to_be_away(tmp_path: Path, clock: Clock) -> None:
+    with RedisServer(tmp_path) as server, closing(opened(server.url, clock)) as jobs:
+        job = jobs.add(Order(), b"x")
+        assert jobs.not_ready() == []
+        server.kill()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jobs, "_patient", jobs._quick)  # instead of ten seconds
+            with pytest.raises(StoreUnusable, match="PLATOON_BROKER"):
+                jobs.waiting()
+        begun = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(StoreUnusable) as refused:
+                jobs.get(job.id)
+            assert refused.value.status == 503
+        assert "PLATOON_BROKER" in jobs.not_ready()[0]
+        assert time.monotonic() - begun < 10  # not twenty times that
+        server.start()
+        assert jobs.get(job.id) == job
+        assert jobs.not_ready() == []
 
 
 def test_a_redis_that_is_not_there_is_a_clear_error(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

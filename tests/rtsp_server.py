@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import hashlib
 import itertools
 import random
@@ -269,7 +270,10 @@ class RtspServer:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):  # as tests have it
+                    time.sleep(0.01)
+                    continue
                 return
             client = _Client(self, connection)
             with self._changed:

@@ -56,6 +56,9 @@ class AnalysisSettings(_Section):
     """Only every Nth frame of a camera."""
     max_age_s: Seconds = 1.0
     """A live frame older than this when the detector is idle is dropped and counted as stale."""
+    max_picture_age_s: Seconds = 10.0
+    """Previews and manual reads answer 503 where nothing of a camera was analysed for so long; or for the time of two
+    frames, where `fps` makes that longer."""
 
 
 class EngineSettings(_Section):

@@ -39,14 +39,20 @@ def what_was_seen(event: dict[str, Any]) -> dict[str, Any]:
 def running(quick: Place, tmp_path: Path) -> Iterator[Running]:
     clip = Clip.load(write_clip(tmp_path / "clip.mp4", fps=15, frames=32, keyframe_every=16))
     with RtspServer({f"/{name}": clip for name in CAMERAS}) as server:
-        quick.register(*(f"{name}|{name}|{server.url(f'/{name}')}|0" for name in CAMERAS))
+        lines = [f"{name}|{name}|{server.url(f'/{name}')}|0" for name in CAMERAS]
+        quick.register(*lines, f"off|Nothing|{server.url('/gate')}|0|off")
         with quick.start("run", quick.registry, "--isolated", "--fps", "2") as running:
             running.until(lambda: states(running) == dict.fromkeys(CAMERAS, "live"), "all are live")
             yield running
 
 
 def states(running: Running) -> dict[str, str]:
-    return {name: camera["state"] for name, camera in running.cameras().items()}
+    return {name: camera["state"] for name, camera in running.cameras().items() if camera["enabled"]}
+
+
+def test_a_disabled_camera_shows_nothing_and_says_why(running: Running) -> None:
+    answer = running.http.get("/api/cameras/off/preview.jpg")
+    assert (answer.status_code, "disabled in the registry" in answer.text) == (503, True)
 
 
 def children(running: Running) -> list[psutil.Process]:

@@ -1,6 +1,6 @@
 """Cameras over RTSP, one process for all or one for each: what the faces say while they run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.clips import write_clip
-from tests.rtsp_server import Clip, RtspServer
+from tests.rtsp_server import Clip, Fault, RtspServer
 from tests.running import PATIENCE_S, Place, Running, free_ports
 from tests.traffic import GATE, SIZE, YARD, write_traffic
 
@@ -121,6 +121,23 @@ def test_a_manual_read_answers_on_the_cameras_port_and_on_the_gateway(street: St
 
         running.until(read, "a vehicle is read by hand")
     assert running.http.post("/manual-ocr", json={"camera": "nobody"}).status_code == 404
+
+
+def test_a_camera_that_is_not_live_shows_nothing_old_and_says_why(street: Street, running: Running) -> None:
+    asks: list[Callable[[], httpx.Response]] = [
+        lambda: running.http.get("/api/cameras/lane/preview.jpg"),
+        lambda: running.http.post("/api/cameras/lane/manual-ocr"),
+    ]
+    running.until(lambda: all(ask().status_code == 200 for ask in asks), "it is seen")
+    street.server.fault("/lane", Fault.REFUSE)
+    running.until(lambda: running.cameras()["lane"]["cause"] == "rejected", "it is lost")
+    for ask in asks:
+        answer = ask()
+        assert answer.status_code == 503
+        assert "'lane' shows nothing now: reconnecting (rejected)" in answer.json()["error"]["message"]
+    street.server.heal("/lane")
+    running.until(lambda: all(ask().status_code == 200 for ask in asks), "it is seen again")
+    running.until(lambda: running.cameras()["lane"]["state"] == "live", "it is live")
 
 
 def test_whole_frames_are_converted_for_manual_reads_alone(running: Running) -> None:

@@ -42,7 +42,7 @@ def routes(site: Site) -> APIRouter:
         responses=described(NotFound, Unavailable, DeadlineExceeded),
     )
     def get_preview(camera: str, width: Annotated[int, Query(ge=64, le=1920)] = 480) -> Response:
-        """What the camera saw last, `width` pixels wide at most. 503 while it has no picture."""
+        """What the camera saw last, `width` pixels wide at most. 503 with the cause while it is not live."""
         picture = site.preview(camera, width=width)
         return Response(picture, media_type="image/jpeg")
 

@@ -33,6 +33,8 @@ from platoon.settings import SourceSettings
 _log = logging.getLogger(__name__)
 
 _FALLEN_BEHIND_S = 1.0
+_KEPT_UP_S = 5.0
+"""A source that was behind keeps up again when it has not been for so long."""
 
 
 class SourceState(StrEnum):
@@ -93,7 +95,8 @@ class Source:
         url: see `platoon.media.input.Input`.
         slot: where frames go; closed when the source has ended or was asked to stop.
         loop: play a recording again and again; media time goes on.
-        on_status: called on the decoder's thread at every change of state; must return at once.
+        on_status: called on the decoder's thread at every change of state, and when decoding falls behind or keeps up
+            again; must return at once.
         random: of the jitter; a seeded one makes the waits repeatable.
 
     Media time never goes backwards: it counts from the first frame, continues over loops and includes the
@@ -128,6 +131,8 @@ class Source:
         self._frames_behind = metrics.frames_dropped.labels(camera, "behind")
         self._input: Input | None = None
         """What is open at the moment."""
+        self._behind_at: float | None = None
+        """When decoding was behind last; None while it keeps up."""
         self._decoded = 0
         self._failures = 0
         self._live_since: float | None = None
@@ -248,6 +253,19 @@ class Source:
             )
         elif (picture.width, picture.height) != (self._status.width, self._status.height):
             self._status = replace(self._status, width=picture.width, height=picture.height)
+        self._note_lag(source.lag, self._last_frame)
+
+    def _note_lag(self, lag_s: float, now: float) -> None:
+        behind = lag_s > self._settings.max_lag_s
+        if behind and self._behind_at is None:
+            _log.warning("camera %s: decoding is %.1f s behind; what it has no time for is skipped", self.camera, lag_s)
+            self._on_status(self.status)
+        if behind:
+            self._behind_at = now
+        elif self._behind_at is not None and now - self._behind_at > _KEPT_UP_S:
+            self._behind_at = None
+            _log.info("camera %s: decoding keeps up again", self.camera)
+            self._on_status(self.status)
 
     def _give(self, picture: av.VideoFrame, media_time: float) -> None:
         if not self._sampler.wants(media_time):

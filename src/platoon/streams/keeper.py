@@ -23,7 +23,7 @@ from platoon.settings import Settings
 from platoon.streams.camera_process import run_camera
 from platoon.streams.outbox import Outbox
 from platoon.streams.registry import CameraSpec
-from platoon.streams.site import CameraStatus, Message
+from platoon.streams.site import CameraStatus, Message, not_live
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,9 @@ class Keeper:
         outbox = self._outbox
         self._calls[number] = reply
         reply.add_done_callback(lambda _: self._calls.pop(number, None))
-        if outbox is None or not outbox.put(name, number, arguments) or outbox is not self._outbox:
+        if outbox is None:
+            reply.set_exception(not_live(self.spec.id, self._status.source))
+        elif not outbox.put(name, number, arguments) or outbox is not self._outbox:
             _fail(reply, f"camera {self.spec.id!r}: its process does not answer; it will be started again")
         return reply
 

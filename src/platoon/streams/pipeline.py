@@ -40,7 +40,7 @@ from platoon.streams.mux import Mux
 from platoon.streams.readiness import Readiness
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
-from platoon.streams.site import CameraStatus, Message
+from platoon.streams.site import CameraStatus, Message, not_live
 
 _log = logging.getLogger(__name__)
 
@@ -65,16 +65,30 @@ class Camera:
         """Its last frame failed, which was logged."""
         self.last_event_at: float | None = None
         self.analysed = 0
+        self.analysed_at = -math.inf
+        """When the last frame was, by the monotonic clock."""
         self._first = math.inf
         self._recent: deque[float] = deque()
 
     def count(self, now: float) -> None:
         """One more frame was analysed, at `now` seconds of the monotonic clock."""
         self.analysed += 1
+        self.analysed_at = now
         self._first = min(self._first, now)
         self._recent.append(now)
         while now - self._recent[0] > RATE_WINDOW_S:
             self._recent.popleft()
+
+    def sees(self, now: float, max_age_s: float) -> Frame:
+        """The last analysed frame, if the camera is live and it is no older; from any thread. Raises Unavailable."""
+        source, frame = _DISABLED if self.source is None else self.source.status, self.last_frame
+        if source.state is not SourceState.LIVE:
+            raise not_live(self.spec.id, source)
+        if frame is None:
+            raise Unavailable(f"camera {self.spec.id!r} has no picture yet: none was analysed since it is live")
+        if (age_s := now - self.analysed_at) > max_age_s:
+            raise Unavailable(f"camera {self.spec.id!r}: nothing of it was analysed for {age_s:.0f} s")
+        return frame
 
     def rate(self, now: float) -> float:
         """Analysed frames per second over the last seconds, as far as there are any; from any thread."""
@@ -241,9 +255,9 @@ class SharedSite:
         known = self._cameras.get(camera)
         if known is None:
             raise NotFound(f"no camera {camera!r}")
-        if known.last_frame is None:
-            raise Unavailable(f"camera {camera!r} has no picture yet")
-        return known.last_frame
+        analysis = self._settings.analysis
+        period_s = 1 / analysis.fps if analysis.fps else 0.0
+        return known.sees(time.monotonic(), max(analysis.max_picture_age_s, 2 * period_s))
 
     def _add(self, spec: CameraSpec) -> None:
         analysis = self._settings.analysis
@@ -267,7 +281,7 @@ class SharedSite:
                 metrics=self.metrics,
                 pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
                 loop=self._loop,
-                on_status=lambda _status: self._announce(spec.id),
+                on_status=lambda status: self._hear(spec.id, status),
             )
         with self._turn:
             self._cameras[spec.id] = Camera(spec, watch, source)
@@ -287,6 +301,11 @@ class SharedSite:
                 del self._cameras[identity]
         if gone:
             self._hub.publish(identity, {"type": "removed", "camera": identity})
+
+    def _hear(self, identity: str, source: SourceStatus) -> None:
+        if source.state is not SourceState.LIVE and identity in self._cameras:
+            self._cameras[identity].last_frame = None  # whatever it sees next time, it is not that
+        self._announce(identity)
 
     def _announce(self, identity: str) -> None:
         camera = self._cameras.get(identity)

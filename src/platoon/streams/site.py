@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from platoon.errors import Unavailable
 from platoon.media.source import SourceStatus
 from platoon.metrics import Metrics
 from platoon.store.events import EventStore
@@ -21,7 +22,8 @@ Message = Mapping[str, Any]
 - `overlay`: `camera, time, width, height, boxes: [{track, box: [x1, y1, x2, y2], text, confidence, state}]`,
   boxes in frame pixels, state `seen`, `preview` or `final`;
 - `event`: `event`, a plate event as `/api/events` gives it;
-- `camera`: `camera`, a `CameraStatus` as `/api/cameras` gives it; sent on every change of state;
+- `camera`: `camera`, a `CameraStatus` as `/api/cameras` gives it; sent on every change of state, and when decoding
+  falls behind or keeps up again;
 - `removed`: `camera`, the id of a camera taken out of the registry.
 """
 
@@ -53,6 +55,12 @@ class CameraStatus:
         return {**tree, **source}
 
 
+def not_live(camera: str, source: SourceStatus) -> Unavailable:
+    """What a camera that is not live answers to whoever wants to see what it sees now."""
+    cause = f" ({source.cause})" if source.cause else ""
+    return Unavailable(f"camera {camera!r} shows nothing now: {source.state}{cause}: {source.message}")
+
+
 class Site(Protocol):
     """A running set of cameras."""
 
@@ -79,7 +87,8 @@ class Site(Protocol):
             `{camera, time, width, height, plates: [{text, raw, confidence, box}], lines: [{text, confidence, box}]}`.
 
         Raises:
-            NotFound: no such camera. Unavailable: it has no picture now. DeadlineExceeded: not done in time.
+            NotFound: no such camera. Unavailable: it is not live, or nothing of it was analysed lately; with the cause.
+            DeadlineExceeded: not done in time.
         """
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:

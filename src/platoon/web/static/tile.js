@@ -5,6 +5,7 @@ import { h, svg } from "./dom.js";
 
 const PICTURE_EVERY_MS = 500;
 const OVERLAY_LASTS_MS = 1500;
+const BEHIND_S = 0.5;
 const STATES = {
   live: "Live",
   connecting: "Connecting",
@@ -48,8 +49,9 @@ export class Tile {
     this.name.textContent = status.name || status.id;
     this.name.title = `Show only plates of ${status.name || status.id}`;
     this.chip.textContent = STATES[state] ?? state;
-    this.rate.textContent = state === "live" ? `${status.analysed_fps.toFixed(1)} fps` : "";
-    this.rate.title = "Frames analysed per second";
+    const behind = status.lag > BEHIND_S ? ` · ${status.lag.toFixed(1)} s behind` : "";
+    this.rate.textContent = state === "live" ? `${status.analysed_fps.toFixed(1)} fps${behind}` : "";
+    this.rate.title = "Frames analysed per second" + (behind && "; decoding is slower than the camera");
     this.cause.textContent = status.cause ? status.cause.replaceAll("_", " ") : this.chip.textContent;
     this.message.textContent = status.enabled ? status.message : "Disabled in the registry";
     this.tick();
@@ -102,7 +104,11 @@ export class Tile {
       this.#draw();
       again(PICTURE_EVERY_MS);
     };
-    coming.onerror = () => again(PICTURE_EVERY_MS * 4); // the last picture stays
+    coming.onerror = () => {
+      this.picture.hidden = true; // what it showed is no longer what the camera sees
+      this.boxes.replaceChildren();
+      again(PICTURE_EVERY_MS * 4);
+    };
     coming.src = `/api/cameras/${encodeURIComponent(id)}/preview.jpg?width=${width}&t=${Date.now()}`;
   }
 

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from platoon.api.serve import Faces
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiSettings, Settings
+from platoon.store.event_file import EventFile
 from tests.fake_site import FakeSite, camera, event
 
 
@@ -172,6 +174,37 @@ def test_manual_reads_beyond_the_bound_are_turned_away_at_once(client: httpx.Cli
     assert refused.status_code == 429
     assert refused.json()["error"]["retry"] is True
     assert refused.headers["retry-after"] == "1"
+
+
+def test_an_event_file_that_cannot_be_written_is_told_in_readiness(site: FakeSite, tmp_path: Path) -> None:
+    with (
+        EventFile(tmp_path / "nowhere" / "events.jsonl", site.events.path) as file,
+        Faces(site, Settings(api=ApiSettings(port=0)), event_file=file) as faces,
+        httpx.Client(base_url=faces.address, timeout=30) as client,
+    ):
+        while not file.not_ready():
+            threading.Event().wait(0.01)
+        unready = client.get("/health/ready")
+    assert unready.status_code == 503
+    assert "nowhere/events.jsonl cannot be opened" in unready.json()["errorMsg"]
+
+
+def test_a_crop_whose_final_comes_while_it_is_fetched_is_that_of_the_final(
+    client: httpx.Client, site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.record(event("e1", state="preview"), np.zeros((20, 60, 3), np.uint8))
+    get = site.crops.get
+
+    def overtaken(key: str) -> bytes:
+        if key.endswith("preview.jpg"):
+            site.record(event("e1"), np.full((20, 60, 3), 255, np.uint8))
+            site.crops.delete([key])
+        return get(key)
+
+    monkeypatch.setattr(site.crops, "get", overtaken)
+    reply = client.get("/api/events/e1/crop.jpg")
+    assert reply.status_code == 200
+    assert reply.content == get("gate/e1-final.jpg")
 
 
 def test_health_answers_in_the_gateways_form(client: httpx.Client, site: FakeSite) -> None:

@@ -117,11 +117,11 @@ def run(
     specs = read_registry(cameras, main_port=settings.api.port)
     if once and loop:
         raise InvalidSettings("--once and --loop exclude each other")
-    with _event_file(events) as tell:
-        if once:
+    if once:
+        with _lines_of(events) as tell:
             _run_once(specs, settings, isolated=isolated, tell=tell)
-        else:
-            _run_live(specs, settings, isolated=isolated, loop=loop, tell=tell, registry=cameras)
+    else:
+        _run_live(specs, settings, isolated=isolated, loop=loop, events=events, registry=cameras)
 
 
 @app.command()
@@ -305,7 +305,7 @@ def _site(
     recorded: bool,
     loop: bool,
     callers: bool,
-    tell: Callable[[Mapping[str, Any]], None],
+    tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
 ) -> SharedSite | IsolatedSite:
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
@@ -320,7 +320,7 @@ def _run_live(
     *,
     isolated: bool,
     loop: bool,
-    tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+    events: Path | None = None,
     registry: Path | None = None,
 ) -> None:
     from platoon.api.access import Access, check_listening
@@ -329,6 +329,7 @@ def _run_live(
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
     from platoon.ocr.service import OcrService
+    from platoon.store.event_file import EventFile
     from platoon.store.retention import Retention
     from platoon.streams.registry import RegistryFollower
     from platoon.tracing import tracing_for
@@ -336,9 +337,12 @@ def _run_live(
     check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
     stop = _stopped_by_signals()
-    site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True, tell=tell)
+    site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True)
     with ExitStack() as stack:
+        event_file = None if events is None else stack.enter_context(EventFile(events, site.events.path))
         stack.callback(site.stop)
+        if event_file is not None:
+            site.subscribe(event_file.hear)
         site.change(cameras)
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(site.engine, settings.service, site.metrics, tracing)
@@ -348,7 +352,17 @@ def _run_live(
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
         access = Access(settings.service, settings.store.path)
-        faces = stack.enter_context(Faces(site, settings, service=service, desk=desk, pipeline=pipeline, access=access))
+        faces = stack.enter_context(
+            Faces(
+                site,
+                settings,
+                service=service,
+                desk=desk,
+                pipeline=pipeline,
+                access=access,
+                event_file=event_file,
+            )
+        )
         stack.enter_context(_grpc(service, settings, access))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()
@@ -412,7 +426,7 @@ def _grpc(service: OcrService, settings: Settings, access: Access) -> AbstractCo
 
 
 @contextmanager
-def _event_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _lines_of(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """A function that appends an event to the file; each line is on the disk before it returns."""
     from platoon.store.lines import JsonLines
 

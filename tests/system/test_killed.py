@@ -34,10 +34,14 @@ def street(quick: Place) -> Iterator[Place]:
 
 def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
     told: list[dict[str, Any]] = []
+    kept_before: set[str] = set()
     for kill in range(1, KILLS + 1):
         told += kill_while_writing(street, told)
         lines = street.event_file.read_text().splitlines(keepends=True)
-        told += [json.loads(line) for line in lines if line.endswith("\n")]
+        written = [json.loads(line) for line in lines if line.endswith("\n")]
+        assert kept_before <= {event["id"] for event in written}, "the event file catches up with the store"
+        assert len({json.dumps(event) for event in written}) == len(written), "and no line is there twice"
+        told += written
         assert len({event["id"] for event in told}) >= 3 * kill
 
         with closing(sqlite3.connect(street.store / "events.sqlite")) as database:
@@ -50,6 +54,7 @@ def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
             assert event["id"] in {found["id"] for found in store.search(plate=kept["text"], limit=1000)}
             jpeg = crops.get(kept["crop"])  # that of a preview goes when its final's is there
             assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
+        kept_before = {event["id"] for event in store.search(limit=1000)}
         store.close()
 
 

@@ -49,6 +49,7 @@ def create_app(
     desk: JobDesk | None = None,
     pipeline: Pipeline | None = None,
     faces: health.Part | None = None,
+    event_file: health.Part | None = None,
     bodies: WaitingBytes | None = None,
 ) -> FastAPI:
     """What a site of cameras and the OCR service, or one of them, show to the world, for any ASGI server.
@@ -58,6 +59,7 @@ def create_app(
         desk: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
         faces: says when no more calls are taken.
+        event_file: says why it cannot be written.
         bodies: counts the bytes of those that other faces take, too; none: there are no others.
 
     Raises:
@@ -101,7 +103,7 @@ def create_app(
             doors.add(documents.routes(desk, intake), "infer")
             doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
             doors.add(sdk_jobs.result_routes(desk), "signature")
-    parts = [part for part in (site, service, pipeline, desk, faces) if part is not None]
+    parts = [part for part in (site, service, pipeline, desk, faces, event_file) if part is not None]
     open_paths = settings.api.open_paths
     doors.add(health.routes(parts), "nothing" if "/health" in open_paths else "key")
     doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")

@@ -52,7 +52,13 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         headers = {"ETag": tag}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        return Response(site.crops.get(key), media_type="image/jpeg", headers=headers)
+        try:
+            jpeg = site.crops.get(key)
+        except NotFound:
+            if _find(site, event).get("crop") in (None, key):
+                raise
+            return get_crop(event, request)  # its final came meanwhile, with a crop of its own
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     @router.get("/api/summary")
     def summarise(since: float = 0.0) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from platoon.api.app import create_app
 from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
 from platoon.api.connections import Acceptor, Connection, Connections
+from platoon.api.health import Part
 from platoon.api.jobs import JobDesk
 from platoon.api.protocols import HttpConnection, WebSocketConnection
 from platoon.documents.pipelines.pipeline import Pipeline
@@ -163,6 +164,7 @@ class Faces:
         desk: takes documents for the service to read in the background.
         pipeline: parses documents while their callers wait.
         access: says who may call, if other faces share it.
+        event_file: says why it cannot be written, if there is one.
 
     Raises:
         InvalidSettings: others reach the address, and nothing keeps strangers out.
@@ -178,9 +180,10 @@ class Faces:
         desk: JobDesk | None = None,
         pipeline: Pipeline | None = None,
         access: Access | None = None,
+        event_file: Part | None = None,
     ) -> None:
         self._site, self._settings, self._service, self._desk = site, settings, service, desk
-        self._pipeline = pipeline
+        self._pipeline, self._event_file = pipeline, event_file
         check_listening(settings.api.host, settings.service)
         self._access = access or Access(settings.service, settings.store.path)
         self._hosts = Hosts(settings.api, settings.service)
@@ -246,6 +249,7 @@ class Faces:
             desk=self._desk,
             pipeline=self._pipeline,
             faces=listeners.connections,
+            event_file=self._event_file,
         )
         listeners.open(main, app)
         for one, camera in zip(cameras, wanted.values(), strict=True):

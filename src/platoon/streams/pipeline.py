@@ -337,11 +337,11 @@ class SharedSite:
         return counts
 
     def _stored(self, event: Mapping[str, Any]) -> None:
-        self._tell(event)
         camera = self._cameras.get(event["camera"])
         if camera is not None:
             camera.last_event_at = time.time()
         self._hub.publish(event["camera"], {"type": "event", "event": event})
+        self._tell(event)
 
     def _run(self) -> None:
         try:

@@ -26,9 +26,10 @@ from platoon.api.guard import Doors, Guard
 from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.messages import METHODS, SERVICE, message
-from platoon.api.kserve.models import MAX_ITEMS, ServedModels
+from platoon.api.kserve.models import MAX_ITEMS, ServedModel, ServedModels
 from platoon.api.kserve.rpc import GrpcFace, _host_of
 from platoon.api.serve import bind
+from platoon.engine.batcher import Priority
 from platoon.engine.tuning import Choice, Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -542,3 +543,10 @@ def test_the_answer_of_a_plain_request_is_plain_json(served: Serving) -> None:
     answer = reply.json()
     assert (answer["id"], answer["model_name"], answer["model_version"]) == ("a", "plate-recognition", "1")
     assert [output["datatype"] for output in answer["outputs"]] == ["FP32"]
+
+
+@pytest.mark.parametrize("priority", [0, 1, 2, 3, 9])
+def test_no_priority_that_a_client_can_ask_for_goes_before_cameras(priority: int) -> None:
+    model = ServedModel("text-detection", lambda *_, **__: [], lambda _: [])
+    asked = model.request(np.zeros((1, 32, 32, 3), np.uint8), [], {"priority": priority}, longest_s=1.0)
+    assert asked.priority > Priority.VIDEO

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platoon.engine.batcher import FAIR_SHARE, Batcher, Priority
+from platoon.engine.batcher import CALLERS_FIRST, FAIR_SHARE, Batcher, Priority
 from platoon.errors import DeadlineExceeded, Overloaded, Unavailable
 from platoon.metrics import Metrics
 
@@ -138,7 +138,8 @@ def test_bulk_goes_to_the_background_and_nothing_else_does() -> None:
     for one in background:
         one.gate.set()
     batcher.close()
-    assert sorted(item for batch in model.batches for item in batch) == ["x", "x", "y", "y"]
+    others_there = len(Priority) - 1
+    assert sorted(item for batch in model.batches for item in batch) == ["x"] * others_there + ["y"] * others_there
     assert sorted(item for one in background for batch in one.batches for item in batch) == sorted(
         ["gate", *(f"b{number}" for number in range(9))]
     )
@@ -281,6 +282,42 @@ def test_an_item_that_costs_more_than_the_queue_may_wait_alone(make: Callable[..
     with pytest.raises(Overloaded):
         bench.batcher.submit("b:1")
     assert bench.open([alone]) == [["a:500"]]
+
+
+@pytest.mark.parametrize("others", [one for one in Priority if one is not Priority.VIDEO])
+def test_others_cannot_fill_the_queue_that_cameras_depend_on(make: Callable[..., Bench], others: Priority) -> None:
+    bench = make(queue_limit=8, **{**priced(queue_cost_limit=8), "max_batch_cost": 8})
+    waiting = [bench.batcher.submit(f"o{number}:1", priority=others) for number in range(4)]
+    with pytest.raises(Overloaded):
+        bench.batcher.submit("o:1", priority=others)
+    frames = [bench.batcher.submit(f"v{number}:1", priority=Priority.VIDEO) for number in range(8)]
+    free = [one for one in Priority if one not in (others, Priority.VIDEO)]
+    waiting += [bench.batcher.submit("f:1", priority=one) for one in free]
+    bench.open([*waiting, *frames])
+
+
+def test_what_callers_bring_is_executed_after_the_frames_of_cameras(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch=1)
+    queue = [("k", Priority.BULK), ("b", Priority.BATCH), ("c", Priority.CALL), ("v", Priority.VIDEO)]
+    queue += [("i", Priority.INTERACTIVE)]
+    batches = bench.open([bench.batcher.submit(item, priority=priority) for item, priority in queue])
+    assert batches == [["i"], ["v"], ["c"], ["b"], ["k"]]
+
+
+def test_single_calls_go_first_where_it_is_said(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch=1, order=CALLERS_FIRST)
+    queue = [("b", Priority.BATCH), ("v", Priority.VIDEO), ("c", Priority.CALL)]
+    batches = bench.open([bench.batcher.submit(item, priority=priority) for item, priority in queue])
+    assert batches == [["c"], ["v"], ["b"]]
+
+
+def test_every_caller_gets_on_while_cameras_never_let_the_model_rest(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch=1)
+    frames = [bench.batcher.submit(f"v{number}", priority=Priority.VIDEO) for number in range(10 * FAIR_SHARE)]
+    others = [one for one in Priority if one is not Priority.VIDEO]
+    calls = [bench.batcher.submit(one.name, priority=one) for one in others]
+    first = bench.open([*frames, *calls])[: 5 * FAIR_SHARE]
+    assert all([one.name] in first for one in others)
 
 
 def test_closing_finishes_what_waits(make: Callable[..., Bench]) -> None:

@@ -112,7 +112,7 @@ def test_somebody_waits_for_a_picture_and_nobody_for_a_document(service: OcrServ
     asyncio.run(service.read_picture(encoded(small), How()))
     asyncio.run(service.read_pictures([encoded(small)], How()))
     asyncio.run(service.read_pages(document([small]), How(), lambda *_: None))
-    assert [priority for _, priority in blind.seen] == [Priority.INTERACTIVE, Priority.VIDEO, Priority.BULK]
+    assert [priority for _, priority in blind.seen] == [Priority.CALL, Priority.BATCH, Priority.BULK]
 
 
 def test_what_declares_too_many_pixels_is_refused_before_it_is_decoded(service: OcrService, blind: Blind) -> None:

@@ -80,9 +80,14 @@ class EngineSettings(_Section):
     max_batch: int = Field(default=4, ge=1, le=256)
     """Upper bound of the batch that start-up may choose. CPUs gain little from more and pay in memory."""
     queue_limit: int = Field(default=4096, ge=1)
-    """Items that may wait for a model before callers are turned away."""
+    """Frames and plates of cameras that may wait for a model at once. What others bring never takes their places: of
+    manual reads, of calls, of calls with many pictures, and of documents half as much each may wait before callers are
+    turned away."""
     queue_pixels: int = Field(default=500_000_000, ge=1024)
-    """Pixels that these may have together; three bytes of memory each."""
+    """Pixels that these may have together, shared in the same way; three bytes of memory each."""
+    callers_first: bool = False
+    """Read what a single call brings over HTTP or gRPC before the frames of cameras. Otherwise only manual reads of a
+    camera go before them."""
 
 
 class PlateSettings(_Section):

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.engine.batcher import Batcher, Priority, Reply
+from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority, Reply
 from platoon.engine.gpu import Extent
 from platoon.engine.runtime import Executor, ModelReport, Shape, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph
@@ -84,6 +84,7 @@ class BatchedModel(Generic[Item, Result]):
             [partial(self._execute, executor) for executor in foreground],
             background=[partial(self._execute, executor) for executor in self._background],
             bucket=lambda entry: pixels(entry).shape,
+            order=CALLERS_FIRST if settings.callers_first else tuple(Priority),
             cost=lambda entry: _area(pixels(entry).shape),
             max_batch=largest,
             max_batch_cost=self.best_batch * _area(item),

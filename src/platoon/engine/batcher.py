@@ -28,11 +28,19 @@ class Priority(IntEnum):
     """Who goes first. Within a priority the oldest does."""
 
     INTERACTIVE = 0
-    """Somebody waits for the answer."""
+    """Somebody at a camera waits for the answer."""
     VIDEO = 1
     """Live frames."""
-    BULK = 2
+    CALL = 2
+    """A caller from elsewhere waits for the answer."""
+    BATCH = 3
+    """Many pictures of one call."""
+    BULK = 4
     """Documents and clips."""
+
+
+CALLERS_FIRST = (Priority.INTERACTIVE, Priority.CALL, Priority.VIDEO, Priority.BATCH, Priority.BULK)
+"""The order in which single calls go before live frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,9 @@ class Reply(Future[Result]):
 
 FAIR_SHARE = 8
 """One batch in so many starts with the priority that has waited longest, so that none starves."""
+OTHERS_SHARE = 0.5
+"""Each priority has a queue of its own, so that none fills that of another: live frames one as long as it may be, the
+others this share of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -80,11 +91,13 @@ class Batcher(Generic[Item, Result]):
         background: the same model, in ways that leave the processor to others: they take all bulk, and nothing else.
             Without any the foreground takes it too.
         bucket: items with equal values may share a batch.
+        order: of the priorities, the most urgent first.
         max_batch: how many items may share a batch.
-        queue_limit: how many items may wait.
+        queue_limit: how many live items may wait; of each other priority `OTHERS_SHARE` as many.
         cost: of executing an item and of keeping it, in pixels.
         max_batch_cost: how much the items of a batch may cost together; one that costs more goes alone.
-        queue_cost_limit: how much those that wait may cost together; one that costs more may wait alone.
+        queue_cost_limit: how much those of a priority that wait may cost together, shared in the same way; one that
+            costs more may wait alone.
         clock: seconds; deadlines are points of it.
     """
 
@@ -95,6 +108,7 @@ class Batcher(Generic[Item, Result]):
         *,
         background: Sequence[Execute[Item, Result]] = (),
         bucket: Callable[[Item], Hashable],
+        order: Sequence[Priority] = tuple(Priority),
         max_batch: int,
         queue_limit: int,
         cost: Callable[[Item], int] = lambda _item: 0,
@@ -118,13 +132,13 @@ class Batcher(Generic[Item, Result]):
         """Notified of items: one thread wakes that may take them."""
         if background:
             self._comes[Priority.BULK] = threading.Condition(self._lock)
-        self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {p: {} for p in Priority}
-        self._waiting, self._waiting_cost = 0, 0
+        self._queues: dict[Priority, dict[Hashable, deque[_Waiting[Item, Result]]]] = {p: {} for p in order}
+        self._waiting, self._waiting_cost = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
         self._closed = False
         self._submitted = 0
         self._batches = 0
         self._led = dict.fromkeys(Priority, 0)
-        first = [priority for priority in Priority if priority is not Priority.BULK or not background]
+        first = [priority for priority in order if priority is not Priority.BULK or not background]
         lanes = [(f"model {name}", one, first) for one in foreground]
         lanes += [(f"model {name}, background", one, [Priority.BULK]) for one in background]
         self._threads = [
@@ -143,24 +157,24 @@ class Batcher(Generic[Item, Result]):
             deadline: a point of the clock; an item still waiting then fails with DeadlineExceeded.
 
         Raises:
-            Overloaded: the queue is full. Unavailable: the batcher is closed.
+            Overloaded: the queue of its priority is full. Unavailable: the batcher is closed.
         """
         bucket, cost = self._bucket(item), self._cost(item)
         with self._lock:
             if self._closed:
                 raise Unavailable(f"model {self.name} is closed")
-            if self._is_full(cost):
-                self._forget_cancelled()
-            if self._is_full(cost):
+            if self._is_full(priority, cost):
+                self._forget_cancelled(priority)
+            if self._is_full(priority, cost):
                 raise Overloaded(
-                    f"{self._waiting} items of {self._waiting_cost} pixels wait for model {self.name}, "
-                    "as many as may; try again later"
+                    f"{self._waiting[priority]} items of {self._waiting_cost[priority]} pixels wait for model "
+                    f"{self.name}, as many as may; try again later"
                 )
             self._submitted += 1
             entry: _Waiting[Item, Result] = _Waiting(item, cost, self._submitted, self._clock(), deadline)
             self._queues[priority].setdefault(bucket, deque()).append(entry)
-            self._count(entry, 1)
-            self._queue_depth.set(self._waiting)
+            self._count(priority, 1, cost)
+            self._queue_depth.set(sum(self._waiting.values()))
             self._comes[priority].notify()
         return entry.future
 
@@ -190,7 +204,7 @@ class Batcher(Generic[Item, Result]):
             if not any(self._queues[priority] for priority in priorities):
                 return False
             taken = self._take(priorities)
-            self._queue_depth.set(self._waiting)
+            self._queue_depth.set(sum(self._waiting.values()))
         now = self._clock()
         batch = [entry for entry in taken if self._begin(entry, now)]
         if batch:
@@ -213,7 +227,7 @@ class Batcher(Generic[Item, Result]):
             while queue and len(taken) < self._max_batch and (queue[0].cost <= left or not taken):
                 taken.append(queue.popleft())
                 left -= taken[-1].cost
-                self._count(taken[-1], -1)
+                self._count(priority, -1, taken[-1].cost)
             if queue is not None and not queue:
                 del self._queues[priority][bucket]
         return taken
@@ -254,31 +268,32 @@ class Batcher(Generic[Item, Result]):
             entry.future.execution = execution
             entry.future.set_result(result)
 
-    def _is_full(self, cost: int) -> bool:
-        """Whether an item that costs so much may not wait now."""
-        too_much = self._waiting_cost + cost > self._queue_cost_limit and self._waiting > 0
-        return too_much or self._waiting >= self._queue_limit
+    def _is_full(self, priority: Priority, cost: int) -> bool:
+        """Whether an item of this priority that costs so much may not wait now."""
+        share = 1.0 if priority is Priority.VIDEO else OTHERS_SHARE
+        waiting, together = self._waiting[priority], self._waiting_cost[priority] + cost
+        return waiting > 0 and (together > share * self._queue_cost_limit or waiting >= share * self._queue_limit)
 
-    def _count(self, entry: _Waiting[Item, Result], by: int) -> None:
-        """`entry` waits (1), or waits no longer (-1)."""
-        self._waiting += by
-        self._waiting_cost += by * entry.cost
+    def _count(self, priority: Priority, items: int, cost: int) -> None:
+        """So many items more (or less) wait, which cost so much each."""
+        self._waiting[priority] += items
+        self._waiting_cost[priority] += items * cost
 
-    def _forget_cancelled(self) -> None:
+    def _forget_cancelled(self, priority: Priority) -> None:
         """Make room: items nobody waits for any more count no longer."""
-        for queues in self._queues.values():
-            for bucket, queue in list(queues.items()):
-                wanted: deque[_Waiting[Item, Result]] = deque()
-                for entry in queue:
-                    if entry.future.cancelled():
-                        entry.future.set_running_or_notify_cancel()
-                        self._count(entry, -1)
-                    else:
-                        wanted.append(entry)
-                if wanted:
-                    queues[bucket] = wanted
+        queues = self._queues[priority]
+        for bucket, queue in list(queues.items()):
+            wanted: deque[_Waiting[Item, Result]] = deque()
+            for entry in queue:
+                if entry.future.cancelled():
+                    entry.future.set_running_or_notify_cancel()
+                    self._count(priority, -1, entry.cost)
                 else:
-                    del queues[bucket]
+                    wanted.append(entry)
+            if wanted:
+                queues[bucket] = wanted
+            else:
+                del queues[bucket]
 
     def _all_queues(self) -> list[deque[_Waiting[Item, Result]]]:
         return [queue for queues in self._queues.values() for queue in queues.values()]

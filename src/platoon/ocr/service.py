@@ -64,13 +64,13 @@ class OcrService:
         Raises:
             TooLarge, InvalidInput: by the picture. Overloaded, DeadlineExceeded, Unavailable: by the engine.
         """
-        (reading,) = await self.read_pictures([data], how, priority=Priority.INTERACTIVE)
+        (reading,) = await self.read_pictures([data], how, priority=Priority.CALL)
         if isinstance(reading, PlatoonError):
             raise reading
         return reading
 
     async def read_pictures(
-        self, files: Sequence[bytes], how: How, *, priority: Priority = Priority.VIDEO
+        self, files: Sequence[bytes], how: How, *, priority: Priority = Priority.BATCH
     ) -> list[Reading | PlatoonError]:
         """What each picture says, in order; or, in its place, why it could not be read.
 
@@ -97,7 +97,7 @@ class OcrService:
         how = replace(how, max_lines=self.settings.max_lines)
         document = kind_of(data) is not Kind.IMAGE
         deadline_s = self.settings.deadline_s
-        workers, priority = (self._documents, Priority.BULK) if document else (self._pictures, Priority.INTERACTIVE)
+        workers, priority = (self._documents, Priority.BULK) if document else (self._pictures, Priority.CALL)
         return await workers.run(
             priority,
             lambda call: self._read_pages(data, how, make, kind, call),

@@ -103,8 +103,8 @@ class ServedModel:
         for name, value in numbers.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise InvalidInput(f"parameter {name!r} is {value!r}, not a whole number from 0 on")
-        # Triton's priorities: 1 is the highest, 0 whatever the server thinks right.
-        levels = (Priority.INTERACTIVE, Priority.INTERACTIVE, Priority.VIDEO, Priority.BULK)
+        # Triton's priorities: 1 is the highest, 0 whatever the server thinks right. None goes before cameras.
+        levels = (Priority.CALL, Priority.CALL, Priority.BATCH, Priority.BULK)
         # Compared as a whole number: what JSON may hold is more than a float can.
         allowed_s = min(numbers["timeout"], longest_s * 1e6) / 1e6 or longest_s
         return Inference(

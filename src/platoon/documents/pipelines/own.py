@@ -93,7 +93,7 @@ class OwnPipeline:
 
     async def parse(self, asked: LayoutRequest, data: bytes, *, deadline: float) -> dict[str, Any]:
         """See `Pipeline`."""
-        priority = Priority.INTERACTIVE if kind_of(data) is Kind.IMAGE else Priority.BULK
+        priority = Priority.CALL if kind_of(data) is Kind.IMAGE else Priority.BULK
         left_s = max(0.0, deadline - time.monotonic())
         return await self._workers.run(priority, lambda call: self._parse(asked, data, call), most_s=left_s)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from platoon.engine.batcher import Reply
 from platoon.errors import MissingExtra
 from platoon.logs import REQUEST
+from platoon.redaction import redact
 from platoon.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class OpenTelemetry(Tracing):
             attributes={
                 "http.request.method": method,
                 "http.route": route,
-                "url.path": scope["path"],
+                "url.path": redact(scope["path"]),
                 "platoon.request_id": REQUEST.get(),
             },
         )

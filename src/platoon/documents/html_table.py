@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _TAG = re.compile(r"<(/?)(table|tr|td|th)\b([^<>]*)>", re.IGNORECASE)
-_SPAN = re.compile(r"""\b(col|row)span\s*=\s*["']?\s*(\d{1,9})""", re.IGNORECASE)
+_SPAN = re.compile(r"""\b(col|row)span\s*=\s*(?:["']\s*)?(\d{1,9})""", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^<>]*>")
 _MOST_COLUMNS: Final = 1000
 """As HTML has it for `colspan`; wider tables are none that anybody put on a page."""

@@ -23,7 +23,8 @@ SHORT = 40
 
 _BULLET = re.compile(r"(?:[•‣◦▪■●○–—·*-]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
 _CODE = re.compile(r"[;{}]$")
-_DIVIDED = re.compile(r"[^\W\d_][-\u00ad\u2010]$")
+_DIVIDED = re.compile(r"[^\W\d_][-\u00ad\u2010]")
+"""The last two characters of a line that ends within a word."""
 _WITHOUT_SPACES = re.compile(r"[\u3001-\u30ff\u3400-\u9fff\uff00-\uffef]")
 """Kana, Han and what goes with them."""
 
@@ -85,9 +86,9 @@ def joined(text: str, more: str) -> str:
     """A text and the line after it."""
     if not text or not more:
         return text or more
-    if _DIVIDED.search(text):
+    if _DIVIDED.fullmatch(text[-2:]):
         # Only what is written small can be the rest of a word; Müller-Lüdenscheid and A-1 keep their hyphen.
-        return (text[:-1] if more[0].islower() else text.replace("\u00ad", "-")) + more
+        return text[:-1] + ("" if more[0].islower() else "-" if text[-1] == "\u00ad" else text[-1]) + more
     if _WITHOUT_SPACES.match(text[-1]) and _WITHOUT_SPACES.match(more[0]):
         return text + more
     return f"{text} {more}"
@@ -95,13 +96,13 @@ def joined(text: str, more: str) -> str:
 
 def _like_address(row: Row) -> bool:
     text = _text(row)
-    return len(text) <= SHORT and (text[:1].isupper() or text[:1].isdigit()) and not _DIVIDED.search(text)
+    return len(text) <= SHORT and (text[:1].isupper() or text[:1].isdigit()) and not _DIVIDED.fullmatch(text[-2:])
 
 
 def _fits(below: Row, row: Row, right: int) -> bool:
     """Whether the first word of `below` would have fitted at the end of `row`."""
     first, text = below[0], _text(row)
-    if _DIVIDED.search(text) or not first.text:
+    if _DIVIDED.fullmatch(text[-2:]) or not first.text:
         return False
     word = first.words[0].text if first.words else first.text
     width = (first.box[2] - first.box[0]) * (len(word) + 2) / len(first.text)

@@ -277,17 +277,22 @@ def page_indices(pages: str, count: int) -> list[int]:
     Raises:
         InvalidInput: it names none of `count` pages, or cannot be understood.
     """
-    chosen: set[int] = set()
+    ranges: list[tuple[int, int]] = []
     for part in filter(None, (part.strip() for part in pages.split(","))):
         match = _RANGE.fullmatch(part)
         if match is None:
             raise InvalidInput(f"pages: {part[:40]!r} is no page and no range as in 1-3,7")
         first = int(match["first"])
         last = int(match["last"]) if match["last"] else count if match["dash"] else first
-        chosen.update(range(max(0, first - 1), min(last, count)))
+        ranges.append((max(0, first - 1), min(last, count)))
+    chosen: list[int] = []
+    end = 0
+    for start, stop in sorted(ranges):  # those that overlap cost nothing
+        chosen.extend(range(max(start, end), stop))
+        end = max(end, stop)
     if pages.strip() and not chosen:
         raise InvalidInput(f"pages: {pages[:40]!r} names none of the document's {count}")
-    return sorted(chosen) if chosen else list(range(count))
+    return chosen or list(range(count))
 
 
 def line_of(line: ReadLine) -> Line:

@@ -125,7 +125,7 @@ def _resolve(url: str, folder: Path) -> tuple[str, str]:
     """The url, relative file paths made absolute, and what is wrong with it."""
     if "://" not in url:
         path = (folder / Path(url).expanduser()).resolve()
-        if ("@" in url or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url)) and not path.exists():
+        if ("@" in url or re.match(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:", url)) and not path.exists():
             return url, f"the url begins with none of {', '.join(SCHEMES)}:// and is no file's path"
         return str(path), ""
     try:

@@ -27,10 +27,9 @@ LEVELS = (1.7, 1.25)
 
 # An underscore inside a word is none of emphasis, nor is < before a blank or & before no entity markup.
 _MARKUP = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
-_AT_START = re.compile(r"^(?=#{1,6}(?:\s|$)|[-+](?:\s|$)|-[-\s]+$|=+\s*$|>)", re.MULTILINE)
+_AT_START = re.compile(r"^(?=#{1,6}(?:\s|$)|[-+](?:\s|$)|-[-\t ]+$|=+[\t ]*$|>)", re.MULTILINE)
 _ITEM = re.compile(r"^[•‣◦▪■●○·]\s+", re.MULTILINE)
 """What stands before the items of a list."""
-_AROUND_LINES = re.compile(r"[^\S\n]*\n[^\S\n]*")
 
 
 def markdown(page: Page, picture: Pixels | None, *, figures: str = FIGURES) -> tuple[str, dict[str, bytes]]:
@@ -59,7 +58,7 @@ def markdown(page: Page, picture: Pixels | None, *, figures: str = FIGURES) -> t
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, in its paragraphs and lines."""
-    plain = _AROUND_LINES.sub("\n", valid(text).strip())
+    plain = "\n".join(line.strip() for line in valid(text).strip().split("\n"))
     return _AT_START.sub(r"\\", _MARKUP.sub(_escape, plain))
 
 

@@ -24,6 +24,7 @@ from platoon.documents.pipelines.vlm import VisionModel
 from platoon.engine.triton import CHANNEL
 from platoon.errors import DeadlineExceeded, MissingExtra, Overloaded, PlatoonError, Unavailable
 from platoon.ocr.pages import Kind, kind_of
+from platoon.redaction import redact
 from platoon.settings import GatewaySettings
 
 PARSE: Final = "layout-parsing"
@@ -52,7 +53,7 @@ class TritonPipeline:
         except ImportError as error:
             raise MissingExtra.of("gateway.triton_url", "triton") from error
         assert settings.triton_url is not None
-        self._grpc, self._url, self._health_s = grpc, settings.triton_url, settings.health_timeout_s
+        self._grpc, self._url, self._health_s = grpc, redact(settings.triton_url), settings.health_timeout_s
         self._client = grpc.InferenceServerClient(settings.triton_url, channel_args=CHANNEL)
         self._model = model
         self.cannot: Refusals = {}

@@ -40,7 +40,6 @@ MAX_PIXELS: Final = 1_003_520
 """Between these is a picture scaled for the model unless a caller says otherwise: 336 x 336 and 1280 patches of 28 x 28
 pixels, as for PaddleOCR-VL."""
 MAX_TOKENS: Final = 4096
-_MARGIN = re.compile(r"^\s*\$+|\$+\s*$")
 _PLACES = re.compile(r"((?:<\|LOC_\d{1,4}\|>){8})")
 _PLACE = re.compile(r"<\|LOC_(\d{1,4})\|>")
 _UNSAID = frozenset({"image", "header_image", "footer_image"})
@@ -149,7 +148,7 @@ def content_of(said: str, kind: str) -> str:
     """What the model said, as the content of a block."""
     said = said.strip()
     if kind == "formula":
-        return f"$$ {_MARGIN.sub('', said).strip()} $$" if said else ""
+        return f"$$ {said.strip('$').strip()} $$" if said else ""
     if kind in ("table", "chart"):
         table = table_of(said) if is_otsl(said) else _of_rows(said)
         return to_html(table) if table is not None else said

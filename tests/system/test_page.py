@@ -15,9 +15,10 @@ import pytest
 from platoon.api.serve import Faces
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState
-from platoon.settings import ApiSettings, Settings
+from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings, StoreSettings
 from tests.browser import Browser
 from tests.fake_site import FakeSite, camera, event
+from tests.keys import key
 from tests.running import free_ports, wait_until
 from tests.scenery import plate_picture, road
 
@@ -317,3 +318,72 @@ def test_the_documentation_lists_every_operation(browser: Browser, site: FakeSit
     for path in ("/api/cameras", "/api/events/{event}/crop.jpg", "/manual-ocr", "/metrics", "/health/ready", "/api/ws"):
         assert path in listed
     assert browser.problems == []
+
+
+def secured(folder: Path, *keys: ApiKey) -> Settings:
+    return Settings(
+        api=ApiSettings(port=0),
+        service=ServiceSettings(keys=keys),
+        store=StoreSettings(path=folder / "store"),
+    )
+
+
+def show_key(browser: Browser, secret: str, why: str) -> None:
+    """On the page that asks for one, and says why."""
+    asks = f"document.getElementById('why')?.textContent.includes({why!r})"
+    browser.wait_for(f"document.readyState === 'complete' && {asks}")
+    browser.evaluate("document.getElementById('key').focus()")
+    browser.type(secret)
+    browser.press("Enter")
+
+
+def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
+    browser: Browser, site: FakeSite, tmp_path: Path
+) -> None:
+    settings = secured(tmp_path, key("guard-secret", scopes=("operate",)))
+    with Faces(site, settings) as faces:
+        browser.view(*DESKTOP)
+        browser.open(f"{faces.address}/")
+        assert text_of(browser, ".tile") == []
+        show_key(browser, "guard-secret", "needed")
+        browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
+        browser.wait_for("document.querySelectorAll('.stage img:not([hidden])').length === 2")
+        site.record(event("a", time=moments_ago(1)), plate_picture("LS15 EBC"))
+        browser.wait_for("document.querySelector('#feed .crop')?.naturalWidth === 260")
+        boxes_shown(browser, site, FINAL)
+        assert browser.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
+        browser.open(f"{faces.address}/")
+        browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
+        assert browser.problems == []
+    with Faces(site, settings) as faces:  # the session outlives the process
+        browser.open(f"{faces.address}/docs")
+        browser.wait_for("document.querySelectorAll('#operations article').length > 0")
+        browser.wait_for("document.getElementById('log-out')")
+        browser.evaluate("document.getElementById('log-out').click()")
+        browser.wait_for("document.getElementById('why')")
+        browser.open(f"{faces.address}/")
+        browser.wait_for("document.getElementById('why')")
+
+
+def test_a_key_that_may_not_see_a_page_is_told_what_it_lacks_and_can_be_changed(
+    browser: Browser, site: FakeSite, tmp_path: Path
+) -> None:
+    keys = key("clerk-secret", scopes=("infer",)), key("guard-secret", scopes=("read",))
+    with Faces(site, secured(tmp_path, *keys)) as faces:
+        browser.open(f"{faces.address}/")
+        show_key(browser, "clerk-secret", "needed")
+        show_key(browser, "guard-secret", "clerk' has infer")
+        browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
+
+
+def test_a_page_whose_session_ends_asks_again(browser: Browser, site: FakeSite, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    settings = secured(tmp_path, key("guard-secret", scopes=("read",)))
+    settings = settings.model_copy(update={"api": ApiSettings(port=port)})
+    with Faces(site, settings) as faces:
+        browser.open(f"{faces.address}/")
+        show_key(browser, "guard-secret", "needed")
+        browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
+    changed = settings.service.model_copy(update={"keys": (key("guard-changed", scopes=("read",)),)})
+    with Faces(site, settings.model_copy(update={"service": changed})):
+        browser.wait_for("document.getElementById('why')?.textContent.includes('needed')")

@@ -1,7 +1,6 @@
 """The page about documents in a real browser, as a person uses it: with a real reader, or one whose pages wait."""
 
 import base64
-import hashlib
 import json
 import os
 import threading
@@ -20,11 +19,12 @@ from platoon.documents.read import DocumentReader, OpenDocument, Options, Reader
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import Call
-from platoon.settings import ApiKey, EngineSettings
+from platoon.settings import EngineSettings
 from tests.browser import Browser
 from tests.drawn import pdf, stream
 from tests.fake_site import FakeSite, camera
 from tests.job_service import serving
+from tests.keys import key
 from tests.running import wait_until
 from tests.scripted_reader import ScriptedReader
 
@@ -289,13 +289,13 @@ def test_pages_far_below_are_loaded_when_they_come_near(
 def test_where_keys_are_set_the_page_asks_for_one_and_shows_pictures_with_it(
     browser: Browser, tmp_path: Path, reader: DocumentReader, show: Opener
 ) -> None:
-    show(reader, keys=[ApiKey(name="ann", sha256=hashlib.sha256(b"ann's").hexdigest())])
-    for key, told in (("no", "needed"), ("ann's", "not known")):
-        wait_for_text(browser, "#key[open]", told)
-        browser.evaluate("document.getElementById('key-input').focus()")
-        browser.type(key)
+    show(reader, keys=[key("ann-secret")])
+    for secret, told in (("no", "needed"), ("ann-secret", "not known")):
+        wait_for_text(browser, "#why", told)
+        browser.evaluate("document.getElementById('key').focus()")
+        browser.type(secret)
         browser.press("Enter")
-    browser.wait_for("!document.getElementById('key').open")
+    browser.wait_for("document.getElementById('files')")
     hand_in(browser, tmp_path, "tram.pdf", report(1))
     wait_for_text(browser, "[data-number='1'] .markdown", "forty thousand")
     loaded = "fetch(document.querySelector('.paper image').getAttribute('href')).then(reply => reply.status)"

@@ -20,6 +20,8 @@ _LINKS: Final = "<!-- links -->"
 """Where a page has its links to all of them."""
 _WHY: Final = "<!-- why -->"
 """Where the page that asks for a key says why."""
+_STATUS: Final = "<!-- status -->"
+"""And where, in a number."""
 
 
 class Page(NamedTuple):
@@ -54,7 +56,7 @@ class Pages:
 
     def login(self, why: str, status: int) -> HTMLResponse:
         """In the place of a page: it asks for a key, and shows nothing else."""
-        html = self._html("login.html", None).replace(_WHY, escape(why))
+        html = self._html("login.html", None).replace(_STATUS, str(status)).replace(_WHY, escape(why))
         return HTMLResponse(html, status)
 
     def _route(self, path: str, page: Page) -> Route:

@@ -14,18 +14,23 @@ byId("login").addEventListener("submit", async (event) => {
   try {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch("/api/session", { method: "POST", headers, body });
-    if (response.ok) location.reload();
+    if (response.ok) open();
     else byId("why").textContent = sentence((await response.json()).error.message);
   } catch {
     byId("why").textContent = "Platoon cannot be reached.";
   }
 });
 
-// Browsers keep the cookie to themselves when a link of another site is followed; from here on it goes along.
-if (!sessionStorage.getItem(FOLLOWED)) {
-  sessionStorage.setItem(FOLLOWED, "once");
-  const known = await fetch("/api/session").then(({ ok }) => ok, () => false);
-  if (known) location.replace(location.pathname + location.search);
-} else {
+function open() {
   sessionStorage.removeItem(FOLLOWED);
+  location.reload();
+}
+
+// Browsers keep the cookie to themselves when a link of another site is followed; from here on it goes along.
+if (document.body.dataset.status === "401" && !sessionStorage.getItem(FOLLOWED)) {
+  const known = await fetch("/api/session").then(({ ok }) => ok, () => false);
+  if (known) {
+    sessionStorage.setItem(FOLLOWED, "once"); // should it not go along after all, this ends
+    location.replace(location.pathname + location.search);
+  }
 }

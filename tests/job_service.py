@@ -19,7 +19,7 @@ from platoon.documents.read import Reader
 from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
-from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings
+from platoon.settings import ApiSettings, JobSettings, ServiceSettings, Settings, StoreSettings
 from platoon.streams.site import Site
 
 SECRET = "between us"
@@ -44,11 +44,18 @@ def opened(folder: Path, limits: Limits = LIMITS) -> JobStore:
 
 @contextmanager
 def serving(
-    folder: Path, reader: Reader, *, site: Site | None = None, limits: Limits = LIMITS, **service: Any
+    folder: Path,
+    reader: Reader,
+    *,
+    site: Site | None = None,
+    limits: Limits = LIMITS,
+    public_url: str | None = None,
+    **service: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a service with this reader, whose jobs are in this folder; and with cameras, if there is a site."""
     settings = Settings(
-        api=ApiSettings(port=0),
+        api=ApiSettings(port=0, public_url=public_url),
+        store=StoreSettings(path=folder / "store"),
         service=ServiceSettings(**service),
         jobs=JobSettings(max_pages=100, webhook_secret=SecretStr(SECRET)),
     )

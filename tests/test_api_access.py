@@ -7,15 +7,10 @@ import pytest
 from platoon.api.access import Access, check_listening, is_loopback
 from platoon.errors import Forbidden, InvalidSettings, Overloaded, Unauthorised
 from platoon.ocr.engine import TextEngine
-from platoon.settings import ApiKey, ServiceSettings
+from platoon.settings import Scope, ServiceSettings
 from tests.drawn import encoded, page
+from tests.keys import key
 from tests.serving import serving
-
-
-def key(secret: str, **fields: float) -> ApiKey:
-    name = secret.split("-")[0]
-    return ApiKey(name=name, sha256=sha256(secret.encode()).hexdigest(), **fields)  # type: ignore[arg-type]
-
 
 KEYED = ServiceSettings(keys=(key("gate-secret"), key("yard-secret")))
 
@@ -46,6 +41,83 @@ def test_a_key_is_known_by_either_header(headers: dict[str, str], name: str) -> 
 def test_without_a_known_key_nobody_is_served_not_even_from_this_machine(headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorised):
         Access(KEYED).admit(headers, "127.0.0.1", "infer")
+
+
+def test_a_key_without_scopes_may_do_what_keys_could_before_there_were_any() -> None:
+    access = Access(KEYED)
+    assert access.admit({"x-api-key": "gate-secret"}, None, "infer").scopes == {"infer"}
+    for need in ("read", "operate", "admin"):
+        with pytest.raises(Forbidden, match=f"the scope '{need}'; 'gate' has infer"):
+            access.admit({"x-api-key": "gate-secret"}, None, need)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "implied"),
+    [
+        (("read",), {"read"}),
+        (("operate",), {"operate", "read"}),
+        (("operate", "infer"), {"operate", "read", "infer"}),
+        (("admin",), {"read", "operate", "infer", "admin"}),
+    ],
+)
+def test_scopes_imply_others(scopes: tuple[Scope, ...], implied: set[Scope]) -> None:
+    access = Access(ServiceSettings(keys=(key("any-secret", scopes=scopes),)))
+    assert access.admit({"x-api-key": "any-secret"}, None, "key").scopes == implied
+
+
+def test_a_key_with_no_or_an_unknown_scope_is_refused() -> None:
+    for scopes in ((), ("write",)):
+        with pytest.raises(ValueError, match="scopes"):
+            key("any-secret", scopes=scopes)
+
+
+def wrong(access: Access, number: int, client: str) -> None:
+    with pytest.raises(Unauthorised):
+        access.admit({"x-api-key": f"guess-{number}"}, client, "infer")
+
+
+@pytest.mark.parametrize(
+    ("client", "same", "other"),
+    [("203.0.113.9", "203.0.113.9", "203.0.113.10"), ("2001:db8::1", "2001:db8::2:3:4:5", "2001:db8:0:1::1")],
+)
+def test_whoever_guesses_keys_is_stopped_and_nobody_at_another_address(client: str, same: str, other: str) -> None:
+    now = 100.0
+    access = Access(KEYED, clock=lambda: now)
+    for number in range(20):
+        wrong(access, number, client)
+    known = {"x-api-key": "gate-secret"}
+    with pytest.raises(Overloaded, match="unknown API keys") as refusal:
+        access.admit(known, same, "infer")
+    assert 0 < refusal.value.retry_after_s <= 60
+    assert access.admit(known, other, "infer").name == "gate"
+    now += 60
+    assert access.admit(known, client, "infer").name == "gate"
+
+
+def test_a_program_with_an_old_key_shuts_nobody_out_who_shares_its_address() -> None:
+    access = Access(KEYED)
+    for _ in range(100):
+        wrong(access, 1, "203.0.113.9")
+    assert access.admit({"x-api-key": "gate-secret"}, "203.0.113.9", "infer").name == "gate"
+
+
+def test_a_session_goes_on_while_somebody_at_its_address_guesses() -> None:
+    access = Access(KEYED)
+    cookie = f"{access.sessions.cookie}={access.sessions.begin(KEYED.keys[0])}"
+    for number in range(20):
+        wrong(access, number, "203.0.113.9")
+    assert access.admit({"cookie": cookie}, "203.0.113.9", "infer").name == "gate"
+
+
+def test_what_is_remembered_of_guesses_is_bounded() -> None:
+    access = Access(KEYED)
+    for number in range(5000):
+        wrong(access, number, f"198.51.{number // 256}.{number % 256}")
+    for number in range(20):
+        wrong(access, number, "203.0.113.9")
+    with pytest.raises(Overloaded):
+        access.admit({"x-api-key": "gate-secret"}, "203.0.113.9", "infer")
+    assert len(access._guesses._by_address) <= 4096
 
 
 def test_without_keys_only_this_machine_is_served_unless_the_service_is_open() -> None:

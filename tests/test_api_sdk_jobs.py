@@ -161,6 +161,18 @@ def test_a_file_that_cannot_be_fetched_is_a_bad_request(client: httpx.Client, fi
     assert "fileUrl" in reply.json()["msg"]
 
 
+@pytest.mark.parametrize("public", [None, "https://plates.example.org/"])
+def test_where_a_result_is_comes_from_the_settings_or_the_port_and_never_from_the_caller(
+    tmp_path: Path, reader: ScriptedReader, public: str | None
+) -> None:
+    with serving(tmp_path, reader, public_url=public, hosts=("files.example",)) as client:
+        job = handed_in(client)
+        until(client, job, "done")
+        forged = {"Host": "files.example:1", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+        url = client.get(f"{JOBS}/{job}", headers=forged).json()["data"]["resultUrl"]["jsonUrl"]
+    assert url.startswith(f"{(public or str(client.base_url)).rstrip('/')}{JOBS}/{job}/result.jsonl?")
+
+
 def test_a_token_is_needed_for_jobs_and_none_for_their_results(tmp_path: Path, reader: ScriptedReader) -> None:
     keys = [ApiKey(name="ann", sha256=hashlib.sha256(b"ann").hexdigest())]
     with serving(tmp_path, reader, keys=keys) as client:

@@ -116,11 +116,20 @@ def test_every_call_is_a_line_of_json_with_its_id(address: str, folder: Path) ->
     assert (mine["contract"], mine["status"], mine["level"]) == ("fleet", 200, "info")
 
 
-def test_a_service_that_nobody_may_call_says_so_and_does_not_start(folder: Path) -> None:
-    command = [sys.executable, "-m", "platoon", "serve", "--host", "0.0.0.0", "--port", "0"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+@pytest.mark.parametrize(
+    "command", [["serve"], ["run", "cameras.txt"], ["demo"], ["serve", "--host", "::"]], ids=" ".join
+)
+def test_what_others_reach_and_nothing_protects_does_not_start_and_says_the_two_ways_out(
+    folder: Path, command: list[str]
+) -> None:
+    (folder / "cameras.txt").write_text("gate|Gate|rtsp://127.0.0.1:9/none|0\n")
+    whole = [sys.executable, "-m", "platoon", *command, "--port", "0"]
+    if "--host" not in command:
+        whole += ["--host", "0.0.0.0"]
+    done = subprocess.run(whole, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert "service.keys" in done.stderr
+    assert "service.open = true" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 

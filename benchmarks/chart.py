@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from benchmarks.report import done
+
 COLOURS = {"shared": "#1a7f5a", "isolated": "#e0a030", "usual": "#9aa0a8"}
 NAMES = {"shared": "platoon run", "isolated": "platoon run --isolated", "usual": "as usually built"}
 PANEL_PX, HEIGHT_PX, TOP_PX, FLOOR_PX, MARGIN_PX = 440, 290, 84, 250, 20
@@ -20,7 +22,10 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 def draw(measurements: Sequence[Mapping[str, Any]]) -> str:
-    """What CPU and memory the ways need, by number of cameras; over RTSP, where that was measured."""
+    """What CPU and memory the ways need, by number of cameras; over RTSP, where that was measured. Ways that failed are
+    left out.
+    """
+    measurements = done(measurements)
     source = "rtsp" if any(one["input"] == "rtsp" for one in measurements) else "files"
     shown = [one for one in measurements if one["input"] == source]
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * PANEL_PX} {HEIGHT_PX}"><style>{STYLE}</style>']
@@ -47,8 +52,8 @@ def _panel(
 ) -> list[str]:
     """A title and a group of bars for each number of cameras."""
     counts = list(dict.fromkeys(one["cameras"] for one in shown))
-    highest = max(value(one) for one in shown)
-    group_px = (PANEL_PX - 2 * MARGIN_PX) / len(counts)
+    highest = max((value(one) for one in shown), default=0.0)
+    group_px = (PANEL_PX - 2 * MARGIN_PX) / max(1, len(counts))
     parts = [label(left + MARGIN_PX, 58, title, "title")]
     for i, n in enumerate(counts):
         bars = [one for one in shown if one["cameras"] == n]

@@ -24,7 +24,7 @@ def request(path: str, pictures: Sequence[bytes], **fields: str) -> bytes:
         body += _part(f'name="{name}"; filename="{number}.png"', picture)
     body += f"--{BOUNDARY}--\r\n".encode()
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: service\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

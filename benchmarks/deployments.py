@@ -10,12 +10,10 @@ import json
 import socket
 import sys
 import time
-import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +51,36 @@ class Done:
         return sum(self.analysed.values())
 
 
+class Plays:
+    """When the server of the cameras began to play each, by the file that it writes (`tests.rtsp_server --plays`)."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def began(self, camera: str, since: float) -> float | None:
+        """When it began, in seconds since 1970: what the camera shows a second later is due then, however late it is
+        taken. None: not since then; or more than once, so that nobody knows from when media time counts.
+        """
+        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        plays = [json.loads(line) for line in lines]
+        begins = [play["began"] for play in plays if play["path"] == f"/{camera}" and play["began"] >= since]
+        return begins[0] if len(begins) == 1 else None
+
+
 class Deployment(ABC):
     """Cameras and a way to run them; the deployment itself runs in a process of its own, by `command`.
 
     Args:
         cameras: id → file or URL.
         folder: for all that it writes; made here.
-        live: whether they are cameras, and not files to be read as fast as possible. Of files no events are timed.
+        plays: of live cameras, to time their events. None: they are files, to be read as fast as possible.
     """
 
     name: str
 
-    def __init__(self, cameras: Mapping[str, str], folder: Path, *, live: bool) -> None:
-        self._cameras, self._folder, self._live = cameras, folder, live
+    def __init__(self, cameras: Mapping[str, str], folder: Path, *, plays: Plays | None) -> None:
+        self._cameras, self._folder, self._plays = cameras, folder, plays
+        self._made_at = time.time()
         folder.mkdir(parents=True)
         self._registry = folder / "cameras.txt"
         lines = [f"{camera}|{camera}|{url}|0\n" for camera, url in cameras.items()]
@@ -91,19 +106,29 @@ class Deployment(ABC):
 
     @abstractmethod
     def latencies_s(self, since: float) -> list[float]:
-        """From receiving a frame to what was first said of the vehicle in it, for all that was said since then."""
+        """From sending a frame to what was first said of the vehicle in it, for all that was said since then.
+
+        Of cameras that were opened more than once nothing is timed.
+        """
+
+    def _begins(self) -> dict[str, float]:
+        """When each camera began to play, as far as it is known."""
+        if self._plays is None:
+            return {}
+        begins = {camera: self._plays.began(camera, self._made_at) for camera in self._cameras}
+        return {camera: began for camera, began in begins.items() if began is not None}
 
 
 class Platoon(Deployment):
     """`platoon run`, or the same on files at full speed."""
 
-    def __init__(self, cameras: Mapping[str, str], folder: Path, *, live: bool, isolated: bool) -> None:
-        super().__init__(cameras, folder, live=live)
+    def __init__(self, cameras: Mapping[str, str], folder: Path, *, plays: Plays | None, isolated: bool) -> None:
+        super().__init__(cameras, folder, plays=plays)
         self.name = "isolated" if isolated else "shared"
         self._events = folder / "events.jsonl"
         self._heard = 0
-        self._first: dict[str, tuple[float, float]] = {}
-        """Of each vehicle's first event: when it was heard of, and how long after its frame was received."""
+        self._first: dict[str, tuple[float, str, float]] = {}
+        """Of each vehicle's first event: when it was heard of, the camera, and the media time of its frame."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = probe.getsockname()[1]
 
@@ -111,7 +136,7 @@ class Platoon(Deployment):
     def command(self) -> list[str]:
         """See `Deployment`."""
         options = ["--isolated"] * (self.name == "isolated")
-        if self._live:
+        if self._plays is not None:
             return [
                 *(sys.executable, "-m", "platoon", "run", str(self._registry)),
                 *("--events", str(self._events), *options),
@@ -135,19 +160,23 @@ class Platoon(Deployment):
                     break
                 self._heard += len(line)
                 event = json.loads(line)
-                captured_at = datetime.fromisoformat(event["time"]).timestamp()
-                self._first.setdefault(event["id"], (now, now - captured_at))
+                self._first.setdefault(event["id"], (now, event["camera"], event["media_time"]))
 
     def latencies_s(self, since: float) -> list[float]:
         """See `Deployment`."""
-        return [latency for heard_at, latency in self._first.values() if heard_at >= since]
+        begins = self._begins()
+        return [
+            heard_at - (begins[camera] + media_s)
+            for heard_at, camera, media_s in self._first.values()
+            if heard_at >= since and camera in begins
+        ]
 
     def done(self) -> Done | None:
         """See `Deployment`."""
         try:
             self._get("/health/ready")
             text = self._get("/metrics")
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # also HTTP errors
             return None
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
@@ -180,8 +209,8 @@ class Usual(Deployment):
 
     name = "usual"
 
-    def __init__(self, cameras: Mapping[str, str], folder: Path, *, live: bool) -> None:
-        super().__init__(cameras, folder, live=live)
+    def __init__(self, cameras: Mapping[str, str], folder: Path, *, plays: Plays | None) -> None:
+        super().__init__(cameras, folder, plays=plays)
         self._files = {camera: folder / "results" / f"{camera}.jsonl" for camera in cameras}
 
     @property
@@ -195,8 +224,13 @@ class Usual(Deployment):
 
     def latencies_s(self, since: float) -> list[float]:
         """See `Deployment`. It says every reading, and remembers no vehicle."""
-        frames = [frame for camera in self._files for frame in self._frames(camera)] if self._live else []
-        return [s for frame in frames for s in frame["latencies_s"] if frame["captured_at"] + s >= since]
+        return [
+            said_at - (began + frame["media_s"])
+            for camera, began in self._begins().items()
+            for frame in self._frames(camera)
+            for said_at in frame["said_at"]
+            if said_at >= since
+        ]
 
     def done(self) -> Done | None:
         """See `Deployment`."""

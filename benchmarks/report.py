@@ -36,31 +36,39 @@ def machine() -> dict[str, Any]:
 
 
 def aims(measurements: Sequence[Measured], limit: Measured) -> list[dict[str, Any]]:
-    """What was reached of what is aimed at, for each input and number of cameras."""
+    """What was reached of what is aimed at, for each input and number of cameras, as far as the ways got there."""
     found = []
+    measurements = done(measurements)
     for source, n in dict.fromkeys((one["input"], one["cameras"]) for one in measurements):
         ways = {one["way"]: one for one in measurements if (one["input"], one["cameras"]) == (source, n)}
-        for aim, reached, bound in _ratios(ways["shared"], ways["isolated"], ways["usual"], limit):
+        for aim, reached, bound in _ratios(ways, limit):
             met = reached >= bound if aim.startswith("frames") else reached <= bound
             found.append({"input": source, "cameras": n, "aim": aim, "reached": reached, "bound": bound, "met": met})
     return found
 
 
-def _ratios(
-    shared: Measured, isolated: Measured, usual: Measured, limit: Measured
-) -> Iterator[tuple[str, float, float]]:
+def done(measurements: Sequence[Measured]) -> list[Measured]:
+    """Those of ways that got every camera analysed in time."""
+    return [one for one in measurements if "failed" not in one]
+
+
+def _ratios(ways: Mapping[str, Measured], limit: Measured) -> Iterator[tuple[str, float, float]]:
     """(what, reached, bound): frames should be at least so many, everything else at most so much."""
+    if (shared := ways.get("shared")) is None:
+        return
 
     def ratio(name: str, other: Measured) -> float:
         return float(shared[name] / other[name])
 
     speed, size = "frames_per_cpu_s", "pss_bytes" if shared["pss_bytes"] else "rss_bytes"
-    yield "frames per CPU-second, shared / usual", ratio(speed, usual), 3.0
-    yield "memory, shared / usual", ratio(size, usual), 1 / 8
-    yield "converted bytes per frame, shared / usual", ratio("converted_bytes_per_frame", usual), 1 / 30
+    if (usual := ways.get("usual")) is not None:
+        yield "frames per CPU-second, shared / usual", ratio(speed, usual), 3.0
+        yield "memory, shared / usual", ratio(size, usual), 1 / 8
+        yield "converted bytes per frame, shared / usual", ratio("converted_bytes_per_frame", usual), 1 / 30
     yield "whole-frame conversions, shared", shared["whole_frames"], 0
-    yield "frames per CPU-second, shared / isolated", ratio(speed, isolated), 1.0
-    yield "memory, shared / isolated", ratio(size, isolated), 1 / 4
+    if (isolated := ways.get("isolated")) is not None:
+        yield "frames per CPU-second, shared / isolated", ratio(speed, isolated), 1.0
+        yield "memory, shared / isolated", ratio(size, isolated), 1 / 4
     yield "CPU time, shared / decoder + detector alone", 1 / share_of_limit(shared, limit), 1.15
     whole = share_of_limit(shared, limit, read=True)
     yield "CPU time, shared / decoder + detector + recogniser alone", 1 / whole, 1.15
@@ -105,22 +113,28 @@ def show(results: Mapping[str, Any], console: Console) -> None:
         highlight=False,
     )
     console.print(_measurements(results["measurements"], limit))
-    console.print(_aims(results["aims"]))
+    for one in results["measurements"]:
+        if "failed" in one:
+            console.print(f"{one['input']}, {one['cameras']} cameras, {one['way']}: {one['failed']}", highlight=False)
+    if results["aims"]:
+        console.print(_aims(results["aims"]))
 
 
 def _measurements(measurements: Sequence[Measured], limit: Measured) -> Table:
     table = Table(
-        caption="memory: peak, sum of PSS (of RSS); limit: decoder and detector alone; event: from capture, p50 / p95"
+        caption="memory: peak, sum of PSS (of RSS); limit: decoder and detector alone; event: from sending, p50 / p95"
     )
     for name in ("input", "N", "way"):
         table.add_column(name, justify="right" if name == "N" else "left")
     for name in ("frames/CPU-s", "of limit", "frames/s", "memory MB", "event s", "whole frames", "MB/frame"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in measurements:
+        which = (one["input"], str(one["cameras"]), one["way"])
+        if "failed" in one:
+            table.add_row(*which, "failed", end_section=one["way"] == "usual")
+            continue
         table.add_row(
-            one["input"],
-            str(one["cameras"]),
-            one["way"],
+            *which,
             f"{one['frames_per_cpu_s']:.2f}",
             f"{100 * share_of_limit(one, limit):.0f} %",
             f"{one['frames_per_s']:.2f}",
@@ -143,14 +157,18 @@ def _aims(found: Sequence[Measured]) -> Table:
         table.add_column(f"N = {n}", justify="right")
     lines = dict.fromkeys((one["input"], one["aim"], one["bound"]) for one in found)
     for source, aim, bound in lines:
-        reached = [one for one in found if (one["input"], one["aim"]) == (source, aim)]
+        reached = {one["cameras"]: one for one in found if (one["input"], one["aim"]) == (source, aim)}
         table.add_row(
             source,
             aim,
             f"{'≥' if aim.startswith('frames') else '≤'} {_number(bound)}",
-            *(f"{_number(one['reached'])} {'met' if one['met'] else 'not'}" for one in reached),
+            *(_verdict(reached[n]) if n in reached else "" for n in counts),
         )
     return table
+
+
+def _verdict(one: Measured) -> str:
+    return f"{_number(one['reached'])} {'met' if one['met'] else 'not'}"
 
 
 def _number(value: float) -> str:

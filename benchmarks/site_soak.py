@@ -170,8 +170,8 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
     with tempfile.TemporaryDirectory(prefix="platoon-soak-") as scratch:
         folder = Path(scratch)
         _, reels = make_reels(folder)
-        with played("rtsp", [str(path) for path in reels], cameras) as urls:
-            site = Platoon(urls, folder / "site", live=True, isolated=False)
+        with played("rtsp", [str(path) for path in reels], cameras, folder) as (urls, plays):
+            site = Platoon(urls, folder / "site", plays=plays, isolated=False)
             settings = {**environment(folder), **site.environment, "PLATOON_ANALYSIS__FPS": str(CAMERA_FPS)}
             with ProcessTree(site.command, environment=settings, folder=ROOT, log=folder / "log") as tree:
                 _wait_for(site, tree)

@@ -2,7 +2,8 @@
 
 N cameras play the same reels in a loop, over RTSP on the loopback (its server's cost is not counted) and from files
 at full speed, in the three ways of `deployments`, one after the other. Each is started, left alone until every camera
-has had a frame analysed, and then watched for some seconds. The limit is measured in the same run.
+has had a frame analysed, and then watched for some seconds. What it says of a vehicle is timed from the moment when the
+server sent the frame. One that does not get so far in time is kept as that. The limit is measured in the same run.
 
 python -m benchmarks.streams [--cameras 1 4 16] [--seconds S] [--only rtsp|files] [--results FOLDER]
 """
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from rich.console import Console
 
 from benchmarks import chart, report
-from benchmarks.deployments import Deployment, Done, Platoon, Usual
+from benchmarks.deployments import Deployment, Done, Platoon, Plays, Usual
 from benchmarks.processes import Memory, ProcessTree
 from benchmarks.reels import make_reels
 
@@ -78,7 +80,7 @@ class Watch:
             if done is not None and done.frames > more_than:
                 return Reading(now, cpu_s, pids, done)
             self.rest(LOOK_S / 2)
-        raise TimeoutError(f"{self._deployment.name}: not every camera had a frame analysed within {within_s:g} s")
+        raise TimeoutError(f"not every camera had a frame analysed within {within_s:g} s")
 
     def rest(self, seconds: float) -> None:
         """Let it run for so long."""
@@ -96,19 +98,28 @@ class Watch:
         return Memory(max(pss, default=None), max(memory.rss_bytes for memory in self._memory))
 
 
-def measure(deployment: Deployment, environment: Mapping[str, str], log: Path, seconds: float) -> dict[str, Any]:
-    """Start a deployment, watch it for so many seconds, end it; its figures."""
-    with ProcessTree(
-        deployment.command, environment={**environment, **deployment.environment}, folder=ROOT, log=log
-    ) as tree:
-        watch = Watch(deployment, tree)
-        start = watch.read(within_s=START_S)
-        deployment.listen()  # what came while the counts were read cannot be timed
-        since = time.time()
-        watch.rest(seconds)
-        end = watch.read(within_s=START_S, more_than=start.done.frames)
+def measure(
+    deployment: Deployment, environment: Mapping[str, str], log: Path, seconds: float, *, start_s: float = START_S
+) -> dict[str, Any]:
+    """Start a deployment, watch it for so many seconds, end it; its figures, or what it `failed` at.
+
+    Args:
+        start_s: how long every camera may take to have a frame analysed, and one more after the watch.
+    """
+    try:
+        with ProcessTree(
+            deployment.command, environment={**environment, **deployment.environment}, folder=ROOT, log=log
+        ) as tree:
+            watch = Watch(deployment, tree)
+            start = watch.read(within_s=start_s)
+            deployment.listen()  # what came while the counts were read cannot be timed
+            since = time.time()
+            watch.rest(seconds)
+            end = watch.read(within_s=start_s, more_than=start.done.frames)
+    except (TimeoutError, RuntimeError, psutil.Error) as error:
+        return {"failed": str(error)}
     if start.pids != end.pids:
-        raise RuntimeError(f"{deployment.name}: processes ended or were started while it was measured")
+        return {"failed": "processes ended or were started while it was measured"}
     return figures(start, end, watch.peak(), deployment.latencies_s(since))
 
 
@@ -140,22 +151,34 @@ def figures(start: Reading, end: Reading, peak: Memory, latencies_s: Sequence[fl
 
 
 @contextmanager
-def played(source: str, reels: Sequence[str], cameras: int) -> Iterator[Mapping[str, str]]:
-    """What so many cameras show, the reels in turn: camera → file, or URL of a server that plays it meanwhile."""
+def played(
+    source: str, reels: Sequence[str], cameras: int, folder: Path
+) -> Iterator[tuple[Mapping[str, str], Plays | None]]:
+    """What so many cameras show, the reels in turn: camera → file, or URL of a server that plays it meanwhile, and says
+    in `folder` when it began.
+    """
     shown = {f"camera{n}": reels[n % len(reels)] for n in range(cameras)}
     if source == "files":
-        yield shown
+        yield shown, None
         return
+    plays = folder / "plays.jsonl"
     paths = [f"/{camera}={reel}" for camera, reel in shown.items()]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.rtsp_server", *paths],
+        [sys.executable, "-m", "tests.rtsp_server", *paths, "--plays", str(plays)],
         cwd=ROOT,
         stdin=subprocess.PIPE,  # it ends when this closes
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
         assert server.stdout is not None
-        yield {camera: server.stdout.readline().strip() for camera in shown}
+        yield {camera: server.stdout.readline().strip() for camera in shown}, Plays(plays)
+
+
+def deployments(cameras: Mapping[str, str], folder: Path, plays: Plays | None) -> Iterator[Deployment]:
+    """The three ways, each made when its turn comes."""
+    yield Platoon(cameras, folder / "shared", plays=plays, isolated=False)
+    yield Platoon(cameras, folder / "isolated", plays=plays, isolated=True)
+    yield Usual(cameras, folder / "usual", plays=plays)
 
 
 def find_limit(reels: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -180,13 +203,10 @@ def run(
         tell("decoder and models alone")
         limit = find_limit(reels, environment)
         for source, n in itertools.product(sources, counts):
-            of, live = folder / f"{source}-{n}", source == "rtsp"
-            with played(source, reels, n) as cameras:
-                for deployment in (
-                    Platoon(cameras, of / "shared", live=live, isolated=False),
-                    Platoon(cameras, of / "isolated", live=live, isolated=True),
-                    Usual(cameras, of / "usual", live=live),
-                ):
+            of = folder / f"{source}-{n}"
+            of.mkdir()
+            with played(source, reels, n, of) as (cameras, plays):
+                for deployment in deployments(cameras, of, plays):
                     tell(f"{source}, {n} camera{'s' * (n > 1)}, {deployment.name}")
                     measured = measure(deployment, environment, folder / "log", seconds or window_s(n))
                     measurements.append({"input": source, "cameras": n, "way": deployment.name, **measured})

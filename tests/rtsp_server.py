@@ -17,6 +17,8 @@ import base64
 import errno
 import hashlib
 import itertools
+import json
+import os
 import random
 import re
 import socket
@@ -26,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
@@ -454,13 +456,20 @@ def _b64(text: str) -> str:
 
 
 def main() -> None:
-    """Serve the clips given as PATH=FILE until standard input closes; prints one URL a line."""
+    """Serve the clips given as PATH=FILE until standard input closes; prints one URL a line.
+
+    With --plays FILE, a line of JSON there tells of every client that begins to play: `{path, began}`.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("clips", nargs="+", metavar="PATH=FILE")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--plays", type=Path, default=Path(os.devnull))
     given = parser.parse_args()
     clips = {path: Path(file) for path, _, file in (clip.partition("=") for clip in given.clips)}
-    with RtspServer(clips, port=given.port) as server:
+    with (
+        given.plays.open("a", encoding="utf-8", buffering=1) as plays,
+        RtspServer(clips, port=given.port, on_play=lambda play: plays.write(json.dumps(asdict(play)) + "\n")) as server,
+    ):
         for path in clips:
             sys.stdout.write(server.url(path) + "\n")
         sys.stdout.flush()

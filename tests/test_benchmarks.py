@@ -1,5 +1,7 @@
 import asyncio
+import io
 import json
+import os
 import sys
 import time
 import xml.etree.ElementTree as ET
@@ -12,13 +14,14 @@ import psutil
 import pytest
 from benchmarks import chart, report, service
 from benchmarks.clients import Client, keep_asking, percentiles_ms, request
-from benchmarks.deployments import Done, Platoon, Usual
+from benchmarks.deployments import Done, Platoon, Plays, Usual
 from benchmarks.pictures import pages
 from benchmarks.processes import Memory, ProcessTree
 from benchmarks.reels import join
 from benchmarks.soak import slope
-from benchmarks.streams import Reading, figures
+from benchmarks.streams import Reading, figures, measure
 from benchmarks.waiting import WINDOW_S, Windowed, open_loop
+from rich.console import Console
 
 from platoon.media.input import Input
 from platoon.ocr.engine import TextEngine
@@ -86,11 +89,19 @@ def test_a_reel_is_its_clips_one_after_the_other(tmp_path: Path) -> None:
     assert stamps[-1] - stamps[0] == pytest.approx(3, abs=0.2)
 
 
+def began(folder: Path, *plays: tuple[str, float]) -> Plays:
+    """What the server of the cameras writes: which began when."""
+    file = folder / "plays.jsonl"
+    file.write_text("".join(json.dumps({"path": f"/{camera}", "began": began}) + "\n" for camera, began in plays))
+    return Plays(file)
+
+
 def test_only_the_first_word_on_a_vehicle_is_timed_and_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
-    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", live=True, isolated=False)
+    plays = began(tmp_path, ("a", 2e9))
+    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", plays=plays, isolated=False)
     events = tmp_path / "site" / "events.jsonl"
     lines = [
-        json.dumps({"id": plate, "time": f"2026-01-01T00:00:0{second}+00:00"}) + "\n"
+        json.dumps({"id": plate, "camera": "a", "media_time": second}) + "\n"
         for plate, second in (("x", 1), ("x", 2), ("y", 3))
     ]
     events.write_text("".join(lines)[:-5])
@@ -100,6 +111,17 @@ def test_only_the_first_word_on_a_vehicle_is_timed_and_half_a_line_waits_for_its
     site.listen()
     assert len(site.latencies_s(0)) == 2
     assert not site.latencies_s(2e9)
+
+
+def test_events_are_timed_from_when_their_frame_was_sent_however_late_it_was_decoded(tmp_path: Path) -> None:
+    now = time.time()
+    plays = began(tmp_path, ("a", now - 1000), ("a", now + 60), ("b", now + 60), ("b", now + 70))
+    site = Platoon(dict.fromkeys("ab", "clip.mp4"), tmp_path / "site", plays=plays, isolated=False)
+    said = [{"id": camera, "camera": camera, "media_time": 5.0, "time": "2126-01-01T00:00:00Z"} for camera in "ab"]
+    (tmp_path / "site" / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in said))
+    site.listen()
+    (latency,) = site.latencies_s(0)  # the server played `b` twice: from when its media time counts is not known
+    assert latency == pytest.approx(time.time() - (now + 65), abs=30)
 
 
 @pytest.mark.parametrize(
@@ -118,24 +140,26 @@ platoon_model_executions_total{{model="{detecting}"}} 3
 platoon_model_executions_total{{model="{reading}"}} 4
 platoon_model_items_total{{model="{reading}"}} 7
 """
-    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", live=True, isolated=False)
+    site = Platoon({"a": "clip.mp4"}, tmp_path / "site", plays=None, isolated=False)
     monkeypatch.setattr(site, "_get", lambda _path: said)
     expected = {"whole_frames": 1, "converted_bytes": 800, "executions": 3, "lines_read": 7}
     assert site.done() == Done(analysed={"a": 5}, decoded=9, **expected)
 
 
 def test_the_usual_way_counts_frames_once_every_camera_has_one(tmp_path: Path) -> None:
-    usual = Usual({"a": "clip.mp4", "b": "clip.mp4"}, tmp_path / "usual", live=True)
+    now = time.time()
+    plays = began(tmp_path, ("a", now + 60), ("b", now + 60))
+    usual = Usual({"a": "clip.mp4", "b": "clip.mp4"}, tmp_path / "usual", plays=plays)
     results = tmp_path / "usual" / "results"
     results.mkdir()
     for camera in ("a", "b"):
         assert usual.done() is None
-        line = json.dumps({"captured_at": 10.0, "texts": ["X1"], "latencies_s": [0.5, 0.7]})
+        line = json.dumps({"media_s": 5.0, "texts": ["X1"], "said_at": [now + 65.5, now + 65.7]})
         (results / f"{camera}.jsonl").write_text(f"{line}\n{line[:9]}")
         np.array([7, 700]).tofile(results / f"{camera}.counts")
     assert usual.done() == Done(analysed={"a": 1, "b": 1}, decoded=14, whole_frames=14, converted_bytes=1400)
-    assert usual.latencies_s(9.0) == [0.5, 0.7, 0.5, 0.7]
-    assert not usual.latencies_s(11.0)
+    assert usual.latencies_s(now) == pytest.approx([0.5, 0.7, 0.5, 0.7])
+    assert usual.latencies_s(now + 65.6) == pytest.approx([0.7, 0.7])
 
 
 def measured(way: str, **changed: Any) -> dict[str, Any]:
@@ -170,6 +194,53 @@ def test_an_aim_is_met_at_its_bound_and_not_beyond() -> None:
         (1.111, True),
         (1.0, True),
     ]
+
+
+class Idle(Platoon):
+    """A deployment that never says that it has done anything."""
+
+    words = "import time; time.sleep(600)"
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self.words]
+
+    def done(self) -> Done | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("import time; time.sleep(600)", "not every camera had a frame analysed within 0.5 s"),
+        ("exit('no way')", "no way"),
+    ],
+)
+def test_a_way_that_does_not_get_there_is_kept_as_that(tmp_path: Path, words: str, why: str) -> None:
+    idle = Idle({"a": "clip.mp4"}, tmp_path / "idle", plays=None, isolated=False)
+    idle.words = words
+    found = measure(idle, dict(os.environ), tmp_path / "log", 0.1, start_s=0.5 if "sleep" in words else 30)
+    assert list(found) == ["failed"]
+    assert why in found["failed"]
+
+
+@pytest.mark.parametrize("failed", ["shared", "isolated", "usual"])
+def test_what_a_way_failed_at_is_told_and_the_others_are_shown(failed: str) -> None:
+    limit = {"decode_s": 0.01, "detect_s": 0.15, "detect_batch": 1, "read_s": 0.04}
+    ways = [measured(way) for way in ("shared", "isolated", "usual") if way != failed]
+    ways.append({"input": "rtsp", "cameras": 4, "way": failed, "failed": "it was too slow"})
+    ways += [measured(way, cameras=1) for way in ("shared", "isolated", "usual")]
+    found = report.aims(ways, limit)
+    assert not any(f"/ {failed}" in aim["aim"] for aim in found if aim["cameras"] == 4)
+    assert len([aim for aim in found if aim["cameras"] == 1]) == 8
+    facts = {"cpu": "a", "cores": 2, "memory_gib": 4}
+    console = Console(width=150, record=True, file=io.StringIO())
+    results = {"machine": facts, "clips": "demo", "limit": limit, "measurements": ways, "aims": found}
+    report.show(results, console)
+    text = console.export_text()
+    assert f"rtsp, 4 cameras, {failed}: it was too slow" in text
+    assert "5.00" in text
+    assert "nan" not in chart.draw(ways)
 
 
 def test_the_chart_draws_a_bar_for_each_way_and_measure() -> None:

@@ -47,7 +47,7 @@ class Capture:
         self._capture = self._open()
 
     def frames(self) -> Iterator[tuple[Frame, float]]:
-        """(frame, when it was read in seconds since 1970), for ever."""
+        """(frame, its media time in seconds), for ever."""
         if self._live:
             threading.Thread(target=self._drain, daemon=True).start()
         while True:
@@ -66,7 +66,7 @@ class Capture:
             self._capture = self._open()
             done, frame = self._capture.read()
         self._counts += (1, frame.nbytes)
-        return frame, time.time()
+        return frame, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG)
@@ -122,15 +122,15 @@ def run(url: str, server: str, results: Path) -> None:
     detector = TextDetector()
     capture = Capture(url, np.memmap(results.with_suffix(".counts"), np.int64, "w+", shape=(2,)))
     with httpx.Client(base_url=server, timeout=None) as client, results.open("w", encoding="utf-8") as file:
-        for frame, captured_at in capture.frames():
+        for frame, media_s in capture.frames():
             texts: list[str] = []
-            latencies_s: list[float] = []
+            said_at: list[float] = []
             for crop in detector.crops(frame):
                 jpeg = cv2.imencode(".jpg", crop)[1].tobytes()
                 reply = client.post("/ocr", files={"image": ("crop.jpg", jpeg)}).raise_for_status().json()
                 texts.append(reply["mergedText"])
-                latencies_s.append(time.time() - captured_at)
-            line = {"captured_at": captured_at, "texts": texts, "latencies_s": latencies_s}
+                said_at.append(time.time())
+            line = {"media_s": media_s, "texts": texts, "said_at": said_at}
             print(json.dumps(line), file=file, flush=True)
 
 

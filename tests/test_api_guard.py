@@ -339,10 +339,13 @@ def test_an_answer_that_no_application_gave_has_them_too(whole: Whole) -> None:
             assert f"{name.lower()}: " in head
 
 
-def test_a_refused_socket_has_them_too(whole: Whole) -> None:
+def test_a_refused_socket_has_them_too_and_is_no_error_in_the_log(
+    whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(InvalidStatus) as refusal, connect(whole.main.replace("http", "ws", 1) + "/api/ws", proxy=None):
         pass
     assert refusal.value.response.status_code == 401
     for name, value in SECURITY_HEADERS.items():
         assert refusal.value.response.headers.get_all(name) == [value]
     assert json.loads(refusal.value.response.body or b"")["error"]["code"] == "Unauthorised"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

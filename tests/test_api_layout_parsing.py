@@ -22,9 +22,12 @@ from tests.serving import serving
 
 
 class NoEngine:
-    """Documents are made up: nothing asks an engine for anything."""
+    """Documents are made up: nothing asks an engine for anything but whether it is ready."""
 
     def detect(self) -> None: ...
+
+    def not_ready(self) -> list[str]:
+        return []
 
 
 @contextmanager

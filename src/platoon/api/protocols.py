@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 import uvicorn
@@ -266,6 +266,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """As above."""
         super().resume_writing()
         self._patience.moved()
+
+    async def send(self, message: Any) -> None:
+        """As in ASGI. A handshake that the application refused is complete: uvicorn would log each as an error."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     @property
     def owes_an_answer(self) -> bool:

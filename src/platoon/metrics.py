@@ -4,6 +4,8 @@ Names follow Prometheus: base units, `_total` for counters. `camera` is a bounde
 the text of a plate never is a label. One `Metrics` belongs to one running site; nothing is global.
 """
 
+import threading
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -43,14 +45,8 @@ class Metrics:
         self.frames_analysed = Counter(
             "platoon_frames_analysed_total", "Frames the detector has seen", ["camera"], registry=registry
         )
-        self.frames_dropped = Counter(
-            "platoon_frames_dropped_total",
-            "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
-            " (not decoded, as decoding was behind), unavailable, timeout, overloaded (what finds and reads plates was"
-            " away), unread (the remote reader was), failed",
-            ["camera", "cause"],
-            registry=registry,
-        )
+        self.frames_dropped = DroppedFrames()
+        registry.register(self.frames_dropped)
         self.events = Counter("platoon_events_total", "Plate events written", ["camera", "state"], registry=registry)
         self.events_lost = Counter(
             "platoon_events_lost_total",
@@ -188,9 +184,80 @@ class Metrics:
             "platoon_jobs_waiting", "Documents that wait to be read in the background", registry=registry
         )
 
+    def forget(self, camera: str) -> None:
+        """A camera is no more: what was counted of it goes, as otherwise every id that ever was would stay."""
+        self.frames_dropped.forget(camera)
+        for metric in (
+            self.camera_state,
+            self.camera_failures,
+            self.source_lag,
+            self.frames_decoded,
+            self.frames_analysed,
+            self.events,
+            self.events_lost,
+            self.events_spilled,
+            self.rejected_reads,
+        ):
+            samples = [sample for family in metric.collect() for sample in family.samples]
+            for labels in {tuple(one.labels.values()) for one in samples if one.labels.get("camera") == camera}:
+                metric.remove(*labels)
+
     def exposition(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class Count:
+    """A number that only grows; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.value = 0
+
+    def inc(self, amount: int = 1) -> None:
+        """So many more."""
+        with self._lock:
+            self.value += amount
+
+
+class DroppedFrames(Collector):
+    """Frames left out, by camera and cause: counted once, for the metrics and for the status of each camera, which asks
+    for its own alone. Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, dict[str, Count]] = {}
+
+    def labels(self, camera: str, cause: str) -> Count:
+        """The count of one cause."""
+        with self._lock:
+            return self._counts.setdefault(camera, {}).setdefault(cause, Count())
+
+    def of(self, camera: str) -> dict[str, int]:
+        """How many frames of a camera, by cause."""
+        with self._lock:
+            return {cause: count.value for cause, count in self._counts.get(camera, {}).items()}
+
+    def forget(self, camera: str) -> None:
+        """See `Metrics.forget`."""
+        with self._lock:
+            self._counts.pop(camera, None)
+
+    def collect(self) -> list[CounterMetricFamily]:
+        """See `Collector`."""
+        family = CounterMetricFamily(
+            "platoon_frames_dropped",
+            "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
+            " (not decoded, as decoding was behind), unavailable, timeout, overloaded (what finds and reads plates was"
+            " away), unread (the remote reader was), failed",
+            labels=["camera", "cause"],
+        )
+        with self._lock:
+            for camera, counts in self._counts.items():
+                for cause, count in counts.items():
+                    family.add_metric([camera, cause], count.value)
+        return [family]
 
 
 class _PixelCollector(Collector):

@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 10.0
 """Over which analysed frames per second are counted."""
+RATE_FRAMES_MOST = 5000
+"""Kept for that: more than any camera has in this time. Of a recording that is read faster the rate is told too low."""
 CHECK_S = 1.0
 """How often at most a batch without any result lets the engine be tried."""
 STOP_S = 5.0
@@ -65,29 +67,32 @@ class Camera:
         """Its last frame failed, which was logged."""
         self.last_event_at: float | None = None
         self.analysed = 0
-        self.analysed_at = -math.inf
-        """When the last frame was, by the monotonic clock."""
+        self.seen_at = -math.inf
+        """When the last frame was taken from it, by the monotonic clock."""
         self._first = math.inf
-        self._recent: deque[float] = deque()
+        self._recent: deque[float] = deque(maxlen=RATE_FRAMES_MOST)
 
     def count(self, now: float) -> None:
         """One more frame was analysed, at `now` seconds of the monotonic clock."""
         self.analysed += 1
-        self.analysed_at = now
         self._first = min(self._first, now)
         self._recent.append(now)
         while now - self._recent[0] > RATE_WINDOW_S:
             self._recent.popleft()
 
+    def see(self, frame: Frame, now: float) -> None:
+        """A frame came that there is nothing wrong with, at `now` seconds of the monotonic clock."""
+        self.last_frame, self.seen_at = frame, now
+
     def sees(self, now: float, max_age_s: float) -> Frame:
-        """The last analysed frame, if the camera is live and it is no older; from any thread. Raises Unavailable."""
+        """The last frame, if the camera is live and it is no older; from any thread. Raises Unavailable."""
         source, frame = _DISABLED if self.source is None else self.source.status, self.last_frame
         if source.state is not SourceState.LIVE:
             raise not_live(self.spec.id, source)
         if frame is None:
-            raise Unavailable(f"camera {self.spec.id!r} has no picture yet: none was analysed since it is live")
-        if (age_s := now - self.analysed_at) > max_age_s:
-            raise Unavailable(f"camera {self.spec.id!r}: nothing of it was analysed for {age_s:.0f} s")
+            raise Unavailable(f"camera {self.spec.id!r} has no picture yet: none came since it is live")
+        if (age_s := now - self.seen_at) > max_age_s:
+            raise Unavailable(f"camera {self.spec.id!r}: no frame of it came for {age_s:.0f} s")
         return frame
 
     def rate(self, now: float) -> float:
@@ -127,6 +132,9 @@ class SharedSite:
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
         self._cameras: dict[str, Camera] = {}
         self._specs: list[CameraSpec] = []
+        self._removed: set[str] = set()
+        """Cameras taken out by the last change: what is counted of them after it, as their last events are written, is
+        forgotten with the next."""
         self._turn = threading.Lock()
         """Held by the analysis for one batch, and by whoever changes the set of cameras."""
         self._started = False
@@ -158,6 +166,9 @@ class SharedSite:
     def change(self, cameras: Sequence[CameraSpec]) -> None:
         """Make these the cameras of the site; those that stay the same go on untouched."""
         stop, start = changes(self._specs, cameras)
+        for identity in self._removed - {spec.id for spec in cameras}:
+            self.metrics.forget(identity)
+        self._removed.clear()
         for spec in stop:
             if (source := self._cameras[spec.id].source) is not None:
                 source.stop()  # all at once, as one that is stalled takes its time
@@ -201,13 +212,8 @@ class SharedSite:
 
     def cameras(self) -> list[CameraStatus]:
         """See `Site.cameras`."""
-        dropped = self._dropped()
         now = time.monotonic()
-        return [
-            self._status(camera, dropped.get(spec.id, {}), now)
-            for spec in self._specs
-            if (camera := self._cameras.get(spec.id)) is not None
-        ]
+        return [self._status(camera, now) for spec in self._specs if (camera := self._cameras.get(spec.id)) is not None]
 
     def not_ready(self) -> list[str]:
         """See `Site.not_ready`."""
@@ -300,6 +306,8 @@ class SharedSite:
             if gone:
                 del self._cameras[identity]
         if gone:
+            self._removed.add(identity)
+            self.metrics.forget(identity)
             self._hub.publish(identity, {"type": "removed", "camera": identity})
 
     def _hear(self, identity: str, source: SourceStatus) -> None:
@@ -309,11 +317,11 @@ class SharedSite:
 
     def _announce(self, identity: str) -> None:
         camera = self._cameras.get(identity)
-        if camera is not None:
-            status = self._status(camera, self._dropped().get(identity, {}), time.monotonic())
+        if camera is not None and self._hub.wanted(identity):
+            status = self._status(camera, time.monotonic())
             self._hub.publish(identity, {"type": "camera", "camera": status.to_json()})
 
-    def _status(self, camera: Camera, dropped: Mapping[str, int], now: float) -> CameraStatus:
+    def _status(self, camera: Camera, now: float) -> CameraStatus:
         spec = camera.spec
         return CameraStatus(
             id=spec.id,
@@ -324,17 +332,9 @@ class SharedSite:
             source=camera.source.status if camera.source is not None else _DISABLED,
             analysed_fps=round(camera.rate(now), 2),
             analysed=camera.analysed,
-            dropped=dropped,
+            dropped=self.metrics.frames_dropped.of(spec.id),
             last_event_at=camera.last_event_at,
         )
-
-    def _dropped(self) -> dict[str, dict[str, int]]:
-        counts: dict[str, dict[str, int]] = {}
-        for family in self.metrics.frames_dropped.collect():
-            for sample in family.samples:
-                if sample.name.endswith("_total"):
-                    counts.setdefault(sample.labels["camera"], {})[sample.labels["cause"]] = int(sample.value)
-        return counts
 
     def _stored(self, event: Mapping[str, Any]) -> None:
         camera = self._cameras.get(event["camera"])
@@ -393,7 +393,8 @@ class SharedSite:
             if error is not None:
                 self._lose(frame, camera, error)
             else:
-                camera.last_frame, camera.failing = frame, False
+                camera.see(frame, now)
+                camera.failing = False
                 camera.count(now)
                 self.metrics.frames_analysed.labels(frame.camera).inc()
             if error is None or isinstance(error, NotRead):
@@ -431,7 +432,7 @@ class SharedSite:
         """Count a frame as dropped, and log an error that comes from it once until a frame is analysed again."""
         self.metrics.frames_dropped.labels(frame.camera, _cause(error)).inc()
         if says_retry(error):
-            camera.last_frame = frame  # there is nothing wrong with it
+            camera.see(frame, time.monotonic())
         elif not camera.failing:
             camera.failing = True
             _log.error("camera %s: a frame cannot be analysed and is left out", frame.camera, exc_info=error)

@@ -87,7 +87,7 @@ class Site(Protocol):
             `{camera, time, width, height, plates: [{text, raw, confidence, box}], lines: [{text, confidence, box}]}`.
 
         Raises:
-            NotFound: no such camera. Unavailable: it is not live, or nothing of it was analysed lately; with the cause.
+            NotFound: no such camera. Unavailable: it is not live, or no frame of it came lately; with the cause.
             DeadlineExceeded: not done in time.
         """
 

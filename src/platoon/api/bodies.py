@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.requests import Request
@@ -87,3 +89,12 @@ class WaitingBytes:
         """So many have gone."""
         with self._lock:
             self._held -= n_bytes
+
+    @contextmanager
+    def holding(self, n_bytes: int) -> Iterator[None]:
+        """So many are here as long as it lasts. Raises Overloaded."""
+        self.take(n_bytes)
+        try:
+            yield
+        finally:
+            self.give(n_bytes)

@@ -112,6 +112,56 @@ DATA_TYPES: Mapping[str, int] = {"BOOL": 1, "UINT8": 2, "INT32": 8, "INT64": 9, 
 """Numbers of the enumeration `DataType` in a model's configuration."""
 
 
+_RAW_CONTENTS = 7
+"""The field of `ModelInferRequest` with tensors as they are."""
+_MAX_FIELDS = 1_000
+_MAX_STRUCTURE_BYTES = 4_000_000
+_OBJECT_BYTES = 64
+"""What a byte of a message becomes at most, where it is not a tensor as it is: measured, with empty messages in it."""
+
+
+def size_in_memory(raw: bytes) -> int:
+    """How many bytes a serialised `ModelInferRequest` may take once it is parsed.
+
+    Raises:
+        ValueError: it is none that could be parsed, or more than an inference needs.
+    """
+    at = fields = tensors = 0
+    while at < len(raw):
+        tag, at = _varint(raw, at)
+        fields += 1
+        length = {0: 0, 1: 8, 5: 4}.get(tag & 7)
+        if length is None and tag & 7 == 2:
+            length, at = _varint(raw, at)
+        elif length == 0:
+            _, at = _varint(raw, at)
+        if length is None or length > len(raw) - at:
+            raise ValueError("it is cut short, or of no known form")
+        at += length
+        if tag >> 3 == _RAW_CONTENTS:
+            tensors += length
+        if fields > _MAX_FIELDS:
+            raise ValueError(f"it has more than {_MAX_FIELDS} fields")
+    structure = len(raw) - tensors
+    if structure > _MAX_STRUCTURE_BYTES:
+        raise ValueError(f"it has {structure} bytes that are no raw tensors, more than {_MAX_STRUCTURE_BYTES}")
+    return tensors + structure * _OBJECT_BYTES
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """A number at a place, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(raw):
+            break
+        byte = raw[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("it is cut short, or of no known form")
+
+
 @cache
 def message(name: str) -> Any:
     """The class of the message called `name`."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
@@ -22,19 +23,22 @@ from typing import Any, Self
 import numpy as np
 
 from platoon.api.access import Access, Need, check_listening
-from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message
+from platoon.api.bodies import WaitingBytes
+from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message, size_in_memory
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
 from platoon.api.problems import told
 from platoon.engine.signature import TensorSpec
-from platoon.errors import InvalidInput, MissingExtra, PlatoonError, Unavailable
+from platoon.errors import DeadlineExceeded, InvalidInput, MissingExtra, PlatoonError, TooLarge, Unavailable
 from platoon.metrics import Metrics
-from platoon.settings import ServiceSettings
+from platoon.settings import ApiSettings, ServiceSettings
 from platoon.tracing import Tracing
 
 CONTRACT = "kserve-grpc"
 _CALLER_LEFT = 499
-_GRACE_S = 3.0
-"""For answers under way when the face closes."""
+_ALIVE_MS = 20_000
+"""After so long without a sign a connection is asked for one, and after so long again closed."""
+_SMALL_BYTES = 65_536
+"""Of a message that asks for no inference."""
 _CODES: Mapping[int, str] = {
     200: "OK",
     401: "UNAUTHENTICATED",
@@ -69,6 +73,8 @@ class GrpcFace:
     Args:
         tracing: stays its owner's; none: nothing is traced.
         access: says who may call, if other faces share it.
+        bodies: counts the bytes of all bodies under way, if other faces share it.
+        limits: on connections, and how long the face may take to end.
         port: 0: any free one; `port` says which, once entered.
 
     Raises:
@@ -84,6 +90,8 @@ class GrpcFace:
         tracing: Tracing | None = None,
         *,
         access: Access | None = None,
+        bodies: WaitingBytes | None = None,
+        limits: ApiSettings | None = None,
         host: str,
         port: int,
     ) -> None:
@@ -92,8 +100,16 @@ class GrpcFace:
         except ImportError as error:
             raise MissingExtra.of("the gRPC face", "kserve") from error
         check_listening(host, settings)
-        self._grpc, self._settings = grpc, settings
-        self._servicer = _Servicer(models, settings, metrics, tracing or Tracing(), grpc, access or Access(settings))
+        self._grpc, self._settings, self._limits = grpc, settings, limits or ApiSettings()
+        self._servicer = _Servicer(
+            models,
+            settings,
+            metrics,
+            tracing or Tracing(),
+            grpc,
+            access or Access(settings),
+            bodies or WaitingBytes(settings.max_waiting_bytes),
+        )
         self._host, self.port = host, port
 
     def __enter__(self) -> Self:
@@ -106,8 +122,13 @@ class GrpcFace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._closing.set)
+        self.drain()
         self._thread.join()
+
+    def drain(self) -> None:
+        """Begin to end, and return at once: new calls are refused, those under way answered up to the deadline."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._closing.set)
 
     def _run(self, started: Future[int]) -> None:
         try:
@@ -125,6 +146,12 @@ class GrpcFace:
                 ("grpc.max_receive_message_length", longest),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_concurrent_streams", self._settings.max_requests),
+                ("grpc.max_allowed_incoming_connections", self._most_connections()),
+                ("grpc.server_handshake_timeout_ms", round(self._limits.stall_timeout_s * 1000)),
+                ("grpc.max_connection_idle_ms", round(self._limits.idle_timeout_s * 1000)),
+                ("grpc.keepalive_time_ms", _ALIVE_MS),
+                ("grpc.keepalive_timeout_ms", _ALIVE_MS),
             ],
             maximum_concurrent_rpcs=self._settings.max_requests,
         )
@@ -137,7 +164,11 @@ class GrpcFace:
         await server.start()
         started.set_result(port)
         await self._closing.wait()
-        await server.stop(_GRACE_S)
+        await server.stop(self._limits.drain_s)
+
+    def _most_connections(self) -> int:
+        """A quarter of the descriptors, as half is for HTTP and the rest for cameras."""
+        return max(1, min(self._limits.max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 
 
 @dataclass
@@ -164,10 +195,14 @@ class _Servicer:
         tracing: Tracing,
         grpc: Any,
         access: Access,
+        bodies: WaitingBytes,
     ) -> None:
         self._models, self._settings, self._grpc = models, settings, grpc
         self._metrics, self._tracing = metrics, tracing
-        self._access = access
+        self._access, self._bodies = access, bodies
+        # How large a message is shows only once it is here. So many are received at once that they could take as much
+        # as all that may be under way, and no more.
+        self._receiving = asyncio.Semaphore(max(1, settings.max_waiting_bytes // settings.max_body_bytes))
 
     def handlers(self) -> Any:
         """What a server needs to know of the methods."""
@@ -177,7 +212,6 @@ class _Servicer:
                 # As a stream of requests, of which there is one: so the key is looked at before the body is received.
                 name: self._grpc.stream_unary_rpc_method_handler(
                     self._answering(name, NEEDS[name]),
-                    request_deserializer=message(f"{name}Request").FromString,
                     response_serializer=message(f"{name}Response").SerializeToString,
                 )
                 for name in METHODS
@@ -197,26 +231,48 @@ class _Servicer:
                 self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()), need)
             except PlatoonError as error:
                 self._metrics.calls_refused.labels(type(error).__name__).inc()
-                code = _Ending(error.status).code
-                return await context.abort(getattr(self._grpc.StatusCode, code), told(error))
-            request = await anext(requests, None)
-            if request is None:
-                return await context.abort(self._grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
-            with self._told(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
-                try:
-                    response = await method(request, context)
-                    ending.status = 200
-                except PlatoonError as error:
-                    ending.status, ending.text = error.status, told(error)
-                except Exception as error:
-                    _log.exception("a call over gRPC failed")
-                    ending.status = 500
-                    ending.text = f"an error inside Platoon ({type(error).__name__}); its log says more"
-            if ending.status == 200:
-                return response
-            return await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
+                return await self._abort(context, _Ending(error.status, told(error)))
+            try:
+                raw = await self._received(requests)
+                with self._bodies.holding(_size(name, raw)):
+                    request = _parsed(name, raw)
+                    del raw
+                    return await self._answer(name, method, request, context)
+            except PlatoonError as error:
+                self._metrics.requests.labels(CONTRACT, str(error.status)).inc()
+                return await self._abort(context, _Ending(error.status, told(error)))
 
         return answer
+
+    async def _received(self, requests: Any) -> bytes:
+        """The one message of a call, as it came. Raises InvalidInput, DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(self._settings.deadline_s), self._receiving:
+                raw: bytes | None = await anext(requests, None)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the message did not arrive within {self._settings.deadline_s:g} s") from error
+        if raw is None:
+            raise InvalidInput("the call has no message")
+        return raw
+
+    async def _answer(self, name: str, method: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any) -> Any:
+        with self._told(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
+            try:
+                response = await method(request, context)
+                ending.status = 200
+            except PlatoonError as error:
+                ending.status, ending.text = error.status, told(error)
+            except Exception as error:
+                _log.exception("a call over gRPC failed")
+                ending.status = 500
+                ending.text = f"an error inside Platoon ({type(error).__name__}); its log says more"
+        if ending.status == 200:
+            return response
+        return await self._abort(context, ending)
+
+    async def _abort(self, context: Any, ending: _Ending) -> Any:
+        """End a call without an answer."""
+        return await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
 
     @contextmanager
     def _told(self, request: Any, context: Any) -> Iterator[_Ending]:
@@ -304,6 +360,28 @@ class _Servicer:
             ],
             raw_output_contents=[values.tobytes() for values in outputs.values()],
         )
+
+
+def _size(name: str, raw: bytes) -> int:
+    """The bytes that a message takes at most while its call is under way. Raises InvalidInput, TooLarge."""
+    if name == "ModelInfer":
+        try:
+            return size_in_memory(raw)
+        except ValueError as error:
+            raise InvalidInput(f"the message cannot be read: {error}") from error
+    if len(raw) > _SMALL_BYTES:
+        raise TooLarge(f"the message has {len(raw)} bytes; {name} takes {_SMALL_BYTES}")
+    return len(raw)
+
+
+def _parsed(name: str, raw: bytes) -> Any:
+    """The message of a method. Raises InvalidInput."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        return message(f"{name}Request").FromString(raw)
+    except DecodeError as error:
+        raise InvalidInput("the message cannot be read") from error
 
 
 def _inference(model: ServedModel, request: Any, longest_s: float) -> Any:

@@ -1,6 +1,6 @@
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -8,10 +8,23 @@ import pytest
 
 from platoon.engine.batcher import Priority, Reply
 from platoon.errors import DeadlineExceeded, InvalidInput
-from platoon.ocr.detection import Postprocessing
+from platoon.ocr.detection import STRIDE, Postprocessing
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import Turn, upright
-from platoon.ocr.reading import MAX_SIDE, MODES, Call, How, ReadLine, find, how_of, place_for, read
+from platoon.ocr.reading import (
+    MAX_INPUT_PIXELS,
+    MAX_SIDE,
+    MODES,
+    Call,
+    How,
+    ReadLine,
+    find,
+    how_of,
+    limit_met,
+    pixels_held,
+    place_for,
+    read,
+)
 from tests.drawn import INVOICE, INVOICE_TEXTS, page
 from tests.stuck import Stuck
 
@@ -58,6 +71,31 @@ def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
             assert len(reading.found) == 0
         elif how == strict:
             assert (len(reading.found), len(reading.lines)) == (3, 0)
+
+
+@pytest.mark.parametrize("limit_type", ["min", "max"])
+@pytest.mark.parametrize("limit_side", [32, 736, 4000])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 32_766), (32_766, 1), (3000, 2000), (8000, 8000), (32_766, 1953), (40, 30)]
+)
+def test_no_input_is_larger_than_the_bound_and_what_is_charged_is_what_it_has(
+    size: tuple[int, int], limit_side: int, limit_type: Literal["min", "max"]
+) -> None:
+    how = How(limit_side=limit_side, limit_type=limit_type)
+    place = place_for(*size, how)
+    across, down = (-(-length // STRIDE) * STRIDE for length in (place.width, place.height))
+    assert across * down <= MAX_INPUT_PIXELS
+    assert pixels_held(*size, how) == max(across * down, size[0] * size[1])
+    assert max(place.width, place.height) <= MAX_SIDE
+    assert pixels_held(*size, How(find=False)) == size[0] * size[1]
+
+
+def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
+    assert limit_met(400, 200, How(limit_side=4000)) == 4000  # nothing is scaled up to it
+    assert limit_met(4000, 600, How(limit_side=4000)) == 4000
+    assert limit_met(40, 30, How(limit_side=736, limit_type="min")) == 736
+    assert 1900 < limit_met(6000, 6000, How(limit_side=4000)) < 2048
+    assert 1600 < limit_met(40, 30, How(limit_side=4000, limit_type="min")) < 2048
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,30 @@ def test_portions_keep_the_order_and_the_limit() -> None:
     assert list(in_portions({0: 5, 2: 4, 3: 9, 5: 1, 6: 1}, 9)) == [[0, 2], [3], [5, 6]]
     assert list(in_portions(dict.fromkeys(range(5), 1), 9, most=2)) == [[0, 1], [2, 3], [4]]
     assert list(in_portions({}, 9)) == []
+
+
+def test_what_a_call_makes_the_detector_take_is_charged_before_it_is_made(blind: Blind) -> None:
+    held: list[int] = []
+
+    class Counting(PixelBudget):
+        @contextmanager
+        def holding(self, pixels: int, call: Call) -> Iterator[None]:
+            held.append(pixels)
+            seen = len(blind.seen)
+            with super().holding(pixels, call):
+                yield
+            assert sum(height * width for (height, width, _), _ in blind.seen[seen:]) <= pixels
+
+    settings = ServiceSettings(max_pixels=10_000_000, max_decoded_pixels=10_000_000)
+    service = OcrService(blind, settings, Metrics())  # type: ignore[arg-type]
+    service.budget = Counting(settings.max_decoded_pixels)
+    dots = [encoded(INK[:2, :2])] * 5
+    how = How(limit_side=4000, limit_type="min")
+    try:
+        readings = asyncio.run(service.read_pictures(dots, how))
+        assert [type(reading) for reading in readings] == [Reading] * 5
+        asyncio.run(service.read_pages(document([INK[:9, :9]] * 3, "TIFF"), how, lambda _, reading: reading))
+    finally:
+        service.close()
+    assert len(held) == 3 + 2  # of inputs of 4 megapixels no more than two are held at once
+    assert max(held) <= settings.max_decoded_pixels

@@ -109,7 +109,7 @@ def pruned(reading: Reading, request: OcrRequest, how: How) -> dict[str, Any]:
     result: dict[str, Any] = {
         "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
         "dt_polys": [_corners(quad) for quad in reading.found],
-        "text_det_params": text_det_params(how),
+        "text_det_params": text_det_params(how, reading.size),
         "text_type": "general",
         "textline_orientation_angles": [
             int(line.turn is Turn.UPSIDE_DOWN) if how.upside_down else -1 for line in lines

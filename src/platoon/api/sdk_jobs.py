@@ -294,7 +294,7 @@ def result_lines(desk: JobDesk, job: Job) -> Iterator[bytes]:
     for page, picture in pages:
         info = data_info(kind, [page.size]) | ({} if kind is Kind.IMAGE else {"numPages": job.done})
         if shown is None:
-            pruned = overall(page.lines, options.how) | ({} if page.error is None else {"error": page.error})
+            pruned = overall(page.lines, options.how, page.size) | ({} if page.error is None else {"error": page.error})
             result: dict[str, Any] = {"ocrResults": [{"prunedResult": pruned}]}
         else:
             layout = layout_result(page, picture, options, shown, page_count=job.done)

@@ -30,7 +30,7 @@ from platoon.documents.page import MARGINAL, Block, Box, Label, Line, Page
 from platoon.documents.read import Options
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import MAX_SIDE, How
+from platoon.ocr.reading import MAX_SIDE, How, limit_met
 
 LABELS: Final[Mapping[Label, str]] = {
     Label.TITLE: "paragraph_title",
@@ -168,7 +168,7 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
                 for block, parsed in zip(page.blocks, blocks, strict=True)
             ]
         },
-        "overall_ocr_res": overall(page.lines, options.how, word_boxes=word_boxes),
+        "overall_ocr_res": overall(page.lines, options.how, page.size, word_boxes=word_boxes),
     }
     tables = [_table(index, block) for index, block in enumerate(page.blocks) if block.table is not None]
     if tables:
@@ -178,13 +178,13 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
     return result
 
 
-def overall(lines: Sequence[Line], how: How, *, word_boxes: bool = False) -> dict[str, Any]:
+def overall(lines: Sequence[Line], how: How, size: tuple[int, int], *, word_boxes: bool = False) -> dict[str, Any]:
     """All lines of a page as PaddleX's OCR tells them, texts, scores and places at the same index."""
     corners = [_corners(line) for line in lines]
     result: dict[str, Any] = {
         "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
         "dt_polys": corners,
-        "text_det_params": text_det_params(how),
+        "text_det_params": text_det_params(how, size),
         "text_type": "general",
         "textline_orientation_angles": [_turned(line) if how.upside_down else -1 for line in lines],
         "text_rec_score_thresh": how.min_confidence,
@@ -200,10 +200,10 @@ def overall(lines: Sequence[Line], how: How, *, word_boxes: bool = False) -> dic
     return result
 
 
-def text_det_params(how: How) -> dict[str, Any]:
-    """With what lines were looked for, in PaddleX's words."""
+def text_det_params(how: How, size: tuple[int, int]) -> dict[str, Any]:
+    """With what lines were looked for in a page of this (width, height), in PaddleX's words."""
     return {
-        "limit_side_len": how.limit_side,
+        "limit_side_len": limit_met(*size, how),
         "limit_type": how.limit_type,
         "thresh": how.boxes.threshold,
         "max_side_limit": MAX_SIDE,

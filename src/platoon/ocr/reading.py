@@ -34,6 +34,8 @@ from platoon.tracing import Trace
 
 MAX_SIDE = 4000
 """No input of the detector is longer, whatever a caller asks for."""
+MAX_INPUT_PIXELS = 4_194_304
+"""None has more: where a caller's limits make more of a picture, it is scaled to so many."""
 LINES_AHEAD = 64
 """So many lines of one call wait for the recogniser: enough for any batch, little to hold in memory."""
 
@@ -374,12 +376,43 @@ def place_for(width: int, height: int, how: How) -> Letterbox:
     """Where a picture lies in the detector's input: by PaddleX's rules for its two limits, or as plates do."""
     if how.plates:
         return place_of(width, height)
+    most = _largest_scale(width, height)
     if how.limit_type == "max":
-        side = min(how.limit_side, MAX_SIDE)
+        side = min(how.limit_side, MAX_SIDE, int(most * max(width, height)))
         return Letterbox.fit((width, height), (side, side))
-    scale = min(max(1.0, how.limit_side / min(width, height)), MAX_SIDE / max(width, height))
+    scale = min(max(1.0, how.limit_side / min(width, height)), MAX_SIDE / max(width, height), most)
     scaled = (max(2, round(width * scale)), max(2, round(height * scale)))
     return Letterbox(scale=scale, left=0, top=0, width=scaled[0], height=scaled[1])
+
+
+def limit_met(width: int, height: int, how: How) -> int:
+    """The `limit_side` with which lines of such a picture were looked for: the caller's, or what `MAX_INPUT_PIXELS`
+    left of it.
+    """
+    if how.plates or not width * height:
+        return how.limit_side
+    place = place_for(width, height, how)
+    asked = how.limit_side / (max(width, height) if how.limit_type == "max" else min(width, height))
+    wanted = min(1.0, asked) if how.limit_type == "max" else max(1.0, asked)
+    if wanted <= _largest_scale(width, height):
+        return how.limit_side
+    return max(place.width, place.height) if how.limit_type == "max" else min(place.width, place.height)
+
+
+def pixels_held(width: int, height: int, how: How) -> int:
+    """How many pixels count for reading such a picture: its own or, where the detector is given more, those."""
+    if not how.find or not width * height:
+        return width * height
+    place = place_for(width, height, how)
+    across, down = INPUT_SIZE if how.plates else (_up(place.width), _up(place.height))
+    return max(width * height, across * down)
+
+
+def _largest_scale(width: int, height: int) -> float:
+    """That of which an input has at most `MAX_INPUT_PIXELS`, with its sides made up to the stride."""
+    sides, area, more = (STRIDE + 1) * (width + height), width * height, (STRIDE + 1) ** 2
+    # (width * scale + more) * (height * scale + more) = MAX_INPUT_PIXELS
+    return (math.sqrt(sides**2 + 4 * area * (MAX_INPUT_PIXELS - more)) - sides) / (2 * area)
 
 
 def _input(picture: Pixels, place: Letterbox, size: tuple[int, int] | None) -> Pixels:

@@ -22,7 +22,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
 from platoon.ocr.picture import DECODE_S, load_picture, picture_size
-from platoon.ocr.reading import Call, How, Reading, read
+from platoon.ocr.reading import Call, How, Reading, pixels_held, read
 from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
 from platoon.tracing import Tracing
@@ -118,7 +118,7 @@ class OcrService:
             try:
                 most_s = min(call.left_s, DECODE_S)
                 width, height = picture_size(data, max_pixels=self.settings.max_pixels, most_s=most_s)
-                sizes[index] = width * height
+                sizes[index] = pixels_held(width, height, how)
             except PlatoonError as error:
                 outcomes[index] = error
         for indices in in_portions(sizes, self.settings.max_pixels):
@@ -161,7 +161,7 @@ class OcrService:
             if kind is not None and (kind is Kind.PDF) != (pages.kind is Kind.PDF):
                 raise InvalidInput(f"the file is of the kind {pages.kind}, not {kind}")
             call.deadline += settings.deadline_s * (len(pages.sizes) - 1)
-            areas = {index: width * height for index, (width, height) in enumerate(pages.sizes)}
+            areas = {index: pixels_held(width, height, how) for index, (width, height) in enumerate(pages.sizes)}
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
                 call.check()
                 with self.budget.holding(sum(areas[index] for index in indices), call):
@@ -217,9 +217,8 @@ class PixelBudget:
 
 
 def in_portions(costs: dict[int, int], limit: int, *, most: int = 64) -> Iterator[list[int]]:
-    """The keys of `costs` in order, in groups of at most `most` that together cost at most `limit`.
-
-    No cost may be above the limit.
+    """The keys of `costs` in order, in groups of at most `most` that together cost at most `limit`; what costs more is
+    alone.
     """
     portion: list[int] = []
     total = 0

@@ -27,7 +27,7 @@ from platoon.documents.restructure import restructured
 from platoon.engine.batcher import Priority
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind, kind_of
-from platoon.ocr.reading import Call
+from platoon.ocr.reading import Call, How, pixels_held
 from platoon.ocr.service import PixelBudget
 from platoon.ocr.workers import Workers
 
@@ -119,7 +119,7 @@ class OwnPipeline:
         with self._reader.open(data, options, call) as document:
             if asked.fileType is not None and (asked.fileType == 0) != (document.kind is Kind.PDF):
                 raise InvalidInput(f"the file is of the kind {document.kind}, not {('pdf', 'image')[asked.fileType]}")
-            with self._budget.holding(_held(document.sizes), call):
+            with self._budget.holding(_held(document.sizes, options.how), call):
                 results.extend(self._told(document, asked, call))
             info = data_info(document.kind, document.sizes)
         failed = [result["prunedResult"]["error"] for result in results if "error" in result["prunedResult"]]
@@ -203,6 +203,7 @@ def _finished(read: ReadPage, later: Later, shown: Shown) -> dict[str, Any]:
     return {"prunedResult": pruned, "markdown": markdown_of_page(pruned, shown, images), **drawn}
 
 
-def _held(sizes: Sequence[tuple[int, int]]) -> int:
-    """Pixels of the pages that are in memory at once."""
-    return sum(sorted((width * height for width, height in sizes), reverse=True)[: AT_A_TIME + AHEAD])
+def _held(sizes: Sequence[tuple[int, int]], how: How) -> int:
+    """Pixels that count for the pages that are in memory at once."""
+    costs = sorted((pixels_held(width, height, how) for width, height in sizes), reverse=True)
+    return sum(costs[: AT_A_TIME + AHEAD])

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from platoon.ocr.remote import BACKOFF_S, NotRead, RemoteReader
 from platoon.settings import EngineSettings, PlateSettings, RemoteSettings, Settings, StoreSettings
 from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
+from tests.http_server import answering
 from tests.serving import metric, serving
 from tests.traffic import SIZE, write_traffic
 
@@ -230,6 +231,10 @@ def test_an_error_in_the_middle_is_read_here_and_nothing_else(
         ([{"lines": [{"text": "A", "confidence": 7}]}] * 3, "malformed"),
         (b'[{"lines": [{"text": "A", "confidence": NaN}]}]', "malformed"),
         ([{"lines": [{"text": "A", "confidence": 0.5, "characters": [[]]}]}] * 3, "malformed"),
+        ([{"lines": [{"text": "A", "confidence": 0.5, "characters": [[["AB", 0.5]]]}]}] * 3, "malformed"),
+        ([{"lines": [{"text": "A", "confidence": 0.5, "characters": [[["", 0.5]]]}]}] * 3, "malformed"),
+        ([{"lines": [{"text": "A" * 1000, "confidence": 0.5}]}] * 3, "malformed"),
+        (b"[" * 1_000_000, "malformed"),
         ((500, "broken"), "failed"),
         ((413, "too large"), "refused"),
         ((401, "who are you"), "refused"),
@@ -251,6 +256,52 @@ def test_a_late_answer_is_not_waited_for(make: Callable[..., Bench], text_engine
         bench = make(server.url, timeout_s=0.2)
         assert same(bench.read(*CROPS), local(text_engine, *CROPS))
         assert bench.counted() == {"timeout": 3}
+
+
+def test_an_answer_without_end_is_neither_kept_nor_waited_for(make: Callable[..., Bench]) -> None:
+    class Drips(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" " * 65_536)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with answering(Drips) as url:
+        bench = make(url)
+        bench.read(BLANK)
+    assert bench.counted() == {"malformed": 1}
+
+
+def test_a_call_that_fails_in_a_way_nobody_thought_of_is_read_here(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> Any:
+        raise RuntimeError("the client is closed")
+
+    bench = make("http://127.0.0.1:9")
+    monkeypatch.setattr(bench.reader, "_call", fails)
+    bench.read(BLANK)
+    bench.read(BLANK)
+    assert bench.counted() == {"unreachable": 1, "waiting": 1}
+
+
+def test_connections_that_do_not_even_time_out_are_not_waited_for(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    async def blocks(*_: object) -> Any:
+        go_on.wait(60)
+
+    monkeypatch.setattr("platoon.ocr.remote.GRACE_S", 0.05)
+    bench = make("http://127.0.0.1:9", timeout_s=0.05)
+    monkeypatch.setattr(bench.reader, "_call", blocks)
+    bench.read(BLANK)
+    assert bench.counted() == {"timeout": 1}
+    go_on.set()
 
 
 def test_a_server_that_is_not_there_is_asked_ever_more_rarely(make: Callable[..., Bench]) -> None:

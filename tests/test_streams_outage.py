@@ -1,8 +1,10 @@
 """A site whose server goes and comes, and one camera of which fails: nothing ends, and all is back by itself."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import pytest
 
 from platoon.errors import ModelError, PlatoonError, Unavailable
 from platoon.media.source import SourceState, SourceStatus
-from platoon.settings import PlateSettings, Settings, StoreSettings
+from platoon.ocr import remote
+from platoon.settings import PlateSettings, RemoteSettings, Settings, StoreSettings
 from platoon.streams import pipeline, readiness
 from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
+from tests.http_server import answering
 from tests.running import wait_until
 from tests.scripted_frames import PLATES, SIZE, ScriptedEngine, ScriptedFrame
 
@@ -61,14 +65,15 @@ class Bench:
         self.told: list[Any] = []
         self.site: Any = None
 
-    def start(self, *, recorded: bool = False) -> None:
+    def start(self, *, recorded: bool = False, cameras: int = CAMERAS, **sections: Any) -> None:
         settings = Settings(
             plates=PlateSettings(input_width=SIZE[0], input_height=SIZE[1]),
             store=StoreSettings(path=self.folder),
             cache=self.folder,
+            **sections,
         )
         self.site = SharedSite(settings, tell=self.told.append, recorded=recorded)
-        self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(CAMERAS)])
+        self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(cameras)])
         self.site.start()
 
     def source(self, number: int) -> ScriptedSource:
@@ -200,6 +205,49 @@ def test_a_model_that_cannot_be_loaded_ends_the_site_and_says_why(bench: Bench) 
     with pytest.raises(PlatoonError, match="no weights"):
         wait_until(lambda: bench.site.wait(0.01) or None, "the end")
     assert bench.site.not_ready() == ["analysis: stopped: no weights"]
+
+
+class Other(BaseHTTPRequestHandler):
+    """A remote reader of the plate of camera 0, which may hang."""
+
+    protocol_version = "HTTP/1.1"
+    works = threading.Event()
+    asked = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).asked += 1
+        if not self.works.is_set():
+            self.works.wait(60)
+            self.close_connection = True
+            return
+        body = json.dumps([{"lines": [{"text": PLATES[0], "confidence": 0.97}]}]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_remote_reader_that_hangs_is_named_and_its_frames_counted_until_it_reads_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "BACKOFF_S", (0.05, 0.2))
+    monkeypatch.setattr(Other, "works", threading.Event())
+    monkeypatch.setattr(Other, "asked", 0)
+    with answering(Other) as url:
+        bench.start(cameras=1, remote=RemoteSettings(url=url, timeout_s=0.2, on_failure="hold"))
+        wait_until(
+            lambda: bench.site.not_ready() == ["remote reader: timeout: no answer within 0.2 s"] or None, "the cause"
+        )
+        bench.more(lambda: bench.dropped("unread"), 40)
+        assert Other.asked < bench.dropped("unread") / 2
+        assert bench.source(0).status.state is SourceState.LIVE
+        assert not bench.site.wait(0.0)
+        Other.works.set()
+        wait_until(lambda: bench.finals() == PLATES[:1] or None, "its event")
+        assert bench.site.not_ready() == []
 
 
 def test_one_camera_that_cannot_be_shown_is_analysed_with_the_others(

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -32,6 +33,12 @@ from platoon.settings import RemoteSettings
 
 BACKOFF_S = (1.0, 30.0)
 """How long a server that failed is left alone, at first and at most; doubled each time."""
+GRACE_S = 1.0
+"""How much longer than its timeout a call may take to let go; then it is left to itself."""
+ANSWER_BYTES = 65_536
+"""Of one crop; more is none. A plate with all its candidates takes two thousand."""
+CHARACTERS_MOST = 256
+"""In one line, for the same reason."""
 
 _WHOLE: Mapping[str, str] = {"mode": "whole-plate"}
 _LINES: Mapping[str, str] = {"mode": "plate", "find": "false"}
@@ -138,10 +145,12 @@ class RemoteReader:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._await(self._client.aclose())
+        with suppress(Exception):
+            self._await(self._client.aclose(), GRACE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(GRACE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     @property
     def _holds(self) -> bool:
@@ -158,8 +167,9 @@ class RemoteReader:
             return [Cause.WAITING] * len(crops)
         files = [("images", (f"{number}.png", png(crop), "image/png")) for number, crop in enumerate(crops)]
         try:
-            lines = self._await(self._call(files, what, timeout_s))
-        except _Failure as failure:
+            lines = self._await(self._call(files, what, timeout_s), timeout_s + GRACE_S)
+        except Exception as error:  # whatever it is, the crop is not read there, and the analysis goes on
+            failure = error if isinstance(error, _Failure) else _Failure(Cause.UNREACHABLE, f"{error!r}")
             self._leave_alone(failure)
             return [failure.cause] * len(crops)
         if self._trouble:
@@ -169,8 +179,11 @@ class RemoteReader:
 
     async def _call(self, files: Sequence[Any], what: Mapping[str, str], timeout_s: float) -> list[TextLine | Cause]:
         try:
-            async with asyncio.timeout(timeout_s):
-                reply = await self._client.post(self._url, data=what, files=files)
+            async with (
+                asyncio.timeout(timeout_s),
+                self._client.stream("POST", self._url, data=what, files=files) as reply,
+            ):
+                content = await _body(reply, ANSWER_BYTES * len(files))
         except TimeoutError as error:
             raise _Failure(Cause.TIMEOUT, f"no answer within {timeout_s:g} s") from error
         except httpx.HTTPError as error:
@@ -178,7 +191,7 @@ class RemoteReader:
         if reply.status_code != 200:
             raise _Failure(_cause_of(reply.status_code), f"HTTP {reply.status_code}", _seconds(reply))
         try:
-            answers = _ANSWERS.validate_json(reply.content)
+            answers = _ANSWERS.validate_json(content)
         except ValidationError as error:
             raise _Failure(Cause.MALFORMED, f"not the answer of an OCR server: {error.errors()[0]['msg']}") from error
         if len(answers) != len(files):
@@ -194,8 +207,14 @@ class RemoteReader:
             _log.warning("the OCR server at %s does not read: %s; %s meanwhile", self._url, failure, meanwhile)
         self._trouble = f"{failure.cause}: {failure}"
 
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _await(self, work: Coroutine[Any, Any, T], most_s: float) -> T:
+        """What `work` gives on the thread of the connections; that nothing there is waited for without end."""
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result(most_s)
+        except TimeoutError as error:
+            running.cancel()
+            raise _Failure(Cause.TIMEOUT, f"no answer within {most_s:g} s, and no end of it") from error
 
 
 def png(crop: Pixels) -> bytes:
@@ -218,14 +237,18 @@ class _Failure(PlatoonError):
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+Candidates = Annotated[list[tuple[Character, Probability]], Field(min_length=1, max_length=64)]
+
+
 class _Line(BaseModel):
-    text: str
+    text: Annotated[str, Field(max_length=CHARACTERS_MOST)]
     confidence: Probability
-    characters: list[Annotated[list[tuple[str, Probability]], Field(min_length=1)]] | None = None
+    characters: Annotated[list[Candidates], Field(max_length=CHARACTERS_MOST)] | None = None
 
 
 class _Answer(BaseModel):
-    lines: list[_Line]
+    lines: Annotated[list[_Line], Field(max_length=16)]
 
 
 class _Error(BaseModel):
@@ -245,6 +268,18 @@ def _characters(line: _Line) -> Iterable[tuple[Candidate, ...]]:
     if line.characters is None:
         return [(Candidate(character, line.confidence),) for character in line.text.upper() if character in PLATE]
     return [tuple(Candidate(*candidate) for candidate in position) for position in line.characters]
+
+
+async def _body(reply: httpx.Response, most: int) -> bytes:
+    """What the server answers. Raises _Failure for more than `most` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in reply.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise _Failure(Cause.MALFORMED, f"an answer of more than {most} bytes")
+    return b"".join(parts)
 
 
 def _done(outcome: TextLine | Cause) -> Reply[TextLine]:

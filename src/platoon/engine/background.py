@@ -1,10 +1,12 @@
 """Executing a graph for work that nobody waits for, beside executions that somebody does wait for.
 
 An execution of a page takes a fifth of a second and cannot be stopped. On one runtime a plate would wait for its end;
-beside it, on runtimes of one thread each that yield the processor, it hardly notices. Measured on two cores, reading
+beside it, on executions of one thread each that yield the processor, it hardly notices. Measured on two cores, reading
 lines without pause in the background: a plate took 10.0 ms at the median and 15.0 ms at the 99th percentile (7.4 and
 11.5 without them, 20.7 and 26.8 without yielding), and under plates without pause the lines still got a third of the
 processor.
+
+All executors of the background share one runtime, as its weights are as large for one as for many.
 """
 
 from __future__ import annotations
@@ -12,48 +14,76 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from platoon.engine.runtime import Runtime
+    from platoon.engine.runtime import Executor, Runtime
 
 NICE = 19
 """The lowest priority but for idle time only, in which work would starve."""
 
 
-class BackgroundRuntime:
-    """A runtime of one thread, which yields the processor to all other threads; opened at its first call.
+def background(open_runtime: Callable[[], Runtime], count: int) -> list[BackgroundExecutor]:
+    """So many executors of one runtime, which is opened when one of them is first called and closed with the last.
 
     Args:
-        open_runtime: opens a runtime that executes on the thread that calls it. Where threads have no priority of their
-            own (all systems but Linux) it runs at the usual one.
+        open_runtime: opens it on the thread that calls this, whose priority the threads have that it starts: all
+            executions must run on these or on that of their caller. Where threads have no priority of their own (all
+            systems but Linux) they run at the usual one.
     """
+    shared = _Shared(open_runtime, count)
+    return [BackgroundExecutor(shared, number) for number in range(count)]
 
-    def __init__(self, open_runtime: Callable[[], Runtime]) -> None:
-        self._open = open_runtime
-        self._runtime: Runtime | None = None
+
+class BackgroundExecutor:
+    """An executor whose thread yields the processor to all other threads; `background` makes them."""
+
+    def __init__(self, shared: _Shared, number: int) -> None:
+        self._shared, self._number = shared, number
         # A priority once lowered cannot be raised again: the thread that calls must not be the one that yields, as it
         # has other things to do, under a lock that all threads share.
         self._thread = ThreadPoolExecutor(1, "background", initializer=_yield_processor)
 
     def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """See `Runtime`."""
+        """See `Executor`."""
         return self._thread.submit(self._execute, batch).result()
 
     def close(self) -> None:
-        """See `Runtime`."""
+        """See `Executor`."""
         self._thread.shutdown()
-        if self._runtime is not None:
-            self._runtime.close()
+        self._shared.let_go()
 
     def _execute(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        if self._runtime is None:
-            self._runtime = self._open()
-        return self._runtime(batch)
+        return self._shared.executor(self._number)(batch)
+
+
+class _Shared:
+    """The runtime of so many executors."""
+
+    def __init__(self, open_runtime: Callable[[], Runtime], users: int) -> None:
+        self._open, self._users = open_runtime, users
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+        self._executors: Sequence[Executor] = ()
+
+    def executor(self, number: int) -> Executor:
+        """What the executor of this number calls."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self._open()
+                self._executors = self._runtime.foreground()
+            return self._executors[number % len(self._executors)]
+
+    def let_go(self) -> None:
+        """One of the executors is closed."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._runtime is not None:
+                self._runtime.close()
 
 
 def _yield_processor() -> None:

@@ -22,7 +22,7 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
-from platoon.engine.background import BackgroundRuntime
+from platoon.engine.background import background
 from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.gpu import Extent, GpuRuntime, provided
 from platoon.engine.surgery import Graph
@@ -84,7 +84,7 @@ class OpenVinoRuntime:
 
     def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1, half: bool = False) -> None:
         self._graph, self._half, self._executions = graph, half, executions
-        self._core = openvino.Core()
+        self._core: Any = openvino.Core()
         half = half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.name = f"openvino, {'bfloat16' if half else 'float32'}, {_how_many(executions, threads)}"
         self._options = {
@@ -122,16 +122,21 @@ class OpenVinoRuntime:
         return self._lanes
 
     def background(self) -> Sequence[Executor]:
-        """See `Runtime`. On one thread an execution runs on that of its caller, which yields the processor."""
-        single = partial(OpenVinoRuntime, self._graph, half=self._half)
-        return [BackgroundRuntime(single) for _ in range(cores())]
+        """See `Runtime`. They share one compiled model, but not this one's.
+
+        OpenVINO executes on threads of the compiled model, in the order of the calls: these could not yield to each
+        other. Only a model that is executed once at a time runs on the thread of its caller.
+        """
+        count = cores()
+        return background(partial(OpenVinoRuntime, self._graph, executions=count, half=self._half), count)
 
     def close(self) -> None:
         """See `Runtime`."""
         for lane in self._lanes:
             lane.close()
         self._by_shape.clear()
-        self._any_shape = None
+        # With its core go its threads. OpenVINO would keep them for the next model, which may need another priority.
+        self._any_shape = self._core = None
 
     def compiled_for(self, shape: Shape) -> Any:
         """What executes inputs of the bare graph of this shape."""
@@ -181,7 +186,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1) -> None:
-        self._graph, self._executions = graph, executions
+        self._graph, self._threads, self._executions = graph, threads, executions
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -209,8 +214,10 @@ class OnnxRuntime:
         return [self] * self._executions
 
     def background(self) -> Sequence[Executor]:
-        """See `Runtime`."""
-        return [BackgroundRuntime(partial(OnnxRuntime, self._graph)) for _ in range(cores())]
+        """See `Runtime`. On one thread an execution runs on that of its caller: they share this session."""
+        count = cores()
+        alone = partial(OnnxRuntime, self._graph, executions=count)
+        return background(lambda: self if self._threads == 1 else alone(), count)
 
     def close(self) -> None:
         """See `Runtime`."""

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": {"redaction"},
     "logs": {"redaction"},
     "private": set[str](),
+    "ending": set[str](),
     "settings": {"errors"},
     "metrics": {"media"},  # PixelMeter, shown as metrics
     "tracing": EVERYBODY | {"logs", "engine"},

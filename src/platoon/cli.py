@@ -6,8 +6,6 @@ Exit codes: 0 done, 1 something could not be read or written, 2 the command or i
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from platoon.documents.exports.form import Form
+from platoon.ending import Ending
 from platoon.errors import InvalidSettings, ModelError, PlatoonError
 from platoon.redaction import redact
 from platoon.settings import Settings
@@ -26,11 +25,17 @@ from platoon.terminal import bars, log_to_terminal, plain, stderr
 
 if TYPE_CHECKING:
     from platoon.api.access import Access
+    from platoon.api.bodies import WaitingBytes
+    from platoon.api.kserve.rpc import GrpcFace
+    from platoon.api.serve import Faces
     from platoon.documents.layout import Fitted
     from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
     from platoon.streams.registry import CameraSpec
+
+_REST_OF_END_S = 30.0
+"""For what ends after the faces: jobs are given back, cameras and models closed."""
 
 app = typer.Typer(
     help="One engine reads every camera, page and clip.",
@@ -129,6 +134,8 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     """Read pictures and documents for others over HTTP, without cameras."""
     from platoon.api.access import Access, check_listening
     from platoon.api.background import documents_in_background
+    from platoon.api.bodies import WaitingBytes
+    from platoon.api.connections import raise_descriptor_limit
     from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
@@ -141,7 +148,8 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     settings = Settings.load(settings_file, api__host=host, api__port=port)
     check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
-    stop = _stopped_by_signals()
+    raise_descriptor_limit()
+    ending = _ending(settings)
     metrics = Metrics()
     with ExitStack() as stack:
         engine = stack.enter_context(TextEngine(settings.engine, settings.cache, metrics))
@@ -153,14 +161,18 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
         access = Access(settings.service, settings.store.path)
-        faces = stack.enter_context(Faces(None, settings, service=service, desk=desk, pipeline=pipeline, access=access))
-        stack.enter_context(_grpc(service, settings, access))
+        bodies = WaitingBytes(settings.service.max_waiting_bytes)
+        faces = stack.enter_context(
+            Faces(None, settings, service=service, desk=desk, pipeline=pipeline, access=access, bodies=bodies)
+        )
+        grpc = stack.enter_context(_grpc(service, settings, access, bodies))
         engine.warm_up(FOR_CALLERS)
         Console(stderr=True).print(
             f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
             highlight=False,
         )
-        stop.wait()
+        ending.wait()
+        _drain(faces, grpc)
 
 
 @app.command()
@@ -211,8 +223,9 @@ def worker(settings_file: SettingsFile = None) -> None:
         raise InvalidSettings("a worker needs a broker: set PLATOON_BROKER, as redis://host:6379/0")
     log_to_terminal(settings)
     metrics = Metrics()
+    ending = Ending(settings.api.drain_s + _REST_OF_END_S)
     with TextEngine(settings.engine, settings.cache, metrics) as engine:
-        work(settings, engine, metrics)
+        work(settings, engine, metrics, on_stop=ending.begin)
 
 
 @models_app.command("list")
@@ -325,6 +338,8 @@ def _run_live(
 ) -> None:
     from platoon.api.access import Access, check_listening
     from platoon.api.background import documents_in_background
+    from platoon.api.bodies import WaitingBytes
+    from platoon.api.connections import raise_descriptor_limit
     from platoon.api.gateway import pipeline_for
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
@@ -336,7 +351,8 @@ def _run_live(
 
     check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
-    stop = _stopped_by_signals()
+    raise_descriptor_limit()
+    ending = _ending(settings)
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True)
     with ExitStack() as stack:
         event_file = None if events is None else stack.enter_context(EventFile(events, site.events.path))
@@ -352,6 +368,7 @@ def _run_live(
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
         access = Access(settings.service, settings.store.path)
+        bodies = WaitingBytes(settings.service.max_waiting_bytes)
         faces = stack.enter_context(
             Faces(
                 site,
@@ -361,9 +378,10 @@ def _run_live(
                 pipeline=pipeline,
                 access=access,
                 event_file=event_file,
+                bodies=bodies,
             )
         )
-        stack.enter_context(_grpc(service, settings, access))
+        grpc = stack.enter_context(_grpc(service, settings, access, bodies))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()
         if registry is not None:
@@ -374,8 +392,9 @@ def _run_live(
             "   (Ctrl+C ends)\n",
             highlight=False,
         )
-        while not stop.wait(0.5):
+        while not ending.wait(0.5):
             site.wait(0.0)  # raises what stopped the analysis
+        _drain(faces, grpc)
 
 
 def _run_once(
@@ -406,7 +425,16 @@ def _run_once(
         raise typer.Exit(1)
 
 
-def _grpc(service: OcrService, settings: Settings, access: Access) -> AbstractContextManager[object]:
+def _drain(faces: Faces, grpc: GrpcFace | None) -> None:
+    """Let all faces begin to end, so that leaving them waits for the slowest, and not for one after the other."""
+    faces.drain()
+    if grpc is not None:
+        grpc.drain()
+
+
+def _grpc(
+    service: OcrService, settings: Settings, access: Access, bodies: WaitingBytes
+) -> AbstractContextManager[GrpcFace | None]:
     """The models over gRPC, if the settings give that a port."""
     if settings.api.grpc_port is None:
         return nullcontext()
@@ -420,6 +448,8 @@ def _grpc(service: OcrService, settings: Settings, access: Access) -> AbstractCo
         service.metrics,
         service.tracing,
         access=access,
+        bodies=bodies,
+        limits=settings.api,
         host=settings.api.host,
         port=settings.api.grpc_port,
     )
@@ -437,9 +467,8 @@ def _lines_of(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]
         yield lines.append
 
 
-def _stopped_by_signals() -> threading.Event:
-    """Set once the process is asked to end."""
-    stop = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
-    return stop
+def _ending(settings: Settings) -> Ending:
+    """Says when the process is asked to end by a signal, and that it has ended in time."""
+    ending = Ending(settings.api.drain_s + _REST_OF_END_S)
+    ending.listen()
+    return ending

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 
 from platoon.api.access import Access, check_listening
 from platoon.api.app import create_app
+from platoon.api.bodies import WaitingBytes
 from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
 from platoon.api.connections import Acceptor, Connection, Connections
@@ -164,6 +165,7 @@ class Faces:
         desk: takes documents for the service to read in the background.
         pipeline: parses documents while their callers wait.
         access: says who may call, if other faces share it.
+        bodies: counts the bytes of all bodies under way, if other faces share it.
         event_file: says why it cannot be written, if there is one.
 
     Raises:
@@ -181,9 +183,10 @@ class Faces:
         pipeline: Pipeline | None = None,
         access: Access | None = None,
         event_file: Part | None = None,
+        bodies: WaitingBytes | None = None,
     ) -> None:
         self._site, self._settings, self._service, self._desk = site, settings, service, desk
-        self._pipeline, self._event_file = pipeline, event_file
+        self._pipeline, self._event_file, self._bodies = pipeline, event_file, bodies
         check_listening(settings.api.host, settings.service)
         self._access = access or Access(settings.service, settings.store.path)
         self._hosts = Hosts(settings.api, settings.service)
@@ -249,6 +252,7 @@ class Faces:
             desk=self._desk,
             pipeline=self._pipeline,
             faces=listeners.connections,
+            bodies=self._bodies,
             event_file=self._event_file,
         )
         listeners.open(main, app)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
@@ -111,10 +112,19 @@ class CeleryWorker:
 
     Args:
         at_once: documents that are read at the same time.
+        on_stop: called once it is asked to end.
     """
 
-    def __init__(self, jobs: RedisJobs, worker: Worker, app: Celery, *, at_once: int) -> None:
-        self._jobs, self._worker, self._app = jobs, worker, app
+    def __init__(
+        self,
+        jobs: RedisJobs,
+        worker: Worker,
+        app: Celery,
+        *,
+        at_once: int,
+        on_stop: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._jobs, self._worker, self._app, self._on_stop = jobs, worker, app, on_stop
         app.task(self._read, name=TASK)
         self._celery: Any = app.Worker(
             pool="threads",
@@ -133,6 +143,7 @@ class CeleryWorker:
 
         def stop(**_: object) -> None:
             self._worker.stop()
+            self._on_stop()
 
         worker_shutting_down.connect(stop, weak=False)
         try:
@@ -157,8 +168,10 @@ def open_jobs(settings: Settings) -> RedisJobs:
     return jobs
 
 
-def work(settings: Settings, engine: TextEngine, metrics: Metrics) -> None:
-    """Read what is handed in, until this process is asked to end."""
+def work(
+    settings: Settings, engine: TextEngine, metrics: Metrics, *, on_stop: Callable[[], object] = lambda: None
+) -> None:
+    """Read what is handed in, until this process is asked to end; then `on_stop` is called."""
     with ExitStack() as stack:
         app, jobs = celery_app(settings), open_jobs(settings)
         stack.callback(jobs.close)
@@ -174,7 +187,7 @@ def work(settings: Settings, engine: TextEngine, metrics: Metrics) -> None:
         reader.warm_up()  # before anything is claimed: being ended meanwhile is no attempt at it
         worker = stack.enter_context(Worker(jobs, reader, metrics))
         stack.enter_context(Herald(jobs, app))
-        CeleryWorker(jobs, worker, app, at_once=settings.jobs.at_once).run()
+        CeleryWorker(jobs, worker, app, at_once=settings.jobs.at_once, on_stop=on_stop).run()
 
 
 def step(priority: int) -> int:

@@ -177,6 +177,7 @@ class _Path:
 
     def __init__(self, name: str, clip: Clip) -> None:
         self.name, self.clip = name, clip
+        self.restamp: Callable[[int], int] = lambda stamp: stamp
         self.faults: set[Fault] = set()
         self.clients: set[_Client] = set()
 
@@ -257,6 +258,10 @@ class RtspServer:
     def heal(self, path: str) -> None:
         """End all faults of `path`."""
         self._paths[path].faults.clear()
+
+    def restamp(self, path: str, stamps: Callable[[int], int]) -> None:
+        """Send other time stamps than those that would be right, in units of the RTP clock (90 kHz)."""
+        self._paths[path].restamp = stamps
 
     def switch(self, path: str, clip: Path | Clip) -> None:
         """Go on with another clip, in the same connections, from its first keyframe."""
@@ -431,7 +436,7 @@ class _Client:
                 if path.clip is not clip:
                     played_s += unit.time_s
                     break
-                yield unit, round(played_s * _CLOCK_HZ) + unit.stamp
+                yield unit, path.restamp(round(played_s * _CLOCK_HZ) + unit.stamp)
             else:
                 played_s += clip.duration_s
 

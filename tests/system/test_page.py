@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from platoon.api.serve import Faces
+from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings, StoreSettings
@@ -94,6 +96,32 @@ def test_a_camera_shows_its_picture_its_boxes_and_its_rate(browser: Browser, sit
     assert preview[1] is False
     browser.wait_for("document.querySelectorAll('.box').length === 0")  # nothing new: no box stays behind
     assert browser.problems == []
+
+
+def test_a_camera_that_is_decoded_too_slowly_says_how_late_it_is(
+    browser: Browser, site: FakeSite, show: Opener
+) -> None:
+    show(site)
+    late = camera("gate", name="North gate")
+    site.set_camera(replace(late, source=replace(late.source, lag=2.34)))
+    browser.wait_for("document.querySelector('[data-camera=gate] .rate').textContent === '12.5 fps · 2.3 s behind'")
+    site.set_camera(late)
+    browser.wait_for("document.querySelector('[data-camera=gate] .rate').textContent === '12.5 fps'")
+
+
+def test_a_picture_goes_where_there_is_no_newer_one(browser: Browser, site: FakeSite, show: Opener) -> None:
+    show(site)
+    pictures = "document.querySelectorAll('.stage img:not([hidden])').length"
+    browser.wait_for(f"{pictures} === 2")
+    draw = site.draw
+
+    def refuse(_: str) -> Pixels:
+        raise Unavailable("nothing was analysed for 11 s")
+
+    site.draw = refuse
+    browser.wait_for(f"{pictures} === 0")
+    site.draw = draw
+    browser.wait_for(f"{pictures} === 2")
 
 
 def test_a_camera_that_is_not_live_shows_why_and_when_it_is_tried_again(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -153,8 +153,27 @@ def test_a_decoder_that_is_too_slow_is_seen_and_stays_with_its_camera(clip: Clip
         assert behind_s < 2.5  # forty frames of 30 a second that were not skipped take 4 s
         slow.seconds = 0.0
         wait_until(lambda: camera.source.status.lag < 0.1, "it has caught up")
+        assert any(told.state is SourceState.LIVE and told.lag > PATIENT.max_lag_s for told in camera.states)
         assert camera.source.status.reconnects == 0
     assert camera.metrics.registry.get_sample_value("platoon_source_lag_seconds", {"camera": "gate"}) is None
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [lambda _: 90_000, lambda stamp: stamp // 20, lambda stamp: 20 * stamp, lambda stamp: stamp * 7919 % 2**32],
+    ids=["stand still", "crawl", "race", "jump"],
+)
+def test_a_camera_whose_clock_is_wrong_is_not_taken_for_one_that_is_decoded_too_slowly(
+    server: RtspServer, stamps: Callable[[int], int]
+) -> None:
+    server.restamp("/gate", stamps)
+    with watch(server.url("/gate"), PATIENT.model_copy(update={"max_lag_s": PATIENCE_S})) as camera:
+        frames = camera.frames(30)
+        assert frames[-1].captured_at == pytest.approx(time.time(), abs=PATIENCE_S)
+        assert frames[-1].captured_at - frames[0].captured_at > 0.5
+        wait_until(lambda: camera.source.status.lag < 0.1, "it keeps up")
+        assert camera.source.status.reconnects == 0
+    assert camera.count("platoon_frames_dropped_total", cause="behind") == 0
 
 
 def test_a_slow_decoder_without_keyframes_to_go_on_from_opens_the_stream_again(

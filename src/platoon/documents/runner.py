@@ -58,6 +58,19 @@ class Worker:
         self.stop()
         self._beating.join()
 
+    def warm_up(self) -> None:
+        """Load what reading needs, before anything is claimed: to be ended meanwhile is no attempt.
+
+        Raises:
+            PlatoonError: something is not there yet. What can never be loaded is told by the jobs that need it.
+        """
+        try:
+            self._reader.warm_up()
+        except PlatoonError as error:
+            if error.retry:
+                raise
+            _log.warning("documents are read without what could not be loaded: %s", error)
+
     def stop(self) -> None:
         """What is under way goes back to the queue."""
         self.stopping = True
@@ -69,7 +82,10 @@ class Worker:
         """Give back what is under way still, though somebody may be busy with it: after `stop`, and patience."""
         for claim in list(self._calls.values()):
             _log.warning("job %s does not let itself be stopped; it goes back to the queue", claim.job.id)
-            self._jobs.release(claim)
+            try:
+                self._jobs.release(claim)
+            except StoreError as error:
+                _log.warning("job %s goes back once its lease has run out: %s", claim.job.id, error)
 
     def look(self) -> None:
         """A job may have been cancelled: do not wait until it is seen."""
@@ -137,7 +153,7 @@ class JobRunner:
     """
 
     def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics, *, at_once: int) -> None:
-        self._jobs, self._reader = jobs, reader
+        self._jobs = jobs
         self._worker = Worker(jobs, reader, metrics)
         self._changed = threading.Condition()
         self._news = 0
@@ -195,12 +211,7 @@ class JobRunner:
     def _next(self, holder: str) -> Claim | None:
         if not self._jobs.due():
             return None
-        try:
-            self._reader.warm_up()
-        except PlatoonError as error:
-            if error.retry:
-                raise
-            _log.warning("documents are read without what could not be loaded: %s", error)
+        self._worker.warm_up()
         return self._jobs.claim(holder)
 
     def _sweep(self) -> None:

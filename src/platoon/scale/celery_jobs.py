@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -23,7 +24,7 @@ from platoon.documents.jobs import PRIORITIES, Limits
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader
 from platoon.documents.runner import Worker
-from platoon.errors import MissingExtra, StoreError
+from platoon.errors import MissingExtra, PlatoonError, StoreError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.scale.redis_jobs import RedisJobs
@@ -153,10 +154,14 @@ class CeleryWorker:
 
     def _read(self, job_id: str) -> None:
         while not self._worker.stopping:
-            claim = self._jobs.claim(uuid4().hex)
-            if claim is None:
-                return
-            self._worker.work(claim)
+            try:
+                claim = self._jobs.claim(uuid4().hex)
+                if claim is None:
+                    return
+                self._worker.work(claim)
+            except StoreError as error:  # the message would be gone, and the job wait for another
+                _log.warning("no job can be worked on: %s", error)
+                time.sleep(_LOOK_S)
         self._jobs.tell_again(job_id)  # another worker takes it, if it waits still
 
 
@@ -184,10 +189,23 @@ def work(
             max_pixels=settings.service.max_pixels,
             page_s=settings.service.deadline_s,
         )
-        reader.warm_up()  # before anything is claimed: being ended meanwhile is no attempt at it
         worker = stack.enter_context(Worker(jobs, reader, metrics))
+        _warm_up(worker)
         stack.enter_context(Herald(jobs, app))
         CeleryWorker(jobs, worker, app, at_once=settings.jobs.at_once, on_stop=on_stop).run()
+
+
+def _warm_up(worker: Worker) -> None:
+    """Wait for what reading needs, however long that is away."""
+    told = ""
+    while True:
+        try:
+            return worker.warm_up()
+        except PlatoonError as error:
+            if told != str(error):
+                _log.error("no documents are read: %s", error)
+            told = str(error)
+            time.sleep(_LOOK_S)
 
 
 def step(priority: int) -> int:

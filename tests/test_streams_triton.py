@@ -78,5 +78,5 @@ def test_a_site_waits_for_its_triton_at_the_start_and_whenever_it_goes(
     finally:
         site.stop()
     with closing(sqlite3.connect(tmp_path / "store" / "events.sqlite")) as database:
-        stored = {identity for (identity,) in database.execute("SELECT id FROM events")}
+        stored = {identity for (identity,) in database.execute("SELECT id FROM event")}
     assert {event["id"] for event in told} <= stored, "what was told is kept"

@@ -1,5 +1,7 @@
 import logging
 import multiprocessing
+import os
+import stat
 import threading
 import time
 from multiprocessing.synchronize import Barrier
@@ -18,6 +20,16 @@ def test_a_choice_is_measured_once_and_remembered(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "platoon"
     assert Tuning(folder).choose("runtime", ["a", "b"], lambda: "b") == "b"
     assert Tuning(folder).choose("runtime", ["a", "b"], never) == "b"
+
+
+def test_what_was_measured_is_for_this_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Tuning(tmp_path / "cache").choose("runtime", ["a", "b"], lambda: "b")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()} == {0o600}
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
 
 def test_questions_do_not_share_answers(tmp_path: Path) -> None:

@@ -78,3 +78,12 @@ def test_nobody_else_may_read_a_database_or_its_log(tmp_path: Path) -> None:
         db.close()
     finally:
         os.umask(before)
+
+
+def test_the_log_stays_small_however_much_is_written(tmp_path: Path) -> None:
+    db = database(tmp_path / "notes.sqlite").open()
+    db.execute("PRAGMA synchronous = OFF")  # no power fails here
+    for _ in range(2000):
+        db.execute("INSERT INTO note (body) VALUES (zeroblob(4000))")
+    assert (tmp_path / "notes.sqlite-wal").stat().st_size < 2 * MEGABYTE
+    db.close()

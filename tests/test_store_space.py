@@ -1,11 +1,17 @@
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from platoon.errors import StoreError
+from platoon.settings import StoreSettings
 from platoon.store import space
+from platoon.store.events import EventStore
+from platoon.store.objects import ObjectStore
+from platoon.store.retention import Retention
+from tests.fake_site import event
 from tests.small_disk import fill, small_disk
 
 MEGABYTE = 1_000_000
@@ -43,3 +49,29 @@ def test_a_quota_is_a_full_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "fsync", exceeded)
     assert space.is_full(tmp_path)
+
+
+def test_uploads_that_fill_a_small_disk_leave_room_for_events(disk: Path) -> None:
+    events, crops, settings = EventStore(disk / "events.sqlite"), ObjectStore(disk / "crops"), StoreSettings()
+    now = datetime.now(UTC)
+    retention = Retention(events, crops, settings, clock=now.timestamp)
+    retention.sweep()
+    uploads = 0
+    with pytest.raises(StoreError, match="disk is full"):
+        while True:
+            space.check_room(disk, 200_000, settings.reserve_bytes)
+            (disk / f"upload{uploads}").write_bytes(bytes(200_000))
+            uploads += 1
+    assert uploads > 8
+    for number in range(20):
+        one = event(str(number), time=now.isoformat(), crop=f"{number}.jpg", crop_bytes=1000)
+        for _ in range(5):  # as the writer does, while retention looks after the room
+            try:
+                crops.put(f"{number}.jpg", bytes(1000))
+                events.put(one)
+                break
+            except StoreError:
+                retention.sweep()
+    assert events.count() == 20
+    assert all(one["crop"] is not None for one in events.search(limit=20))
+    events.close()

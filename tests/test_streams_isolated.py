@@ -107,14 +107,36 @@ def test_stopping_ends_even_processes_that_are_stopped_themselves(site: Isolated
 
 def stand_still(_: Settings, spec: CameraSpec, __: bool, ___: bool, pipe: Connection) -> None:
     """A camera's process whose analysis has been with the same frames for a long time."""
+    tell_always(spec, pipe, [], quiet_s=1000.0)
+
+
+def cannot_store(_: Settings, spec: CameraSpec, __: bool, ___: bool, pipe: Connection) -> None:
+    """A camera's process whose disk is full."""
+    tell_always(spec, pipe, ["store: disk is full"], quiet_s=0.0)
+
+
+def tell_always(spec: CameraSpec, pipe: Connection, missing: list[str], *, quiet_s: float) -> None:
     live = SourceStatus(state=SourceState.LIVE, message="")
     status = CameraStatus(
         id=spec.id, name="", url="", port=0, enabled=True, source=live, analysed_fps=0, analysed=0, dropped={},
         last_event_at=None,
     )  # fmt: skip
     while True:
-        pipe.send(("status", 0, (status, True, 1000.0)))
+        pipe.send(("status", 0, (status, missing, quiet_s)))
         time.sleep(0.1)
+
+
+def test_what_a_process_lacks_is_told_by_its_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "run_camera", cannot_store)
+    monkeypatch.setattr(module, "STOP_S", 0.0)
+    site = IsolatedSite(settings(tmp_path, LIGHT))
+    site.change([CameraSpec("gate", "gate", "rtsp://10.0.0.1/1", 0)])
+    assert "camera gate: its process is starting" in site.not_ready()
+    site.start()
+    try:
+        wait_until(lambda: "camera gate: store: disk is full" in site.not_ready(), "it is told")
+    finally:
+        site.stop()
 
 
 def test_a_process_whose_analysis_stands_still_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from platoon.engine.surgery import Graph
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
+from platoon.private import make_folder
 
 Shape = tuple[int, ...]
 Kind = Literal["cuda", "tensorrt"]
@@ -92,7 +93,7 @@ class GpuRuntime:
         if kind == "tensorrt":
             folder = Path(asked[0][1]["trt_engine_cache_path"])
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             except OSError as error:
                 raise InvalidSettings(f"cannot keep TensorRT's engines in {folder}: {error.strerror}") from error
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, where they are installed

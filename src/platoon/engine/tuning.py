@@ -20,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TypeVar
 
+from platoon.private import make_file, make_folder
+
 logger = logging.getLogger(__name__)
 
 WAIT_S = 30.0
@@ -74,7 +76,8 @@ class Tuning:
     def _alone(self) -> Iterator[bool]:
         """Whether nobody else measures now; the system ends that of a process that dies."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
+            make_file(self._lock)
             file = self._lock.open("ab")
         except OSError:  # said when the choice cannot be kept
             yield True
@@ -102,7 +105,7 @@ class Tuning:
         """Replace the file in one step, so that no reader ever sees half of it."""
         tree = {**self._read(), key: choice}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             with tempfile.NamedTemporaryFile(
                 "w", encoding="utf-8", dir=self._path.parent, prefix=self._path.name, delete=False
             ) as file:

@@ -20,7 +20,7 @@ from platoon.store import space
 _BUSY_TIMEOUT_S: Final = 30.0
 _LOG_BYTES: Final = 16_000_000
 """A write-ahead log that was larger is cut to this once all of it is in the file."""
-_LOG_PAGES: Final = 200
+_LOG_PAGES: Final = 100
 """In the log when they are put into the file: little, as on a small disk the log takes the room of what it logs."""
 _GIVEN_BACK_AT_ONCE: Final = 4096
 """Pages; writers wait meanwhile."""
@@ -157,10 +157,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield db
         db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # SQLite ends by itself what found no room or an unreadable disk
-            with suppress(sqlite3.Error):  # what went wrong before is what has to be told
+    except BaseException as error:
+        with suppress(sqlite3.Error):  # what went wrong before is what has to be told
+            if db.in_transaction:  # SQLite ends by itself what found no room or an unreadable disk
                 db.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # the log's room is there for the next try
         raise
 
 

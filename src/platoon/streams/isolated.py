@@ -128,12 +128,13 @@ class IsolatedSite:
 
     def not_ready(self) -> list[str]:
         """See `Site.not_ready`."""
-        starting = [
-            f"camera {camera}: its process is starting"
+        missing = [
+            f"camera {camera}: {reason}"
             for camera, keeper in list(self._keepers.items())
-            if keeper.spec.enabled and not keeper.warm
+            if keeper.spec.enabled
+            for reason in keeper.missing
         ]
-        return starting + self.engine.not_ready()
+        return missing + self.engine.not_ready()
 
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""

@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as NoReply
 from contextlib import suppress
@@ -36,6 +36,7 @@ HANG_S = 30.0
 STOP_S = 10.0
 """How long a process may take to end when asked; then it is terminated, and after `KILL_S` more killed."""
 KILL_S = 2.0
+_STARTING = ("its process is starting",)
 _LOOK_S = 0.25
 """How often it is looked at."""
 
@@ -57,7 +58,8 @@ class Keeper:
         hear: Callable[[str, Message], None],
     ) -> None:
         self.spec = spec
-        self.warm = False
+        self.missing: Sequence[str] = _STARTING
+        """Why it cannot work now, as its process says; empty once it can."""
         self.failure: PlatoonError | None = None
         self.exposition = b""
         """The metrics that its process gave last."""
@@ -173,7 +175,7 @@ class Keeper:
                 _end(process, since=self._asked_at)
             elif not hung and (hung := self._hangs(started)):
                 process.kill()
-        self.warm, self._outbox = False, None
+        self.missing, self._outbox = _STARTING, None
         outbox.close(KILL_S)
         ours.close()
         for reply in list(self._calls.values()):
@@ -208,7 +210,7 @@ class Keeper:
         if kind == "message":
             self._hear(self.spec.id, value)
         elif kind == "status":
-            self._status, self.warm, self._quiet_s = value
+            self._status, self.missing, self._quiet_s = value
         elif kind == "failure":
             self.failure = value
         elif (reply := self._calls.get(number)) is not None:

@@ -37,10 +37,10 @@ WAITING_BYTES = 128_000_000
 """The same in bytes, most of which are pixels of crops."""
 HANGS_S = 10.0
 """A write that takes longer is told."""
-CLOSE_S = 8.0
+CLOSE_S = 5.0
 """What is not written so long after the stop is spilled."""
-SPILL_S = 3.0
-"""How long that may take."""
+SPILL_S = 2.0
+"""How long that may take; both are well below what a camera's process has for its end (`keeper.STOP_S`)."""
 TRIES = 3
 """An event that fails so often, where the next one does not, is at fault itself."""
 DROPPED_AT_ONCE = 16

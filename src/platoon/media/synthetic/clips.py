@@ -28,6 +28,7 @@ from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import Scene
 from platoon.media.synthetic.shapes import Points
+from platoon.private import make_folder
 
 VERSION = 1
 """Of the drawing code: raise it when the same scene would look different, and caches fill anew."""
@@ -132,7 +133,7 @@ def demo_clips(cache: Path, *, on_progress: Callable[[int, int], None] | None = 
     total = sum(scenes[i].frames for i in missing)
     progress = _Progress(total, on_progress)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with ThreadPoolExecutor(max_workers=min(len(scenes), os.cpu_count() or 1)) as pool:
             running = [(i, pool.submit(render, scenes[i], paths[i], on_frame=progress.step)) for i in missing]
             try:

@@ -17,6 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from platoon.api.protocols import WebSocketConnection
 from platoon.api.serve import Faces
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -331,6 +332,29 @@ def test_messages_reach_many_websockets_while_metrics_are_answered(tmp_path: Pat
         for one in live:
             told = [json.loads(one.recv(PATIENCE_S)) for _ in range(1 + n_messages)]
             assert [message["event"]["id"] for message in told[1:]] == [f"e{n}" for n in range(n_messages)]
+
+
+def test_who_does_not_answer_pings_is_closed_and_fills_no_log(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule = WebSocketConnection.schedule_ping
+
+    def soon(connection: WebSocketConnection) -> None:
+        connection.ping_interval = connection.ping_timeout = 0.1
+        schedule(connection)
+
+    monkeypatch.setattr(WebSocketConnection, "schedule_ping", soon)
+    handshake = UPGRADE + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    with place.open(place.own_port) as wire:
+        wire.sendall(handshake)
+        until(lambda: place.open_connections() == 1)
+
+        def closed() -> bool:
+            place.site.say({"type": "overlay", "camera": "gate"})
+            return place.open_connections() == 0
+
+        until(closed)
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_while_draining_what_is_under_way_is_answered_and_what_is_new_gets_503(tmp_path: Path) -> None:

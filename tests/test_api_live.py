@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from platoon.api.live import Outbox
+from platoon.api.live import Outbox, Texts
 from platoon.api.serve import Faces
 from platoon.media.source import SourceState
 from platoon.metrics import Metrics
@@ -80,6 +81,17 @@ def test_an_event_without_room_ends_the_connection_instead_of_being_lost() -> No
         await asyncio.wait_for(outbox.overfull.wait(), 30)
 
     asyncio.run(talk())
+
+
+def test_a_message_is_turned_into_text_once_for_all_who_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Mock(wraps=json.dumps)
+    monkeypatch.setattr("platoon.api.live.json.dumps", make)
+    texts = Texts()
+    messages = [overlay(number) for number in range(200)]
+    for message in messages:
+        assert [json.loads(texts.of(message)) for _ in range(50)] == [message] * 50
+    assert make.call_count == len(messages)
+    assert len(texts._made) < len(messages)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ class ApiSettings(_Section):
     """The same for one address; of IPv6, for a network of 64 bits. One more gets 503."""
     proxies: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
     """Addresses or networks that speak for many callers, as reverse proxies do: there is no limit for each of them."""
-    max_websockets: int = Field(default=512, ge=1)
+    max_websockets: int = Field(default=256, ge=1)
     """WebSockets at once, over all ports, and never more than half of all connections; one more gets 503."""
     idle_timeout_s: Seconds = 15.0
     """A connection that brings no request for so long is closed."""

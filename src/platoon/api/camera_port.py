@@ -17,13 +17,13 @@ from platoon.streams.site import Site
 
 def create_camera_app(site: Site, camera: str, *, access: Access, hosts: Hosts) -> Starlette:
     """The application of one camera's port; light, as a site may have thousands."""
-    reads = ManualReads(site)
+    reads, texts = ManualReads(site), live.Texts()
 
     async def manual_ocr(_: Request) -> JSONResponse:
         return JSONResponse(await reads.read(camera))
 
     async def ws(websocket: WebSocket) -> None:
-        await live.feed(websocket, site, camera)
+        await live.feed(websocket, site, texts, camera)
 
     app = Starlette()
     app.router.redirect_slashes = False  # redirects would tell absolute addresses from the caller's Host

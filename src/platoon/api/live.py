@@ -23,6 +23,7 @@ from platoon.streams.site import Message, Site
 _WAITING_MESSAGES = 256
 _TRY_AGAIN_LATER = 1013
 _CLOSE_TIMEOUT_S = 1.0
+_KEPT_TEXTS = 64
 
 
 class Outbox:
@@ -78,23 +79,45 @@ class Outbox:
             self._loop.call_soon_threadsafe(event.set)
 
 
+class Texts:
+    """What messages look like on the wire, made once for all clients that get them. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[Message, str]] = {}
+        """By the identity of the message, which is kept with it; oldest first."""
+
+    def of(self, message: Message) -> str:
+        """The text of a message."""
+        if (made := self._made.get(id(message))) is not None:
+            return made[1]
+        if len(self._made) >= _KEPT_TEXTS:
+            del self._made[next(iter(self._made))]
+        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        self._made[id(message)] = message, text
+        return text
+
+
 def routes(site: Site) -> APIRouter:
     """The WebSockets of the main port."""
-    router = APIRouter()
+    router, texts = APIRouter(), Texts()
 
     @router.websocket("/api/ws")
     async def all_cameras(websocket: WebSocket) -> None:
-        await feed(websocket, site)
+        await feed(websocket, site, texts)
 
     @router.websocket("/api/cameras/{camera}/ws")
     async def one_camera(websocket: WebSocket, camera: str) -> None:
-        await feed(websocket, site, camera)
+        await feed(websocket, site, texts, camera)
 
     return router
 
 
-async def feed(websocket: WebSocket, site: Site, camera: str | None = None) -> None:
-    """Serve one connection until either side ends it. An unknown camera is refused with 404."""
+async def feed(websocket: WebSocket, site: Site, texts: Texts, camera: str | None = None) -> None:
+    """Serve one connection until either side ends it. An unknown camera is refused with 404.
+
+    Args:
+        texts: of all connections of its port.
+    """
     outbox = Outbox(site.metrics)
     unsubscribe = site.subscribe(outbox.offer, camera)
     try:
@@ -105,14 +128,14 @@ async def feed(websocket: WebSocket, site: Site, camera: str | None = None) -> N
         await websocket.accept()
         with site.metrics.live_clients.track_inprogress():
             first: list[Message] = [{"type": "camera", "camera": status.to_json()} for status in now]
-            await _converse(websocket, outbox, first)
+            await _converse(websocket, outbox, texts, first)
     finally:
         unsubscribe()
 
 
-async def _converse(websocket: WebSocket, outbox: Outbox, first: list[Message]) -> None:
+async def _converse(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
     tasks = {
-        asyncio.create_task(_send(websocket, outbox, first)),
+        asyncio.create_task(_send(websocket, outbox, texts, first)),
         asyncio.create_task(_until_gone(websocket)),
         asyncio.create_task(outbox.overfull.wait()),
     }
@@ -131,17 +154,14 @@ async def _converse(websocket: WebSocket, outbox: Outbox, first: list[Message]) 
                 await websocket.close(_TRY_AGAIN_LATER, "too slow: events would have been left out; connect again")
 
 
-async def _send(websocket: WebSocket, outbox: Outbox, first: list[Message]) -> None:
+async def _send(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
     for message in first:
-        await websocket.send_text(_as_text(message))
+        await websocket.send_text(texts.of(message))
     while True:
-        await websocket.send_text(_as_text(await outbox.take()))
+        await websocket.send_text(texts.of(await outbox.take()))
+        await asyncio.sleep(0)  # one message each: others are served in between, however many wait here
 
 
 async def _until_gone(websocket: WebSocket) -> None:
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass  # clients have nothing to say
-
-
-def _as_text(message: Message) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

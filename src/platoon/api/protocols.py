@@ -12,6 +12,7 @@ import httptools
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from platoon.api.connections import Connections, reply
@@ -268,7 +269,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._patience.moved()
 
     async def send(self, message: Any) -> None:
-        """As in ASGI. A handshake that the application refused is complete: uvicorn would log each as an error."""
+        """As in ASGI. A handshake that the application refused is complete: uvicorn would log each as an error.
+
+        So it would each message for whoever was closed meanwhile, as he did not answer pings.
+        """
+        if self.close_sent:
+            raise ClientDisconnected
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True

@@ -207,6 +207,24 @@ def test_a_model_that_cannot_be_loaded_ends_the_site_and_says_why(bench: Bench) 
     assert bench.site.not_ready() == ["analysis: stopped: no weights"]
 
 
+def test_the_vehicle_before_a_camera_that_falls_silent_is_told_without_waiting_for_its_return(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    def falls_silent(stage: str, number: int) -> None:
+        if stage == "read" and number == 1:
+            reads.append(number)
+            if len(reads) == 2:  # enough, but only once the vehicle has gone
+                bench.source(1).stop()
+
+    monkeypatch.setattr(pipeline, "QUIET_S", 0.2)
+    bench.engine.fails = falls_silent
+    bench.start()
+    wait_until(lambda: PLATES[1] in bench.finals() or None, "its event", patience_s=60)
+    bench.more(bench.analysed)
+
+
 class Other(BaseHTTPRequestHandler):
     """A remote reader of the plate of camera 0, which may hang."""
 

@@ -21,6 +21,7 @@ from platoon.metrics import Metrics
 from platoon.streams.site import Message, Site
 
 _WAITING_MESSAGES = 256
+"""Of one client, a few kilobytes each: an overlay has at most `plates.events.BOXES_MOST` boxes."""
 _TRY_AGAIN_LATER = 1013
 _CLOSE_TIMEOUT_S = 1.0
 _KEPT_TEXTS = 64

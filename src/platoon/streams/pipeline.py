@@ -48,6 +48,8 @@ RATE_WINDOW_S = 10.0
 """Over which analysed frames per second are counted."""
 RATE_FRAMES_MOST = 5000
 """Kept for that: more than any camera has in this time. Of a recording that is read faster the rate is told too low."""
+QUIET_S = 20.0
+"""A camera that has given nothing for so long: whoever was in sight has gone, as the next frame would tell."""
 CHECK_S = 1.0
 """How often at most a batch without any result lets the engine be tried."""
 STOP_S = 5.0
@@ -67,6 +69,8 @@ class Camera:
         """Its last frame failed, which was logged."""
         self.last_event_at: float | None = None
         self.analysed = 0
+        self.came_at = math.inf
+        """When the last frame came, by the monotonic clock; infinity: whoever was in sight was told."""
         self.seen_at = -math.inf
         """When the last frame was taken from it, by the monotonic clock."""
         self._first = math.inf
@@ -355,10 +359,14 @@ class SharedSite:
                 frames = self._mux.collect(limit, timeout_s=IDLE_S)
                 with self._turn:
                     seen = [(frame, self._cameras[frame.camera]) for frame in frames if frame.camera in self._cameras]
+                    for _, camera in seen:
+                        camera.came_at = time.monotonic()
                     if analysis is not None:
                         self._analyse(analysis, seen)
                     else:
                         self._let_pass(seen)
+                    if not self._recorded:
+                        self._let_go(time.monotonic())
                 if self._recorded and not frames and self._mux.finished():
                     break
             self._failure = self._readiness.failure
@@ -427,6 +435,13 @@ class SharedSite:
             except Exception:
                 _log.exception("camera %s: vehicles that have gone cannot be told", frame.camera)
             self._lose(frame, camera, cause)
+
+    def _let_go(self, now: float) -> None:
+        """Tell the vehicles of cameras that went silent, which would otherwise wait for as long as these do."""
+        for camera in self._cameras.values():
+            if now - QUIET_S > camera.came_at:
+                camera.came_at = math.inf
+                self._emit(camera.watch.finish())
 
     def _lose(self, frame: Frame, camera: Camera, error: Exception) -> None:
         """Count a frame as dropped, and log an error that comes from it once until a frame is analysed again."""

@@ -1,3 +1,4 @@
+import threading
 import time
 
 import numpy as np
@@ -142,6 +143,28 @@ def test_pages_are_drawn_in_any_order_and_those_that_nobody_wants_are_not() -> N
         next(file.draw([2, 0]))
         heights += [sheet.picture.shape[1] for sheet in file.draw([2]) if isinstance(sheet, Sheet)]
     assert heights == [400, 200, 400]
+
+
+def endless_pages(n_pages: int) -> bytes:
+    """A PDF whose pages can never be drawn."""
+    kids = b"/Kids[" + b"3 0 R " * n_pages + b"]/Count %d" % n_pages
+    return endless_pdf().replace(b"/Kids[3 0 R]/Count 1", kids)
+
+
+def test_a_file_whose_pages_all_take_too_long_does_not_hold_up_others_for_all_of_them() -> None:
+    with open_file(endless_pages(50), max_pages=50, max_pixels=1_000_000, page_s=1.0) as file:
+        outcomes = list(file.draw(range(50)))
+    assert all(isinstance(outcome, DeadlineExceeded | InvalidInput) for outcome in outcomes)
+    assert sum("is not drawn: 5 others" in str(outcome) for outcome in outcomes) == 45
+
+
+def test_who_waits_for_a_page_can_be_let_go() -> None:
+    with open_file(endless_pages(1), max_pages=5, max_pixels=1_000_000, page_s=300.0) as file:
+        letting_go = threading.Timer(0.5, file.give_up)
+        letting_go.start()
+        (outcome,) = file.draw([0])
+        letting_go.join()
+    assert isinstance(outcome, InvalidInput)
 
 
 TEXT = b"BT /F 12 Tf 20 80 Td (Total 99) Tj ET"

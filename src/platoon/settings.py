@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -294,6 +295,10 @@ class GatewaySettings(_Section):
 def _of_redis(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("is no redis:// or rediss:// address")
+    try:
+        urlsplit(url.get_secret_value()).port  # noqa: B018
+    except ValueError:  # its text repeats what may be a password, as would that of whoever connects
+        raise ValueError("is malformed; '/', '?', '#' and '@' in a password are written %2F, %3F, %23, %40") from None
     return url
 
 

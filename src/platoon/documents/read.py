@@ -148,6 +148,7 @@ class DocumentReader:
             DeadlineExceeded, Unavailable), and CancelledError.
         """
         with open_file(data, max_pages=MAX_LISTED, max_pixels=self._max_pixels, page_s=self._page_s) as file:
+            call.when_cancelled(file.give_up)
             wanted = page_indices(options.pages, len(file.sizes))
             if len(wanted) > self._max_pages:
                 raise InvalidInput(

@@ -99,8 +99,12 @@ class Confined:
         del self._buffer[:n]
         return taken
 
+    def kill(self) -> None:
+        """End it, so that whoever waits for its answer learns that there is none. From any thread."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End it."""
+        """End it, and forget it."""
         self._selector.close()
         self._process.kill()
         for pipe in (self._requests, self._process.stdout):

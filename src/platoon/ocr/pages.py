@@ -49,6 +49,9 @@ class File(Protocol):
             text: tell the text that they carry, too, as only those of a PDF do.
         """
 
+    def give_up(self) -> None:
+        """Let nobody wait any longer for the page that is being drawn. From any thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pages:
@@ -117,7 +120,7 @@ def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -
 
 class _Apart:
     def __init__(self, kind: Kind, sheets: Sheets) -> None:
-        self.kind, self.sizes, self.draw = kind, sheets.sizes, sheets.draw
+        self.kind, self.sizes, self.draw, self.give_up = kind, sheets.sizes, sheets.draw, sheets.give_up
 
 
 class _Picture:
@@ -134,3 +137,6 @@ class _Picture:
                 yield load_sheet(self._data, max_pixels=self._max_pixels, most_s=self._page_s)
             except PlatoonError as error:
                 yield error
+
+    def give_up(self) -> None:
+        """There is one, and it takes no longer than `page_s`."""

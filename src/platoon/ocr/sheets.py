@@ -21,6 +21,8 @@ from platoon.ocr.pdf_process import FLAGS
 
 MAX_SIDE = 32_766
 """OpenCV cannot cut regions out of anything wider or higher."""
+MOST_DEATHS = 5
+"""After so many pages that took too much, the rest of a file is not drawn: others wait behind it."""
 FAR = 1e6
 """Pixels. Characters beyond are nowhere, and numbers that large would make others that are none."""
 
@@ -74,6 +76,7 @@ class Sheets:
         # Closed and gone with this object, which `__exit__` and whoever fails to make one let go of.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: _Process | None = None
+        self._deaths = 0
         try:
             self._file.write(data)
             self._file.flush()
@@ -103,7 +106,16 @@ class Sheets:
                 self._ask(following[index], text)
             yield outcome
 
+    def give_up(self) -> None:
+        """Let nobody wait any longer for the page that is being drawn. From any thread."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def _refusal(self, index: int) -> PlatoonError | None:
+        if self._deaths >= MOST_DEATHS:
+            return InvalidInput(
+                f"{self._page_name(index)} is not drawn: {MOST_DEATHS} others took too much memory or time"
+            )
         width, height = self.sizes[index]
         try:
             check_size(self._page_name(index), width, height, self._max_pixels)
@@ -117,6 +129,7 @@ class Sheets:
         except PlatoonError as error:
             if self._process is not None and self._process.asked is not None:  # it has not answered, and never will
                 self._end()
+                self._deaths += 1
             return error
 
     def _ask(self, index: int, text: bool) -> _Process:
@@ -185,6 +198,9 @@ class _Process:
         self.asked = None
         picture = np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
         return Sheet(picture, message["scale"], characters)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def close(self) -> None:
         self._process.close()

@@ -1,13 +1,13 @@
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from platoon.media import backlog
-from platoon.media.backlog import MAX_WAIT_S, Backlog, FallenBehind
+from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, Backlog, FallenBehind
 from tests.clock import Clock
 
 PATIENCE_S = 30
@@ -136,17 +136,24 @@ def test_what_waits_for_a_decoder_that_hangs_is_bounded(
             stream.backlog.take()
 
 
-def test_the_lag_grows_while_the_decoder_is_at_a_packet_and_is_nothing_while_it_waits(stream: Stream) -> None:
+def test_the_lag_is_how_late_the_decoder_is_at_worst_in_the_last_seconds(stream: Stream) -> None:
+    assert stream.backlog.lag == 0
     stream.bring(keyframe=True)
+    stream.bring()
     stream.take()
     for waited in (1.0, 2.0):
         stream.clock.now += 1.0
         assert stream.backlog.lag == pytest.approx(waited)
-    ended = threading.Thread(target=stream.take)
-    ended.start()
-    wait_until(lambda: stream.backlog.lag == 0)
-    stream.bring()
-    ended.join(PATIENCE_S)
+    stream.take()
+    for _ in range(5):
+        stream.bring()
+        stream.take()
+        assert stream.backlog.lag == pytest.approx(2.0)
+    for _ in range(3):
+        stream.clock.now += LAG_WINDOW_S + 0.1
+        stream.bring()
+        stream.take()
+    assert stream.backlog.lag == 0
 
 
 @pytest.mark.parametrize("error", [None, OSError("reset")])
@@ -162,12 +169,3 @@ def test_the_end_comes_after_all_that_came_before_it(error: Exception | None) ->
         with pytest.raises(OSError, match="reset"):
             stream.take()
     stream.backlog.close()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    gone = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        gone.wait(0.01)
-    raise AssertionError("waited in vain")

@@ -37,7 +37,7 @@ class Metrics:
         )
         self.source_lag = Gauge(
             "platoon_source_lag_seconds",
-            "How long after its arrival a live camera's picture is decoded",
+            "How long after their arrival a live camera's pictures are decoded, at worst in the last seconds",
             ["camera"],
             registry=registry,
         )

@@ -21,6 +21,8 @@ MAX_WAIT_S: Final = 10.0
 """A packet that waits longer, without a keyframe after it, ends the stream. Most cameras send a keyframe more often."""
 MAX_BYTES: Final = 64 * 2**20
 """Of all that waits: ten seconds of 50 Mbit/s."""
+LAG_WINDOW_S: Final = 2.0
+"""The lag is the worst of one to two of these: a decoder that skips is late and on time by turns."""
 
 
 class FallenBehind(PlatoonError):
@@ -55,6 +57,9 @@ class Backlog:
         """The newest that waits."""
         self._working_on: float | None = None
         """When the packet that the decoder has at the moment had arrived."""
+        self._window_from = now()
+        self._worst_lag = self._worst_before = 0.0
+        """In this window, and in the one before."""
         self._end: Exception | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="packets", daemon=True)
@@ -62,9 +67,10 @@ class Backlog:
 
     @property
     def lag(self) -> float:
-        """Seconds since the arrival of the packet that is being decoded; 0 if the decoder waits for the next one."""
-        arrived = self._working_on
-        return 0.0 if arrived is None else max(0.0, self._now() - arrived)
+        """How many seconds after their arrival packets are decoded, at worst in the last seconds; from any thread."""
+        working_on = self._working_on
+        present = 0.0 if working_on is None else self._now() - working_on
+        return max(present, self._worst_lag, self._worst_before)
 
     def take(self) -> tuple[av.Packet, float, bool] | None:
         """The next packet, when it arrived (monotonic clock), and whether others before it were skipped; None at the
@@ -76,12 +82,14 @@ class Backlog:
         with self._changed:
             self._working_on = None
             self._changed.wait_for(lambda: self._waiting or self._end is not None)
-            skipped = bool(self._waiting) and self._now() - self._waiting[0][0] > self._max_lag_s and self._skip()
             if not self._waiting:
                 if isinstance(self._end, StopIteration):
                     return None
                 assert self._end is not None
                 raise self._end
+            lag_s = self._now() - self._waiting[0][0]
+            self._note(lag_s)
+            skipped = lag_s > self._max_lag_s and self._skip()
             arrived, packet = self._pop()
             self._working_on = arrived
             return packet, arrived, skipped
@@ -118,6 +126,12 @@ class Backlog:
                     f"decoding is {waited_s:.0f} s behind what has arrived, and no keyframe came to go on from"
                 )
             self._changed.notify_all()
+
+    def _note(self, lag_s: float) -> None:
+        if self._now() - self._window_from > LAG_WINDOW_S:
+            self._window_from = self._now()
+            self._worst_lag, self._worst_before = 0.0, self._worst_lag
+        self._worst_lag = max(self._worst_lag, lag_s)
 
     def _too_much(self) -> bool:
         return self._now() - self._waiting[0][0] > MAX_WAIT_S or self._bytes > MAX_BYTES

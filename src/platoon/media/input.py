@@ -173,7 +173,7 @@ class Input:
 
     @property
     def lag(self) -> float:
-        """How many seconds after its arrival a live stream is being decoded."""
+        """How many seconds after its arrival a live stream is decoded, at worst in the last seconds."""
         return 0.0 if self._backlog is None else self._backlog.lag
 
     def close(self) -> None:

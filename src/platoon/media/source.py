@@ -33,8 +33,6 @@ from platoon.settings import SourceSettings
 _log = logging.getLogger(__name__)
 
 _FALLEN_BEHIND_S = 1.0
-_KEPT_UP_S = 5.0
-"""A source that was behind keeps up again when it has not been for so long."""
 
 
 class SourceState(StrEnum):
@@ -74,7 +72,8 @@ class SourceStatus:
     reconnects: int = 0
     """How often it became live again."""
     lag: float = 0.0
-    """How many seconds after its arrival a live picture is decoded; around 0 where the decoder keeps up."""
+    """How many seconds after their arrival live pictures are decoded, at worst in the last seconds; around 0 where the
+    decoder keeps up."""
     retry_at: float | None = None
     """When the next attempt begins, seconds since 1970."""
 
@@ -131,8 +130,7 @@ class Source:
         self._frames_behind = metrics.frames_dropped.labels(camera, "behind")
         self._input: Input | None = None
         """What is open at the moment."""
-        self._behind_at: float | None = None
-        """When decoding was behind last; None while it keeps up."""
+        self._behind = False
         self._decoded = 0
         self._failures = 0
         self._live_since: float | None = None
@@ -253,18 +251,11 @@ class Source:
             )
         elif (picture.width, picture.height) != (self._status.width, self._status.height):
             self._status = replace(self._status, width=picture.width, height=picture.height)
-        self._note_lag(source.lag, self._last_frame)
-
-    def _note_lag(self, lag_s: float, now: float) -> None:
-        behind = lag_s > self._settings.max_lag_s
-        if behind and self._behind_at is None:
-            _log.warning("camera %s: decoding is %.1f s behind; what it has no time for is skipped", self.camera, lag_s)
-            self._on_status(self.status)
-        if behind:
-            self._behind_at = now
-        elif self._behind_at is not None and now - self._behind_at > _KEPT_UP_S:
-            self._behind_at = None
-            _log.info("camera %s: decoding keeps up again", self.camera)
+        behind = source.lag > self._settings.max_lag_s
+        if behind is not self._behind:
+            self._behind = behind
+            how = "is behind; what it has no time for is skipped" if behind else "keeps up again"
+            _log.log(logging.WARNING if behind else logging.INFO, "camera %s: decoding %s", self.camera, how)
             self._on_status(self.status)
 
     def _give(self, picture: av.VideoFrame, media_time: float) -> None:

@@ -45,8 +45,8 @@ from platoon.documents.convert import open_reader
 from platoon.documents.page import MARGINAL, Label, Line, Page, Table
 from platoon.documents.read import DocumentReader, Options
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.media.frame import Pixels, Quad
-from platoon.ocr.reading import Call
 from platoon.ocr.recognition import recognition_graph
 from platoon.ocr.remote import png
 from platoon.settings import Settings

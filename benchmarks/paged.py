@@ -22,8 +22,8 @@ from benchmarks.rapid import WAYS, Rapid
 from platoon.documents.convert import open_reader
 from platoon.documents.read import Options
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.ocr.pdf_process import SCALE
-from platoon.ocr.reading import Call
 from platoon.settings import Settings
 
 

@@ -38,6 +38,7 @@ from benchmarks.rapid import Rapid
 from benchmarks.service import spread
 from benchmarks.waiting import PLATES
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.engine.runtime import open_runtime
 from platoon.engine.surgery import PixelInput
 from platoon.engine.tuning import Tuning
@@ -47,7 +48,7 @@ from platoon.ocr import detection
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import cut
 from platoon.ocr.reader import Reader
-from platoon.ocr.reading import Call, read
+from platoon.ocr.reading import read
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH, PADDING, decode, recognition_graph
 from platoon.settings import EngineSettings, Settings
 

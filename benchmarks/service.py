@@ -34,7 +34,9 @@ from benchmarks.rapid import Rapid
 from benchmarks.served import Served
 from benchmarks.waiting import PLATES, Windowed, capacity, interactive, open_loop
 from platoon.engine.batcher import Batcher, Priority
-from platoon.engine.runtime import Executor, Runtime, best_batch, open_runtime
+from platoon.engine.call import Call
+from platoon.engine.executor import Executor, Runtime
+from platoon.engine.runtime import best_batch, open_runtime
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -42,7 +44,7 @@ from platoon.ocr.detection import detection_graph
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.plate import INPUT_SIZE
 from platoon.ocr.reader import Reader
-from platoon.ocr.reading import Call, How, read
+from platoon.ocr.reading import How, read
 from platoon.ocr.recognition import PLATE, fit_line, recognition_graph
 from platoon.ocr.remote import png
 from platoon.settings import Settings

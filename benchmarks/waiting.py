@@ -14,11 +14,12 @@ import numpy as np
 
 from benchmarks.clients import percentiles_ms
 from platoon.engine.batcher import Batcher, Execute, Priority
-from platoon.engine.runtime import Runtime
+from platoon.engine.call import Call
+from platoon.engine.executor import Runtime
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call, How, read
+from platoon.ocr.reading import How, read
 
 PLATES = How(plates=True, min_confidence=0.0)
 WINDOW_S = 0.03

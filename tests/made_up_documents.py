@@ -9,9 +9,9 @@ import numpy as np
 
 from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
 from platoon.documents.read import OpenDocument, Options, ReadPage
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import Call
 from platoon.ocr.service import OcrService
 from platoon.ocr.workers import Workers
 from platoon.settings import Settings

@@ -9,9 +9,9 @@ import numpy as np
 
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import OpenDocument, Options, ReadPage, page_indices
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, InvalidInput, Unavailable
 from platoon.ocr.pages import Kind, open_pages
-from platoon.ocr.reading import Call
 
 SIZE = (100, 50)
 """(width, height) of every page."""

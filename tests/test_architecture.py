@@ -33,6 +33,11 @@ ALLOWED = {
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "tracing", "streams", "scale", "documents", "ocr", "engine", "media", "store", "web"},
 }
+MODULES = {
+    ".".join(("platoon", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in SOURCE.rglob("*.py")
+}
+"""By their full names."""
 TOP = {"cli", "read_command", "terminal", "__main__", "__init__"}
 
 
@@ -50,6 +55,26 @@ def test_a_module_imports_only_what_lies_below_it(module: Path) -> None:
         return
     above = imports_of(module) - ALLOWED[package] - {package}
     assert not above, f"{module.relative_to(SOURCE)} imports {', '.join(sorted(above))}"
+
+
+def modules_of(module: Path) -> set[str]:
+    """All modules of Platoon that `module` names in an import: at its top, in a function, or for types only."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # What is imported from a package is a module of it, or a name that the package itself defines.
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if name in MODULES else node.module for name in whole}
+    return names & MODULES.keys()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    needs = {name: modules_of(path) for name, path in MODULES.items()}
+    while loose := {name for name in needs if not needs[name] or not any(name in other for other in needs.values())}:
+        needs = {name: others - loose for name, others in needs.items() if name not in loose}
+    assert not needs, f"circles: {needs}"
 
 
 def test_importing_platoon_is_quick_and_brings_nothing_heavy() -> None:

@@ -14,10 +14,10 @@ from platoon.documents.convert import Converter, Drafts, Outcome, documents
 from platoon.documents.exports.form import Form
 from platoon.documents.page import Label, Page
 from platoon.documents.read import DocumentReader, Options, ReadPage
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, InvalidSettings
 from platoon.ocr.pages import Kind
 from platoon.ocr.picture import load_picture
-from platoon.ocr.reading import Call
 from tests.documents import blank, block, page
 from tests.drawn import one_page_pdf
 

@@ -12,12 +12,12 @@ from platoon.documents.layout import LayoutModel, Region, fitted, layout_model
 from platoon.documents.layout_heads import best, labels_of
 from platoon.documents.page import Label
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.engine.model import Model
 from platoon.engine.runtime import OnnxRuntime
 from platoon.errors import ModelError, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.reading import Call
 from platoon.settings import EngineSettings
 
 SETTINGS = EngineSettings(runtime="onnxruntime", max_batch=2)

@@ -16,8 +16,8 @@ from platoon.documents.pipelines.pipeline import FailedBehind
 from platoon.documents.pipelines.vlm import ATTEMPTS, Said, Unreadable, VisionModel
 from platoon.documents.pipelines.vlm_teller import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
-from platoon.ocr.reading import Call
 from platoon.ocr.service import OcrService
 from platoon.settings import GatewaySettings, Settings
 from tests.fake_vlm import FakeVlm, Reply, fake_vlm, said

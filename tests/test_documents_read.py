@@ -9,11 +9,12 @@ from platoon.documents.layout import Layout, Region
 from platoon.documents.page import Label, Page
 from platoon.documents.read import AT_A_TIME, DocumentReader, Options, ReadPage, page_indices
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, Overloaded, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import Call, How
+from platoon.ocr.reading import How
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, endless_pdf, one_page_pdf, page, pdf, stream
 
 INK = page(*INVOICE)

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from platoon.engine.background import NICE, background
-from platoon.engine.runtime import Executor, OnnxRuntime, OpenVinoRuntime
+from platoon.engine.executor import Executor
+from platoon.engine.runtime import OnnxRuntime, OpenVinoRuntime
 from platoon.ocr.recognition import PLATE, recognition_graph
 
 LINES = recognition_graph(PLATE)[0]

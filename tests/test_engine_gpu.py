@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from platoon.engine import runtime as runtimes
-from platoon.engine.gpu import KEPT_SHAPES, BoundSession, Extent, GpuRuntime, Kind, provided, providers
+from platoon.engine.executor import Extent
+from platoon.engine.gpu import KEPT_SHAPES, BoundSession, GpuRuntime, Kind, provided, providers
 from platoon.engine.model import text_recognition
 from platoon.engine.runtime import OnnxRuntime, open_runtime
 from platoon.engine.surgery import Graph

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr import engine
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call, How, Reading, read
+from platoon.ocr.reading import How, Reading, read
 from platoon.settings import EngineSettings
 
 

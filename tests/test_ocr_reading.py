@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.ocr.detection import STRIDE, Postprocessing
 from platoon.ocr.engine import TextEngine
@@ -15,7 +16,6 @@ from platoon.ocr.reading import (
     MAX_INPUT_PIXELS,
     MAX_SIDE,
     MODES,
-    Call,
     How,
     ReadLine,
     find,

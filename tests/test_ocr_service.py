@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Execution, Priority, Reply
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import Call, How, Reading
+from platoon.ocr.reading import How, Reading
 from platoon.ocr.service import OcrService, PixelBudget, in_portions
 from platoon.settings import ServiceSettings
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, page

@@ -6,8 +6,8 @@ from concurrent.futures import CancelledError
 import pytest
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
-from platoon.ocr.reading import Call
 from platoon.ocr.workers import Workers
 from platoon.tracing import Tracing
 

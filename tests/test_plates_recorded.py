@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.call import Call
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call
 from platoon.ocr.recognition import Candidate, TextLine, line_of
 from platoon.plates import open_engine
 from platoon.plates.grammar import Grammar

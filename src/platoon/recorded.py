@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
-from platoon.ocr.reading import Call
 from platoon.plates import open_engine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import FoundPlate, read_clip, read_picture

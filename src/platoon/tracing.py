@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from platoon.engine.batcher import Reply
+from platoon.engine.call import Trace
 from platoon.errors import MissingExtra
 from platoon.logs import REQUEST
 from platoon.redaction import redact
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
 
 _GRACE_S: Final = 3.0
 _NOTHING: Final = nullcontext()
-
-
-class Trace:
-    """The stages of one request's work; this one tells nobody of them."""
-
-    def stage(self, name: str, items: int) -> AbstractContextManager[object]:
-        """What happens inside is this stage, of so many pictures."""
-        del name, items
-        return _NOTHING
-
-    def follow(self, stage: str, replies: Sequence[Reply[Any]]) -> None:
-        """The stage waits for these too, submitted just now."""
-
-    def tell(self) -> None:
-        """The stages that were followed so far have ended."""
 
 
 class Tracing:

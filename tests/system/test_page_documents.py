@@ -16,9 +16,9 @@ import pytest
 from platoon.documents.exports.form import Form
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader, OpenDocument, Options, Reader, ReadPage
+from platoon.engine.call import Call
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call
 from platoon.settings import EngineSettings
 from tests.browser import Browser
 from tests.drawn import pdf, stream

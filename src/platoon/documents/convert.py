@@ -23,12 +23,12 @@ from platoon.documents.exports.overlay import overlay
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader, Options, ReadPage
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, InvalidSettings, NotFound, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
 from platoon.ocr.picture import MAX_PIXELS
-from platoon.ocr.reading import Call
 from platoon.settings import Settings
 
 SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".heic", ".heif"})

@@ -18,6 +18,7 @@ from platoon.documents.layout_heads import Candidates, Head, best, head_of, labe
 from platoon.documents.page import Box, Label
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Reply
+from platoon.engine.call import Call
 from platoon.engine.lazy import Lazy
 from platoon.engine.model import Model, layout, metadata
 from platoon.engine.runtime import ModelReport
@@ -26,7 +27,6 @@ from platoon.engine.tuning import Tuning
 from platoon.errors import ModelError
 from platoon.media.frame import Letterbox, Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.reading import Call
 from platoon.settings import EngineSettings
 
 NAME = "layout"

@@ -33,8 +33,9 @@ from platoon.documents.exports.pdf import append_page
 from platoon.documents.page import Line, Page
 from platoon.documents.read import DocumentReader, Options, ReadPage
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import PlatoonError
-from platoon.ocr.reading import Call, How
+from platoon.ocr.reading import How
 from platoon.settings import Settings
 
 if TYPE_CHECKING:

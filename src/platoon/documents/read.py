@@ -22,11 +22,12 @@ from platoon.documents.page import Block, Box, Label, Line, Page, Word
 from platoon.documents.tables import gapped_tables, ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import File, Kind, open_file
-from platoon.ocr.reading import Call, How, ReadLine, read
+from platoon.ocr.reading import How, ReadLine, read
 from platoon.ocr.sheets import Sheet
 
 AT_A_TIME = 4

@@ -18,9 +18,9 @@ from typing import Final, Self
 from platoon.documents.jobs import Claim, Jobs, Lost, reason
 from platoon.documents.read import Reader
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import Overloaded, PlatoonError, StoreError, Unavailable
 from platoon.metrics import Metrics
-from platoon.ocr.reading import Call
 
 _BEAT_S: Final = 1.0
 """How often it is seen whether a job is still held; so long a cancelled page may go on."""

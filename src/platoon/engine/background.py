@@ -16,12 +16,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from platoon.engine.runtime import Executor, Runtime
+from platoon.engine.executor import Executor, Runtime
 
 NICE = 19
 """The lowest priority but for idle time only, in which work would starve."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority, Reply
-from platoon.engine.gpu import Extent
-from platoon.engine.runtime import Executor, ModelReport, Shape, best_batch, execute, open_runtime, report
+from platoon.engine.executor import Executor, Extent, Shape
+from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning
 from platoon.metrics import Metrics

@@ -10,13 +10,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from platoon.engine.runtime import Executor, Runtime
-    from platoon.metrics import Metrics
+from platoon.engine.executor import Executor, Runtime, Shape
+from platoon.metrics import Metrics
 
 _MEMORY = 50
 """The mean of a size follows about its last so many executions: load on the machine changes."""
@@ -90,7 +89,7 @@ class TimedRuntime:
         """See `Runtime`."""
         return _Timed(self._runtime, self._observe)(batch)
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
+    def prepare(self, shape: Shape) -> None:
         """See `Runtime`."""
         self._runtime.prepare(shape)
 

@@ -8,7 +8,6 @@ error: falling back is for those who asked for `auto`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,33 +15,17 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from platoon.engine.executor import Extent, Shape
 from platoon.engine.surgery import Graph
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
 from platoon.private import make_folder
 
-Shape = tuple[int, ...]
 Kind = Literal["cuda", "tensorrt"]
 Provider = tuple[str, Mapping[str, str]]
 
 PROVIDERS: Mapping[Kind, str] = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 KEPT_SHAPES = 32
 """Inputs of so many shapes keep their memory on the GPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The inputs that a graph will see, (N, H, W, 3) each."""
-
-    smallest: Shape
-    usual: Shape
-    """What it should be fastest for."""
-    largest: Shape
-
-    def __contains__(self, shape: Shape) -> bool:
-        """Whether each axis of `shape` lies between the smallest and the largest."""
-        return len(shape) == len(self.usual) and all(
-            low <= length <= high for low, length, high in zip(self.smallest, shape, self.largest, strict=True)
-        )
 
 
 def provided(kind: Kind) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from platoon.engine.background import background
 from platoon.engine.cost import Cost, TimedRuntime, fit
-from platoon.engine.gpu import Extent, GpuRuntime, provided
+from platoon.engine.executor import Executor, Extent, Runtime, Shape
+from platoon.engine.gpu import GpuRuntime, provided
 from platoon.engine.surgery import Graph
 from platoon.engine.triton import TritonRuntime
 from platoon.engine.tuning import Tuning
@@ -35,37 +36,6 @@ from platoon.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 onnxruntime.disable_telemetry_events()  # if a program that embeds Platoon imported it first, with its telemetry on
-
-Shape = tuple[int, ...]
-
-
-class Executor(Protocol):
-    """Executes a loaded graph. Not thread-safe."""
-
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
-
-    def close(self) -> None:
-        """Free what it holds; calling it afterwards is an error."""
-
-
-class Runtime(Executor, Protocol):
-    """A loaded graph."""
-
-    @property
-    def name(self) -> str:
-        """What executes it, for logs and reports."""
-
-    def prepare(self, shape: Shape) -> None:
-        """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""
-
-    def foreground(self) -> Sequence[Executor]:
-        """As many executors as work well at once, each for a thread of its own. They end with this runtime."""
-
-    def background(self) -> Sequence[Executor]:
-        """The same graph for work that nobody waits for: as many executors, each for a thread of its own and for the
-        caller to close; none where such work goes through the foreground too.
-        """
 
 
 class OpenVinoRuntime:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.engine.executor import Shape
 from platoon.engine.signature import signature
 from platoon.engine.surgery import Graph
 from platoon.errors import (
@@ -29,7 +30,6 @@ from platoon.errors import (
 
 logger = logging.getLogger(__name__)
 
-Shape = tuple[int, ...]
 Answer = TypeVar("Answer")
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0

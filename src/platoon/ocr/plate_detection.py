@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.gpu import Extent
+from platoon.engine.executor import Extent
 from platoon.engine.model import plate_detection
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt

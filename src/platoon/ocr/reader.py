@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
 from platoon.ocr.picture_process import reading
-from platoon.ocr.reading import Call, How, Reading, how_of, read
+from platoon.ocr.reading import How, Reading, how_of, read
 from platoon.ocr.sheets import check_size
 from platoon.settings import Settings
 

@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as NoReply
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
-from platoon.engine.batcher import Execution, Priority, Reply
-from platoon.errors import DeadlineExceeded, InvalidInput
+from platoon.engine.batcher import Execution, Reply
+from platoon.engine.call import Call
+from platoon.errors import InvalidInput
 from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import Turn, cut, in_reading_order, inside, outline, upright, ways_to_read
 from platoon.ocr.plate import INPUT_SIZE, place_of, plate_lines
 from platoon.ocr.recognition import Candidate, TextLine, width_of
-from platoon.tracing import Trace
 
 MAX_SIDE = 4000
 """No input of the detector is longer, whatever a caller asks for."""
@@ -150,74 +147,6 @@ class Reading:
     def text(self) -> str:
         """All lines, one below the other."""
         return "\n".join(line.text for line in self.lines)
-
-
-class Call:
-    """The work of one caller in the engine; as a context manager it ends with what still waits. Safe from any thread.
-
-    Args:
-        deadline: a point of `time.monotonic()`.
-        trace: hears what is waited for.
-    """
-
-    def __init__(self, priority: Priority, deadline: float = math.inf, *, trace: Trace | None = None) -> None:
-        self.priority, self.deadline, self.trace = priority, deadline, trace or Trace()
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._on_cancel: list[Callable[[], object]] = []
-        self._waiting: set[Reply[Any]] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-    @property
-    def left_s(self) -> float:
-        """Time until the deadline, as long as a thread can wait at most."""
-        return min(max(0.0, self.deadline - time.monotonic()), threading.TIMEOUT_MAX)
-
-    def cancel(self) -> None:
-        """Give up whatever still waits; nothing is submitted any more."""
-        with self._lock:
-            self._cancelled = True
-        for cancel in (*self._on_cancel, *[reply.cancel for reply in list(self._waiting)]):
-            cancel()
-
-    def check(self) -> None:
-        """Raises CancelledError or DeadlineExceeded when there is no point in going on."""
-        if self._cancelled:
-            raise CancelledError
-        if time.monotonic() > self.deadline:
-            raise DeadlineExceeded("the answer would come too late; send less at once, or try again later")
-
-    def when_cancelled(self, cancel: Callable[[], object]) -> None:
-        """Call `cancel` as soon as this call is cancelled, which may be now."""
-        with self._lock:
-            if not self._cancelled:
-                self._on_cancel.append(cancel)
-                return
-        cancel()
-
-    def hold(self, stage: str, replies: Sequence[Reply[Result]]) -> Sequence[Reply[Result]]:
-        """The stage waits for these: cancel them with this call. Those that are done are let go."""
-        self.trace.follow(stage, replies)
-        self._waiting.update(replies)
-        for reply in replies:
-            reply.add_done_callback(self._waiting.discard)
-            if self._cancelled:
-                reply.cancel()
-        return replies
-
-    def result(self, reply: Reply[Result]) -> Result:
-        """The result, waiting for it until the deadline."""
-        try:
-            return reply.result(self.left_s)
-        except NoReply as error:
-            if isinstance(error, DeadlineExceeded):
-                raise
-            raise DeadlineExceeded("the answer would come too late; send less at once, or try again later") from None
 
 
 def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading]:

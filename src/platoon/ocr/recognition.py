@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.gpu import Extent
+from platoon.engine.executor import Extent
 from platoon.engine.model import metadata, text_recognition
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt

@@ -16,13 +16,14 @@ from itertools import islice
 from typing import TypeVar
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
 from platoon.ocr.picture import DECODE_S, load_picture, picture_size
-from platoon.ocr.reading import Call, How, Reading, pixels_held, read
+from platoon.ocr.reading import How, Reading, pixels_held, read
 from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
 from platoon.tracing import Tracing

@@ -10,8 +10,8 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
-from platoon.ocr.reading import Call
 from platoon.tracing import Tracing
 
 T = TypeVar("T")

@@ -17,8 +17,9 @@ import numpy as np
 import onnx
 from numpy.typing import DTypeLike, NDArray
 
+from platoon.engine.executor import Runtime
 from platoon.engine.model import Model, metadata
-from platoon.engine.runtime import Runtime, best_batch, cores, open_runtime
+from platoon.engine.runtime import best_batch, cores, open_runtime
 from platoon.engine.surgery import Array, PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError, says_retry

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.media.decode import planar_frame
 from platoon.media.frame import Letterbox, Pixels, Quad, rectify
 from platoon.media.input import Input, SourceError
@@ -24,7 +25,7 @@ from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.plate_detection import STRIDE
-from platoon.ocr.reading import MODES, Call, How, find, read
+from platoon.ocr.reading import MODES, How, find, read
 from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
 from platoon.plates.corner_detector import plate_boxes

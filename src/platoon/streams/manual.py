@@ -6,10 +6,11 @@ import time
 from typing import Any, NamedTuple
 
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import Call, How, read
+from platoon.ocr.reading import How, read
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_picture
 from platoon.settings import PlateSettings

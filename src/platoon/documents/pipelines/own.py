@@ -25,9 +25,10 @@ from platoon.documents.layout_result import (
 from platoon.documents.read import AT_A_TIME, OpenDocument, Reader, ReadPage
 from platoon.documents.restructure import restructured
 from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind, kind_of
-from platoon.ocr.reading import Call, How, pixels_held
+from platoon.ocr.reading import How, pixels_held
 from platoon.ocr.service import PixelBudget
 from platoon.ocr.workers import Workers
 

@@ -20,9 +20,9 @@ from typing import Any, Final
 import httpx
 
 from platoon.documents.pipelines.pipeline import FailedBehind
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, Unavailable
 from platoon.media.frame import Pixels, as_jpeg
-from platoon.ocr.reading import Call
 from platoon.redaction import redact
 from platoon.settings import GatewaySettings
 

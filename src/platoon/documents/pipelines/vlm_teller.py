@@ -23,9 +23,9 @@ from platoon.documents.page import Cell, Table
 from platoon.documents.pipelines.own import Later
 from platoon.documents.pipelines.vlm import Said, Unreadable, VisionModel
 from platoon.documents.read import ReadPage
+from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded
 from platoon.media.frame import Pixels
-from platoon.ocr.reading import Call
 
 PROMPTS: Final[Mapping[str, str]] = {
     "ocr": "OCR:",

@@ -1,5 +1,6 @@
 """What cameras do wrong, done by a real RTSP server on loopback, seen by one `Source`."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -294,7 +295,8 @@ def test_stopping_a_stalled_camera_takes_no_longer_than_its_read_deadline(server
 
 def test_the_server_runs_by_itself(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4")
-    command = [sys.executable, "-m", "tests.rtsp_server", f"/gate={clip}"]
+    plays = tmp_path / "plays.jsonl"
+    command = [sys.executable, "-m", "tests.rtsp_server", f"/gate={clip}", "--plays", str(plays)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         assert process.stdout is not None
@@ -303,3 +305,5 @@ def test_the_server_runs_by_itself(tmp_path: Path) -> None:
             camera.frames(2)
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
+    (play,) = plays.read_text().splitlines()
+    assert json.loads(play)["path"] == "/gate"

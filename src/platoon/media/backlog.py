@@ -60,6 +60,8 @@ class Backlog:
         self._window_from = now()
         self._worst_lag = self._worst_before = 0.0
         """In this window, and in the one before."""
+        self._gap = False
+        """Whether packets before the first that waits were skipped."""
         self._end: Exception | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="packets", daemon=True)
@@ -89,10 +91,11 @@ class Backlog:
                 raise self._end
             lag_s = self._now() - self._waiting[0][0]
             self._note(lag_s)
-            skipped = lag_s > self._max_lag_s and self._skip()
-            arrived, packet = self._pop()
-            self._working_on = arrived
-            return packet, arrived, skipped
+            if lag_s > self._max_lag_s:
+                self._skip()
+            self._working_on, packet = self._pop()
+            gap, self._gap = self._gap, False
+            return packet, self._working_on, gap
 
     def close(self) -> None:
         """Let the thread end, and wait for it: it does with the next packet, or when the stream's deadline is over."""
@@ -120,7 +123,9 @@ class Backlog:
             self._bytes += packet.size
             if packet.is_keyframe:
                 self._keyframe = packet
-            if self._too_much() and not (self._skip() and not self._too_much()):
+            if self._too_much():
+                self._skip()
+            if self._too_much():
                 waited_s = self._now() - self._waiting[0][0]
                 raise FallenBehind(
                     f"decoding is {waited_s:.0f} s behind what has arrived, and no keyframe came to go on from"
@@ -136,15 +141,15 @@ class Backlog:
     def _too_much(self) -> bool:
         return self._now() - self._waiting[0][0] > MAX_WAIT_S or self._bytes > MAX_BYTES
 
-    def _skip(self) -> bool:
-        """Go on from the newest keyframe that waits; whether anything waited before one."""
+    def _skip(self) -> None:
+        """Go on from the newest keyframe that waits, if there is one."""
         count = 0
         while self._keyframe is not None and self._waiting[0][1] is not self._keyframe:
             self._pop()
             count += 1
         if count:
+            self._gap = True
             self._skipped(count)
-        return count > 0
 
     def _pop(self) -> tuple[float, av.Packet]:
         arrived, packet = self._waiting.popleft()

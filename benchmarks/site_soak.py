@@ -26,11 +26,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from websockets.asyncio.client import connect
 
 from benchmarks import report
-from benchmarks.deployments import Platoon
+from benchmarks.deployments import DETECTING, Platoon
 from benchmarks.jobs import environment
 from benchmarks.pictures import pages, plate_crops
 from benchmarks.processes import ProcessTree
@@ -188,7 +189,7 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
                     return samples
 
                 samples = asyncio.run(everybody())
-                done = site.done()
+                analysed = _analysed(base)
                 told = [json.loads(line) for line in (folder / "site" / "events.jsonl").read_text().splitlines()]
                 kept = httpx.get(f"{base}/api/summary", trust_env=False, timeout=CALL_S).json()
     steepness, error = slope_mb_per_minute(samples)
@@ -196,7 +197,7 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
         "machine": report.machine(),
         "minutes": minutes,
         "cameras": cameras,
-        "frames_analysed": done.frames if done is not None else None,
+        "frames_analysed": analysed,
         "events": len({event["id"] for event in told}),
         "summary": kept,
         "statuses": {str(status): count for status, count in sorted(visitors.statuses.items())},
@@ -209,6 +210,14 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
         "mb_per_minute_error": error,
         "samples": [(round(at, 2), round(size / 1e6, 1)) for at, size in samples[:: max(1, len(samples) // 120)]],
     }
+
+
+def _analysed(base: str) -> int:
+    """Frames that the detector has seen; those of cameras that have gone count too."""
+    text = httpx.get(f"{base}/metrics", trust_env=False, timeout=CALL_S).text
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    counted = (sample for sample in samples if sample.name == "platoon_model_items_total")
+    return int(sum(sample.value for sample in counted if sample.labels["model"] in DETECTING))
 
 
 def _wait_for(site: Platoon, tree: ProcessTree) -> None:

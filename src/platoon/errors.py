@@ -6,7 +6,7 @@ page.
 
 from typing import Any
 
-from platoon.redaction import redact as redact
+from platoon.redaction import redact
 
 
 class PlatoonError(Exception):

@@ -31,7 +31,7 @@ _RANDOM = re.compile(r"(?=[A-Za-z]{0,64}\d)(?=\d{0,64}[A-Za-z])[A-Za-z0-9]{16}")
 """Keys that some servers put into the path."""
 _CHANNEL = re.compile(r"(?i)(?<![a-z0-9])(channel|camera|ch|stream|subtype|profile)=(\d{1,3})(?![a-z0-9@%])")
 """Tells the cameras of one recorder apart."""
-_AT_ADDRESS = re.compile(r"@(?=\d{1,3}(?:\.\d{1,3}){3}(?!\d)|\[[0-9A-Fa-f:.]{2,45}\])")
+_AT_ADDRESS = re.compile(r"@(?=\d{1,3}(?:\.\d{1,3}){3}(?!\d)|\[[0-9A-Fa-f:.]{2,45}\]|[\w.-]{1,253}(?::\d|[/\\]))")
 
 _SECRET_NAME = (
     r"(?:pass(?!e[sd]|ing)|pwd|psw|pw(?![a-z])|loginpas|token(?!s)|secret|auth(?!or(?!i[sz]))|key(?![a-z])|session(?!s)"
@@ -123,7 +123,7 @@ def _end(text: str, start: int, end: int) -> int:
 
 
 def _without_login(word: str) -> str:
-    """`user:password@10.0.0.1` is an address also where it says no scheme."""
+    """`user:password@10.0.0.1` and `user:password@camera/1` are addresses also where they say no scheme."""
     places = [found.start() for found in _AT_ADDRESS.finditer(word)]
     return HIDDEN + word[places[-1] :] if places and ":" in word[: places[-1]] else word
 

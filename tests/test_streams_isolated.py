@@ -183,3 +183,21 @@ def test_the_parent_measures_and_its_processes_find_what_was_measured(tmp_path: 
     site.stop()
     assert len(measured) >= 4  # runtime and batch of two models
     assert Tuning(tmp_path / "cache").remembered() == measured
+
+
+def test_what_cannot_be_measured_beforehand_is_told_by_the_processes_and_does_not_keep_them_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr("platoon.streams.isolated.Analysis", broken)
+    monkeypatch.setattr(module, "run_camera", stand_still)
+    monkeypatch.setattr(module, "STOP_S", 0.0)
+    site = IsolatedSite(settings(tmp_path, LIGHT))
+    site.change([CameraSpec("gate", "gate", "rtsp://10.0.0.1/1", 0)])
+    site.start()
+    try:
+        wait_until(lambda: site.cameras()[0].source.state is SourceState.LIVE, "its process was started")
+    finally:
+        site.stop()

@@ -174,15 +174,16 @@ class IsolatedSite:
 
     def _measure_and_start(self) -> None:
         """The processes find what was measured, and do not disturb each other by measuring all at once."""
+        engine = self.engine if self._callers else open_engine(self._settings, Metrics())
         try:
-            engine = self.engine if self._callers else open_engine(self._settings, Metrics())
             analysis = Analysis(engine, self._settings, self.metrics)
             analysis.warm_up()
             analysis.close()
+        except Exception as error:  # what runtimes raise shares no base
+            _log.debug("nothing is measured beforehand; the processes will say why: %s", error)
+        finally:
             if not self._callers:
                 engine.close()
-        except PlatoonError as error:
-            _log.debug("nothing is measured beforehand, which the processes will say: %s", error)
         with self._starting:
             if self._stopping:
                 return

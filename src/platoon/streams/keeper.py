@@ -64,6 +64,8 @@ class Keeper:
         self.exposition = b""
         """The metrics that its process gave last."""
         self._arguments = (settings, spec, recorded, loop)
+        # Finding and reading may each wait for a server that does not answer.
+        self._still_s = max(HANG_S, 3 * settings.engine.triton_timeout_s, 3 * settings.remote.timeout_s)
         self._hear = hear
         self._context = multiprocessing.get_context("spawn")
         self._numbers = itertools.count()
@@ -196,7 +198,7 @@ class Keeper:
             return f"it said nothing in its first {START_S:g} s" if now - started > START_S else ""
         if now - self._heard_at > HANG_S:
             return f"it hung: it said nothing for {HANG_S:g} s"
-        return f"it hung: its analysis stood still for {HANG_S:g} s" if self._quiet_s > HANG_S else ""
+        return f"it hung: its analysis stood still for {self._still_s:g} s" if self._quiet_s > self._still_s else ""
 
     def _listen(self, pipe: Connection) -> None:
         try:

@@ -1,4 +1,5 @@
 import json
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -272,6 +273,26 @@ def test_owners_take_turns_whoever_came_first_with_however_many(jobs: Jobs) -> N
     assert [claimed(jobs).job.id for _ in turns] == [added[name].id for name in turns]
     late, later = jobs.add(Order(owner="ann"), b"x"), jobs.add(Order(owner="bob"), b"x")
     assert [claimed(jobs).job.id for _ in range(2)] == [later.id, late.id]  # it was ann's turn last
+
+
+def test_the_place_of_a_job_is_the_order_in_which_all_are_begun(jobs: Jobs, clock: Clock) -> None:
+    chance = random.Random(5)
+
+    def add(count: int) -> list[Job]:
+        return [
+            jobs.add(Order(owner=chance.choice("abcd"), priority=chance.choice((-1, 0))), b"x") for _ in range(count)
+        ]
+
+    waiting = add(6)
+    for _ in range(3):  # so that turns and attempts differ
+        jobs.retry(claimed(jobs), "busy")
+    waiting += add(14)
+    clock.now += 2
+    while waiting:
+        places = {jobs.place(job): job for job in waiting}
+        assert sorted(place or 0 for place in places) == [*range(1, len(waiting) + 1)]
+        assert claimed(jobs).job.id == places[1].id
+        waiting.remove(places[1])
 
 
 def test_a_document_that_kills_its_workers_holds_up_no_other_of_its_owner_twice(jobs: Jobs, clock: Clock) -> None:

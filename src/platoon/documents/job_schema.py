@@ -56,7 +56,7 @@ CREATE TABLE job (
     done INTEGER NOT NULL DEFAULT 0,   -- pages that were kept
     bytes INTEGER NOT NULL DEFAULT 0   -- of order, document and pages
 );
-CREATE INDEX job_waiting ON job (priority DESC, number) WHERE state = 'PENDING';
+CREATE INDEX job_waiting ON job (priority, owner, attempts, number) WHERE state = 'PENDING';
 CREATE INDEX job_started ON job (lease) WHERE state = 'STARTED';
 CREATE INDEX job_by_batch ON job (batch, owner) WHERE batch IS NOT NULL;
 CREATE INDEX job_by_expiry ON job (expires);
@@ -80,6 +80,8 @@ _UPGRADES: Final = {
 ALTER TABLE job ADD COLUMN receiver TEXT;
 ALTER TABLE job ADD COLUMN done INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+DROP INDEX job_waiting;
+CREATE INDEX job_waiting ON job (priority, owner, attempts, number) WHERE state = 'PENDING';
 DELETE FROM document WHERE job IN (SELECT number FROM job WHERE state = 'REVOKED');
 DELETE FROM page WHERE job IN (SELECT number FROM job WHERE state = 'REVOKED');
 UPDATE job SET due = 0, lease = 0 * lease - 1, webhook_due = 0 * webhook_due,

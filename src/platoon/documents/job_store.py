@@ -47,17 +47,24 @@ _JOB: Final = "SELECT id, secret, body, state, created, expires, started, ended,
 _HELD: Final = "id = ? AND holder = ? AND state = 'STARTED'"
 _CAN_BEGIN: Final = "(state = 'PENDING' AND due <= :now OR state = 'STARTED' AND lease < :now)"
 _KEPT: Final = "(expires IS NULL OR expires > ?)"
-_PLACES: Final = """
-SELECT place FROM (
-    SELECT id, row_number() OVER (ORDER BY priority DESC, round, turn, first, number) AS place
-    FROM (
-        SELECT id, number, priority, turn,
-            row_number() OVER (PARTITION BY priority, job.owner ORDER BY attempts, number) AS round,
-            min(number) OVER (PARTITION BY priority, job.owner) AS first
-        FROM job JOIN share ON share.owner = job.owner WHERE state = 'PENDING'
-    )
-) WHERE id = ?
+_PLACE: Final = """
+WITH mine AS MATERIALIZED (
+    SELECT priority, owner, (
+        SELECT count(*) FROM job AS earlier WHERE earlier.state = 'PENDING' AND earlier.priority = job.priority
+            AND earlier.owner = job.owner AND (earlier.attempts, earlier.number) <= (job.attempts, job.number)
+    ) AS round
+    FROM job WHERE id = ? AND state = 'PENDING'
+), lane AS MATERIALIZED (
+    SELECT job.owner, turn, count(*) AS waiting, min(number) AS first FROM job JOIN share ON share.owner = job.owner
+    WHERE state = 'PENDING' AND priority = (SELECT priority FROM mine) GROUP BY job.owner
+), own AS MATERIALIZED (
+    SELECT turn, first FROM lane WHERE owner = (SELECT owner FROM mine)
+)
+SELECT (SELECT count(*) FROM job WHERE state = 'PENDING' AND priority > mine.priority)
+    + (SELECT sum(min(lane.waiting, mine.round - ((lane.turn, lane.first) > (own.turn, own.first)))) FROM lane, own)
+FROM mine
 """
+"""Of each owner's jobs those go before one that is its owner's nth of this priority, of which n rounds bring one."""
 
 
 class JobStore:
@@ -129,7 +136,7 @@ class JobStore:
 
     def place(self, job: Job) -> int | None:
         """See `Jobs.place`."""
-        found = self._find(_PLACES, job.id)
+        found = self._find(_PLACE, job.id)
         return int(found[0][0]) if found else None
 
     def document(self, job_id: str) -> bytes:

@@ -210,8 +210,8 @@ class ServiceSettings(_Section):
     """The OCR service: who may call it, and how much one call may ask for."""
 
     keys: tuple[ApiKey, ...] = ()
-    """API keys, each a table with `name`, `sha256`, and if wanted `scopes`, `rate` and `burst`; none: only this machine
-    calls. With keys every call needs one, on all ports."""
+    """API keys, each a table with `name`, `sha256`, and if wanted `scopes`, `rate`, `burst`, `job_priority`; none: only
+    this machine calls. With keys every call needs one, on all ports."""
     open: bool = False
     """Without keys, serve callers from other machines too, on all ports."""
     hosts: tuple[Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$")], ...] = ()

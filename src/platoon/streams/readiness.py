@@ -80,7 +80,8 @@ class Readiness:
                 self.trouble = _told(error)
                 hopeless = 0 if says_retry(error) else hopeless + 1
                 if self._is_final(hopeless):
-                    _log.error("frames cannot be analysed: %s", self.trouble, exc_info=error)
+                    unforeseen = None if isinstance(error, PlatoonError) else error
+                    _log.error("frames cannot be analysed: %s", self.trouble, exc_info=unforeseen)
                     self.failure = self.trouble
                     return
                 wait_s = min(max(2 * wait_s, WAITS_S[0]), WAITS_S[1])

@@ -198,14 +198,16 @@ def test_a_clock_that_jumped_makes_age_wait_a_day_and_then_take_a_tenth_a_day(ke
         assert why_less(kept.events) == ""
 
 
-def test_a_store_that_no_sweep_has_seen_yet_knows_a_jump_by_its_newest_event(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("days", "gone"), [(0, 1), (40, 0), (-40, 0)])
+def test_a_store_that_no_sweep_has_seen_yet_knows_a_jump_by_when_it_was_written(
+    tmp_path: Path, days: int, gone: int
+) -> None:
     kept = Kept(tmp_path)
-    for number in range(20):
-        kept.add_without_crop(str(number), days_old=number)
+    for days_old in (31, 20, 10):
+        kept.add_without_crop(str(days_old), days_old=days_old)
     kept.events._writer.execute("DELETE FROM memo WHERE name = 'retention'")
-    kept.now += 40 * DAY_S
-    assert kept.retention().sweep().events == 0
-    assert len(kept.names()) == 20
+    kept.now += days * DAY_S
+    assert kept.retention().sweep().events == gone
     kept.events.close()
 
 

@@ -11,6 +11,7 @@ Deciding what is too old belongs to `retention`; pictures belong to `objects`.
 import json
 import math
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +107,8 @@ class EventStore:
             path, "events", _SCHEMA + _SINCE_2, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES
         )
         self._writing, self._reading = threading.Lock(), threading.Lock()
+        self.written_at = path.stat().st_mtime if path.exists() else time.time()
+        """When an event was written last, by the clock of that time, seconds since 1970."""
         self._writer = self._database.open()
         self._reader = self._database.open()
 
@@ -129,6 +132,7 @@ class EventStore:
                 db.execute("UPDATE memo SET value = value + 1 WHERE name = 'revision'")
             dropped = {before, row["crop"]} - {None, row["crop"] if replaced else before}
             db.executemany("INSERT OR IGNORE INTO dropped_crop VALUES (?)", [(key,) for key in dropped])
+        self.written_at = time.time()
 
     def get(self, event_id: str) -> dict[str, Any] | None:
         """The event of this id."""

@@ -52,7 +52,7 @@ class Pace:
         self._events = events
         self._share = min(1.0, max(SHARE, 2 * DAY_S / max_age_s))
         text = events.memo(_MEMO)
-        self._memory = _Memory(**json.loads(text)) if text else _Memory(seen=events.latest())
+        self._memory = _Memory(**json.loads(text)) if text else _Memory()
 
     @property
     def why(self) -> str:
@@ -66,7 +66,12 @@ class Pace:
             StoreError: that cannot be remembered.
         """
         memory = self._memory
-        passed = 0.0 if memory.seen is None else now - memory.seen
+        if (
+            memory.seen is None
+        ):  # no sweep has been here: the store was written last when its newest event came, or later
+            seen = [self._events.written_at, self._events.latest() or now]
+            memory.seen = min(seen, key=lambda then: abs(now - then))
+        passed = now - memory.seen
         memory.seen = now
         if abs(passed) > JUMP_S:
             if not memory.waits_s:

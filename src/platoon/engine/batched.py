@@ -68,14 +68,16 @@ class BatchedModel(Generic[Item, Result]):
         foreground, self._background = self._runtime.foreground(), self._runtime.background()
         self.best_batch = largest = best_batch(self._runtime, graph, tuning, item=item, limit=limit)
         sizes = range(1, self.best_batch + 1)
-        usual = [(n, *item) for n in (*sizes, min(2, limit))]
+        shapes = {*((n, *item) for n in sizes), *warm}
         if small is not None:
             largest = max(largest, best_batch(self._runtime, graph, tuning, item=small, limit=limit))
-            usual += [(n, *small) for n in range(1, largest + 1)]
+            shapes |= {(n, *small) for n in range(1, largest + 1)}
+        if len(shapes) == 1:  # which tells no cost of an execution from that of an item
+            shapes.add((min(2, limit), *item))
         if compiled:
             for n in sizes:
                 self._runtime.prepare((n, *item))
-        execute(foreground, [*usual, *warm])
+        execute(foreground, shapes)
         self.at_once = len(foreground) * self.best_batch
         """How many of the usual inputs keep it busy."""
         self._report = partial(report, self._runtime, graph.name, item=item, best=self.best_batch, limit=limit)

@@ -16,6 +16,7 @@ import numpy as np
 from platoon.media.decode import planar_frame
 from platoon.media.frame import PixelMeter, Pixels
 from platoon.media.input import Input
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.metrics import Metrics
 from platoon.plates import open_detector, open_engine
 from platoon.settings import Settings
@@ -58,9 +59,10 @@ def _decode_s(reels: list[str], settings: Settings) -> float:
 def _fill(batch: Pixels, reel: str, settings: Settings) -> None:
     """Write the first frames of a reel into the detector's input."""
     source = Input(reel, settings.source)
-    for slot, (picture, _) in zip(batch, source.pictures(), strict=False):
-        frame = planar_frame(picture, camera="", media_time=0.0, captured_at=0.0, meter=PixelMeter())
-        frame.scaled_into(slot)
+    pixels = OpenCvPixels(PixelMeter())
+    for number, (picture, _) in zip(range(len(batch)), source.pictures(), strict=False):
+        frame = planar_frame(picture, camera="", media_time=0.0, captured_at=0.0, pixels=pixels)
+        pixels.scale([frame], batch[number : number + 1])
     source.close()
 
 

@@ -33,6 +33,7 @@ from benchmarks.pictures import pages, plate_crops
 from benchmarks.rapid import Rapid
 from benchmarks.served import Served
 from benchmarks.waiting import PLATES, Windowed, capacity, interactive, open_loop
+from platoon.arrays import on_host
 from platoon.engine.batcher import Batcher, Priority
 from platoon.engine.call import Call
 from platoon.engine.executor import Executor, Runtime
@@ -232,7 +233,7 @@ def one_call_or_many(service: Served, crops: Sequence[Pixels], rounds: int) -> d
 
 def waiting(bare: Bare, crop: Pixels, sizes: Sizes) -> dict[str, Any]:
     """(c): p50 and p99 of a recognition, in ms, at two loads."""
-    line = fit_line(crop)
+    line = on_host(fit_line(crop))
     most = capacity(bare.runtime, line, seconds=sizes.seconds(5))
     found: dict[str, Any] = {"capacity_per_s": most}
     for load in LOADS:

@@ -31,9 +31,11 @@ from rich.table import Table
 from benchmarks import report
 from benchmarks.reels import DATA
 from benchmarks.trials import trials
+from platoon.arrays import Array
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Pixels, Quad
+from platoon.media.frame import Quad
 from platoon.media.input import Input
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.sampling import MediaClock
 from platoon.media.synthetic.clips import Truth, render
 from platoon.media.synthetic.scene import Scene
@@ -118,7 +120,7 @@ class Listener(PlateWatch):
         super().__init__("clip", grammar, min_reads=min_reads)
         self.readings: list[Reading] = []
 
-    def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
+    def settle(self, readings: Sequence[tuple[Look, Array, TextLine]]) -> list[PlateEvent]:
         """See `PlateWatch.settle`."""
         for look, _, line in readings:
             alone = Vote(self._grammar)
@@ -139,11 +141,11 @@ def watch(path: Path, analysis: Analysis, settings: Settings) -> Told:
     events: list[PlateEvent] = []
     source = Input(str(path), settings.source)
     clock = MediaClock()
-    meter = Metrics().pixels
+    pixels = OpenCvPixels(Metrics().pixels)
     try:
         for picture, stamp in source.pictures():
             now = clock.tick(stamp)
-            frame = planar_frame(picture, camera="clip", media_time=now, captured_at=now, meter=meter)
+            frame = planar_frame(picture, camera="clip", media_time=now, captured_at=now, pixels=pixels)
             events += analysis.run([(frame, listener)])
     finally:
         source.close()

@@ -7,7 +7,7 @@ import av
 import cv2
 import numpy as np
 
-from platoon.media.frame import Pixels
+from platoon.media.frame import Frame, Letterbox, Pixels, Purpose, Quad, Region
 
 
 def picture(number: int, width: int, height: int) -> Pixels:
@@ -23,6 +23,20 @@ def bar_position(rgb: Pixels) -> int:
     """Which picture of 16 this is, by the place of its bar."""
     columns = rgb.astype(np.int32).mean(axis=(0, 2))
     return int((columns > 160).argmax() * 16 / rgb.shape[1] + 0.5)
+
+
+def whole(frame: Frame) -> Pixels:
+    return frame.pixels.picture(frame)
+
+
+def scaled_into(frame: Frame, out: Pixels, *, purpose: Purpose = Purpose.DETECT) -> Letterbox:
+    (box,) = frame.pixels.scale([frame], out[None], purpose=purpose)
+    return box
+
+
+def rectified(frame: Frame, quad: Quad, size: tuple[int, int]) -> Pixels:
+    (picture,) = frame.pixels.rectify([Region(frame, quad, size)])
+    return frame.pixels.host(picture)
 
 
 def write_clip(

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from platoon.media.frame import Frame, PixelMeter, PlanarFrame, Quad
+from platoon.media.frame import PixelMeter, PlanarFrame, Planes, Quad
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.ocr.recognition import Candidate, TextLine
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import PlateEvent, PlateWatch
+
+PIXELS = OpenCvPixels(PixelMeter())
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,9 @@ class Seen:
         return np.array(corners, np.float32)
 
 
-def frame(media_time: float, *, width: int = 1280, height: int = 720, owner: object = None) -> Frame:
+def frame(media_time: float, *, width: int = 1280, height: int = 720) -> PlanarFrame:
     y, chroma = np.full((height, width), 90, np.uint8), np.full((height // 2, width // 2), 128, np.uint8)
-    return PlanarFrame(
-        y,
-        chroma,
-        chroma,
-        camera="gate",
-        media_time=media_time,
-        captured_at=1e9 + media_time,
-        meter=PixelMeter(),
-        owner=owner,
-    )
+    return PlanarFrame(Planes(y, chroma, chroma), PIXELS, "gate", media_time=media_time, captured_at=1e9 + media_time)
 
 
 def line(text: str, sure: float = 0.97) -> TextLine:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from platoon.arrays import Array
 from platoon.engine.batcher import Reply
-from platoon.media.frame import Letterbox, Pixels, Purpose, Quad
+from platoon.media.frame import Letterbox, PixelMeter, Pixels, PixelWork, Planes, Purpose
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.ocr.recognition import TextLine
 from tests.plate_scripts import Seen, line
 
@@ -36,18 +38,35 @@ class ScriptedFrame:
     def camera(self) -> str:
         return f"camera {self.number}"
 
-    def scaled_into(self, out: Pixels, *, purpose: Purpose = Purpose.DETECT) -> Letterbox:
-        out[:] = 0
-        out[0, 0] = (self.number, 0 if self.empty else 1, 0)
-        self.fails("scale")  # half written, as a decoder's planes may leave it
-        return Letterbox.fit(SIZE, SIZE)
+    @property
+    def planes(self) -> Planes:
+        raise NotImplementedError("its pixels are made up")
 
-    def region(self, quad: Quad, size: tuple[int, int]) -> Pixels:
-        self.fails("cut")
-        return np.full((size[1], size[0], 3), self.number, np.uint8)
+    @property
+    def pixels(self) -> PixelWork:
+        return SCRIPTED
 
-    def picture(self) -> Pixels:
-        return np.full((self.height, self.width, 3), self.number, np.uint8)
+
+class ScriptedPixels(OpenCvPixels):
+    """Makes pixels of the numbers of scripted frames."""
+
+    def scale(self, frames: Sequence[Any], out: Array, *, purpose: Purpose = Purpose.DETECT) -> list[Letterbox]:
+        for frame, room in zip(frames, out, strict=True):
+            room[:] = 0
+            room[0, 0] = (frame.number, 0 if frame.empty else 1, 0)
+            frame.fails("scale")  # half written, as a decoder's planes may leave it
+        return [Letterbox.fit(SIZE, SIZE) for _ in frames]
+
+    def rectify(self, regions: Sequence[Any]) -> list[Array]:
+        for frame, _, _ in regions:
+            frame.fails("cut")
+        return [np.full((size[1], size[0], 3), frame.number, np.uint8) for frame, _, size in regions]
+
+    def picture(self, frame: Any) -> Pixels:
+        return np.full((frame.height, frame.width, 3), frame.number, np.uint8)
+
+
+SCRIPTED = ScriptedPixels(PixelMeter())
 
 
 @dataclass

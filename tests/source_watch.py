@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from platoon.media.frame import Frame, PixelMeter
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.sampling import Sampler
 from platoon.media.slot import NewestSlot
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
@@ -37,7 +38,7 @@ class Watch:
             self.slot,
             sampler or Sampler(fps=None),
             settings=settings or SourceSettings(),
-            meter=self.metrics.pixels,
+            pixels=OpenCvPixels(self.metrics.pixels),
             metrics=self.metrics,
             pace=options.pop("pace", Pace.FULL_SPEED),
             on_status=self._note,

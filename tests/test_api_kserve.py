@@ -29,6 +29,7 @@ from platoon.api.kserve.messages import METHODS, SERVICE, message
 from platoon.api.kserve.models import MAX_ITEMS, ServedModel, ServedModels
 from platoon.api.kserve.rpc import GrpcFace, _host_of
 from platoon.api.serve import bind
+from platoon.arrays import on_host
 from platoon.engine.batcher import Priority
 from platoon.engine.tuning import Choice, Tuning
 from platoon.media.frame import Pixels
@@ -176,7 +177,7 @@ def test_the_map_is_the_one_that_finds_text_here(served: Serving, client: Any, k
 
 @pytest.mark.parametrize("model", ["plate-recognition", "text-recognition"])
 def test_ids_and_scores_decode_to_what_is_written(client: Any, kind: Any, model: str) -> None:
-    lines = np.stack([fit_line(written(text)) for text in ("KA7351", "B52")])
+    lines = np.stack([on_host(fit_line(written(text))) for text in ("KA7351", "B52")])
     answer = client.infer(model, [asked(kind, lines)])
     config = client.get_model_config(model, **({} if kind is httpclient else {"as_json": True}))
     alphabet = config.get("config", config)["parameters"]["alphabet"]["string_value"].split("\n")

@@ -10,8 +10,9 @@ import pytest
 import platoon
 
 SOURCE = Path(platoon.__file__).parent
-EVERYBODY = {"errors", "private", "redaction", "settings", "metrics"}
+EVERYBODY = {"arrays", "errors", "private", "redaction", "settings", "metrics"}
 ALLOWED = {
+    "arrays": set[str](),
     "redaction": set[str](),
     "errors": {"redaction"},
     "logs": {"redaction"},

@@ -30,7 +30,7 @@ class Recorder:
         self.calls: list[tuple[int, int]] = []
         self.closed = False
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Any) -> tuple[NDArray[Any], ...]:
         thread = threading.get_native_id()
         self.calls.append((thread, os.getpriority(os.PRIO_PROCESS, thread)))
         if batch.size == 0:

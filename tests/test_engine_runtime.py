@@ -49,7 +49,7 @@ class FakeRuntime:
     sizes: list[int] = field(default_factory=list)
     closed: bool = False
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Any) -> tuple[NDArray[Any], ...]:
         self.sizes.append(len(batch))
         self.clock.now += self.cost(len(batch))
         return (batch,)

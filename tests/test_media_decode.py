@@ -7,14 +7,16 @@ import pytest
 
 from platoon.media.decode import planar_frame
 from platoon.media.frame import PixelMeter, PlanarFrame, Purpose
-from tests.clips import bar_position, picture, write_clip
+from platoon.media.opencv_pixels import OpenCvPixels
+from tests.clips import bar_position, picture, whole, write_clip
 
 LIMITED, FULL = 1, 2
 BT709, BT601 = 1, 6
 
 
 def planar(decoded: av.VideoFrame, meter: PixelMeter | None = None) -> PlanarFrame:
-    return planar_frame(decoded, camera="gate", media_time=1.5, captured_at=9.0, meter=meter or PixelMeter())
+    pixels = OpenCvPixels(meter or PixelMeter())
+    return planar_frame(decoded, camera="gate", media_time=1.5, captured_at=9.0, pixels=pixels)
 
 
 def decoded(rgb: np.ndarray, pixel_format: str, *, colour_range: int = LIMITED, matrix: int = BT601) -> av.VideoFrame:
@@ -35,7 +37,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 def test_colours_survive_every_format_range_and_matrix(pixel_format: str, matrix: int, colour_range: int) -> None:
     rgb = picture(3, 96, 64)
     frame = planar(decoded(rgb, pixel_format, colour_range=colour_range, matrix=matrix))
-    assert difference(frame.picture(), rgb) < 3
+    assert difference(whole(frame), rgb) < 3
 
 
 @pytest.mark.parametrize("height", [64, 720])
@@ -43,7 +45,7 @@ def test_colours_survive_every_format_range_and_matrix(pixel_format: str, matrix
 def test_colours_survive_pictures_that_are_rgb(pixel_format: str, height: int) -> None:
     rgb = picture(3, 96, height)
     source = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixel_format)
-    assert difference(planar(source).picture(), rgb) < 3
+    assert difference(whole(planar(source)), rgb) < 3
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "nv12", "yuv444p"])
@@ -53,21 +55,21 @@ def test_odd_sizes_keep_their_last_row_and_column(pixel_format: str, size: tuple
     source = av.VideoFrame.from_ndarray(picture(0, width, height), format="rgb24").reformat(format=pixel_format)
     frame = planar(source)
     assert (frame.width, frame.height) == size
-    assert frame.picture().shape == (height, width, 3)
+    assert whole(frame).shape == (height, width, 3)
 
 
 def test_grey_pictures_are_grey_and_span_the_full_range() -> None:
     grey = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (16, 1))
-    rgb = planar(av.VideoFrame.from_ndarray(grey, format="gray")).picture()
+    rgb = whole(planar(av.VideoFrame.from_ndarray(grey, format="gray")))
     assert difference(rgb, np.repeat(grey[:, :, None], 3, axis=2)) < 1
 
 
 def test_planes_are_the_decoders_own_memory() -> None:
     source = av.VideoFrame.from_ndarray(picture(0, 96, 64), format="rgb24").reformat(format="yuv420p")
     frame = planar(source)
-    before = frame.picture().mean()
+    before = whole(frame).mean()
     np.frombuffer(source.planes[0], np.uint8)[:] = 16
-    assert frame.picture().mean() < before / 2
+    assert whole(frame).mean() < before / 2
 
 
 def test_planes_outlive_the_decoder(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_planes_outlive_the_decoder(tmp_path: Path) -> None:
     with av.open(str(clip)) as container:
         frames = [planar(one) for one in container.decode(video=0)]
     gc.collect()
-    assert [bar_position(frame.picture()) for frame in frames] == [number % 16 for number in range(20)]
+    assert [bar_position(whole(frame)) for frame in frames] == [number % 16 for number in range(20)]
 
 
 def test_unmarked_high_definition_counts_as_bt709_and_the_rest_as_bt601() -> None:
@@ -83,10 +85,10 @@ def test_unmarked_high_definition_counts_as_bt709_and_the_rest_as_bt601() -> Non
     rgb[:] = (200, 60, 40)
     unmarked = decoded(rgb, "yuv420p", matrix=BT709)
     unmarked.colorspace = 2
-    assert difference(planar(unmarked).picture(), rgb) < 3
+    assert difference(whole(planar(unmarked)), rgb) < 3
     unmarked = decoded(rgb[:480], "yuv420p", matrix=BT601)
     unmarked.colorspace = 2
-    assert difference(planar(unmarked).picture(), rgb[:480]) < 3
+    assert difference(whole(planar(unmarked)), rgb[:480]) < 3
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
@@ -101,9 +103,9 @@ def test_a_clip_marked_as_rotated_stands_upright(tmp_path: Path, degrees: int) -
                 packet.stream = stream
                 target.mux(packet)
     with av.open(str(upright)) as container:
-        expected = planar(next(container.decode(video=0))).picture()
+        expected = whole(planar(next(container.decode(video=0))))
     with av.open(str(rotated)) as container:
-        turned = planar(next(container.decode(video=0))).picture()
+        turned = whole(planar(next(container.decode(video=0))))
     assert difference(turned, np.rot90(expected, degrees // 90)) < 1
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platoon.media.frame import Letterbox, Matrix, PixelMeter, Pixels, PlanarFrame, Purpose, Quad, rectify
-from tests.clips import picture
+from platoon.media.frame import Letterbox, Matrix, PixelMeter, Pixels, PlanarFrame, Planes, Purpose, Quad
+from platoon.media.opencv_pixels import OpenCvPixels, rectify
+from tests.clips import picture, rectified, scaled_into, whole
 
 
 def planar(rgb: Pixels, meter: PixelMeter | None = None) -> PlanarFrame:
@@ -15,24 +16,16 @@ def planar(rgb: Pixels, meter: PixelMeter | None = None) -> PlanarFrame:
     height, width = rgb.shape[:2]
     i420 = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
     u, v = i420[height:].reshape(2, height // 2, width // 2)
-    return PlanarFrame(i420[:height], u, v, camera="gate", media_time=0.0, captured_at=0.0, meter=meter or PixelMeter())
+    pixels = OpenCvPixels(meter or PixelMeter())
+    return PlanarFrame(Planes(i420[:height], u, v), pixels, "gate", media_time=0.0, captured_at=0.0)
 
 
 def flat(y: int, u: int, v: int, *, size: tuple[int, int] = (4, 4), matrix: Matrix, full_range: bool) -> Pixels:
     width, height = size
     half = ((height + 1) // 2, (width + 1) // 2)
-    frame = PlanarFrame(
-        np.full((height, width), y, np.uint8),
-        np.full(half, u, np.uint8),
-        np.full(half, v, np.uint8),
-        camera="gate",
-        media_time=0.0,
-        captured_at=0.0,
-        meter=PixelMeter(),
-        matrix=matrix,
-        full_range=full_range,
-    )
-    return frame.picture()
+    planes = np.full((height, width), y, np.uint8), np.full(half, u, np.uint8), np.full(half, v, np.uint8)
+    there = Planes(*planes, full_range=full_range, matrix=matrix)
+    return whole(PlanarFrame(there, OpenCvPixels(PixelMeter()), "gate", media_time=0.0, captured_at=0.0))
 
 
 def quad(left: float, top: float, right: float, bottom: float) -> Quad:
@@ -71,7 +64,7 @@ def test_odd_sizes_give_the_same_colour_as_even_ones(size: tuple[int, int]) -> N
 def test_chroma_planes_of_another_size_are_refused() -> None:
     plane = np.zeros((4, 4), np.uint8)
     with pytest.raises(ValueError, match="chroma planes must be"):
-        PlanarFrame(plane, plane, plane, camera="gate", media_time=0, captured_at=0, meter=PixelMeter())
+        PlanarFrame(Planes(plane, plane, plane), OpenCvPixels(PixelMeter()), "gate", media_time=0, captured_at=0)
 
 
 @pytest.mark.parametrize("size", [(960, 544), (640, 384), (320, 192)])
@@ -79,7 +72,7 @@ def test_chroma_planes_of_another_size_are_refused() -> None:
 def test_the_scaled_frame_looks_like_the_picture_scaled_by_area(frame: tuple[int, int], size: tuple[int, int]) -> None:
     rgb = cv2.GaussianBlur(picture(5, *frame), (0, 0), 3)
     out = np.full((size[1], size[0], 3), 99, np.uint8)
-    box = planar(rgb).scaled_into(out)
+    box = scaled_into(planar(rgb), out)
     inside = out[: box.height, : box.width]
     expected = cv2.resize(rgb, (box.width, box.height), interpolation=cv2.INTER_AREA)
     assert difference(inside, expected) < 2
@@ -91,13 +84,13 @@ def test_strong_shrinking_skips_no_pixels() -> None:
     lines = np.zeros((1080, 1920, 3), np.uint8)
     lines[:, ::3] = 255  # sampling every third column would give white, or black
     out = np.zeros((384, 640, 3), np.uint8)
-    box = planar(lines).scaled_into(out)
+    box = scaled_into(planar(lines), out)
     assert out[: box.height].mean() == pytest.approx(85, abs=12)
 
 
 def test_a_frame_is_written_into_its_place_of_a_batch_only() -> None:
     batch = np.zeros((3, 64, 96, 3), np.uint8)
-    planar(picture(0, 192, 128)).scaled_into(batch[1])
+    scaled_into(planar(picture(0, 192, 128)), batch[1])
     assert batch[1].any()
     assert not batch[0].any()
     assert not batch[2].any()
@@ -106,9 +99,9 @@ def test_a_frame_is_written_into_its_place_of_a_batch_only() -> None:
 def test_a_small_frame_is_not_scaled_up() -> None:
     out = np.zeros((544, 960, 3), np.uint8)
     rgb = picture(2, 320, 240)
-    box = planar(rgb).scaled_into(out)
+    box = scaled_into(planar(rgb), out)
     assert (box.width, box.height, box.scale) == (320, 240, 1.0)
-    assert difference(out[:240, :320], planar(rgb).picture()) < 1
+    assert difference(out[:240, :320], whole(planar(rgb))) < 1
 
 
 def test_points_of_the_input_find_their_way_back_to_the_frame() -> None:
@@ -135,28 +128,28 @@ def test_a_letterbox_fits_with_even_sides_and_the_frames_proportions(
 
 def test_an_upright_region_is_that_part_of_the_picture() -> None:
     rgb = picture(4, 320, 240)
-    region = planar(rgb).region(quad(60, 40, 140, 80), (80, 40))
-    assert difference(region, planar(rgb).picture()[40:80, 60:140]) < 3
+    region = rectified(planar(rgb), quad(60, 40, 140, 80), (80, 40))
+    assert difference(region, whole(planar(rgb))[40:80, 60:140]) < 3
 
 
 def test_a_tilted_region_is_rectified() -> None:
     rgb = np.zeros((240, 320, 3), np.uint8)
     tilted = np.array([[80, 60], [200, 100], [190, 140], [70, 100]], np.float32)
     cv2.fillConvexPoly(rgb, tilted.astype(np.int32), (230, 230, 230))
-    region = planar(rgb).region(tilted, (120, 40))
+    region = rectified(planar(rgb), tilted, (120, 40))
     assert region[4:-4, 4:-4].min() > 180
 
 
 def test_a_region_over_the_edge_repeats_the_border() -> None:
     rgb = np.full((64, 64, 3), 30, np.uint8)
     rgb[:, 56:] = 220
-    region = planar(rgb).region(quad(48, 16, 80, 32), (32, 16))
+    region = rectified(planar(rgb), quad(48, 16, 80, 32), (32, 16))
     assert region[:, 12:].min() > 180
 
 
 def test_a_region_outside_the_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="outside the 64x64 frame"):
-        planar(picture(0, 64, 64)).region(quad(100, 100, 120, 110), (20, 10))
+        rectified(planar(picture(0, 64, 64)), quad(100, 100, 120, 110), (20, 10))
 
 
 def test_rectifying_a_whole_picture_returns_it() -> None:
@@ -168,10 +161,10 @@ def test_every_conversion_is_counted_with_its_bytes_and_purpose() -> None:
     meter = PixelMeter()
     frame = planar(picture(0, 320, 240), meter)
     out = np.zeros((96, 160, 3), np.uint8)
-    box = frame.scaled_into(out)
-    frame.scaled_into(out, purpose=Purpose.PREVIEW)
-    frame.region(quad(100, 100, 140, 120), (40, 20))
-    frame.picture()
+    box = scaled_into(frame, out)
+    scaled_into(frame, out, purpose=Purpose.PREVIEW)
+    rectified(frame, quad(100, 100, 140, 120), (40, 20))
+    whole(frame)
     counts = meter.counts()
     small = box.width * box.height * 3
     assert counts[Purpose.DETECT] == (1, small)

@@ -4,15 +4,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from platoon.media.frame import PixelMeter, PlanarFrame
+from platoon.media.frame import PixelMeter, PlanarFrame, Planes
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.slot import NewestSlot
 
 PATIENCE_S = 20
+PIXELS = OpenCvPixels(PixelMeter())
 
 
 def frame(number: int) -> PlanarFrame:
     luma, chroma = np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8)
-    return PlanarFrame(luma, chroma, chroma, camera="gate", media_time=number, captured_at=number, meter=PixelMeter())
+    return PlanarFrame(Planes(luma, chroma, chroma), PIXELS, "gate", media_time=number, captured_at=number)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, SourceFailure, SourceState, backoff_s
 from platoon.settings import SourceSettings
-from tests.clips import bar_position, cut, write_clip
+from tests.clips import bar_position, cut, whole, write_clip
 from tests.rtsp_server import Clip, RtspServer
 from tests.source_watch import PATIENCE_S, Watch
 
@@ -25,7 +25,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clip_at_full_speed_gives_every_frame_and_ends(clip: Path) -> None:
     with Watch(clip) as watch:
         frames = watch.frames()
-    assert [bar_position(frame.picture()) for frame in frames] == [number % 16 for number in range(32)]
+    assert [bar_position(whole(frame)) for frame in frames] == [number % 16 for number in range(32)]
     assert [frame.media_time for frame in frames] == pytest.approx([number / 30 for number in range(32)])
     assert [status.state for status in watch.states] == [
         SourceState.CONNECTING,
@@ -72,7 +72,7 @@ def test_a_loop_goes_on_in_time(clip: Path) -> None:
     with Watch(clip, loop=True) as watch:
         frames = watch.frames(80)
     assert [frame.media_time for frame in frames] == pytest.approx([number / 30 for number in range(80)])
-    assert [bar_position(frame.picture()) for frame in frames[32:40]] == list(range(8))
+    assert [bar_position(whole(frame)) for frame in frames[32:40]] == list(range(8))
     assert [status.state for status in watch.states].count(SourceState.LIVE) == 1
 
 
@@ -101,7 +101,7 @@ def test_pictures_may_change_their_size(tmp_path: Path) -> None:
         status = watch.source.status
     assert [frame.width for frame in frames] == [160] * 8 + [320] * 8 + [96] * 8
     assert status.width == 96
-    assert frames[-1].picture().shape == (96, 96, 3)
+    assert whole(frames[-1]).shape == (96, 96, 3)
 
 
 def test_a_camera_that_is_down_is_tried_again_and_again() -> None:

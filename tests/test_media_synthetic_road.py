@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from platoon.media.frame import Pixels, rectify
+from platoon.media.frame import Pixels
+from platoon.media.opencv_pixels import rectify
 from platoon.media.synthetic.plates import STYLES, draw_plate
 from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import (

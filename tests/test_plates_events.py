@@ -4,6 +4,7 @@ import weakref
 import numpy as np
 import pytest
 
+from platoon.media.frame import PlanarFrame
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import EventState, Gate, PlateWatch
 from platoon.plates.grammar import Grammar
@@ -212,17 +213,13 @@ def test_an_event_says_when_it_was_decided_and_when_its_crop_was_taken() -> None
 
 
 def test_no_frame_is_kept_in_memory_for_what_was_read_of_it() -> None:
-    class Decoded:
-        """Stands for the decoder's picture that a frame keeps alive."""
-
-    held: list[weakref.ref[Decoded]] = []
+    held: list[weakref.ref[PlanarFrame]] = []
     plates = watch()
     for media_time, seen in passing("AB123CD", frames=8):
-        decoded = Decoded()
-        held.append(weakref.ref(decoded))
-        now = frame(media_time, owner=decoded)
+        now = frame(media_time)
+        held.append(weakref.ref(now))
         looks, _ = plates.observe(now, [PlateBox(plate.quad, 0.9) for plate in seen])
         plates.settle([(look, np.zeros((24, 96, 3), np.uint8), line("AB123CD")) for look in looks])
-        del decoded, now, looks
+        del now, looks
     gc.collect()
     assert [reference() for reference in held] == [None] * 8

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import BOXES_MOST, Gate, Look, PlateWatch
 from platoon.plates.grammar import Grammar
 from platoon.plates.sighting import TEXTS_MOST
 from platoon.plates.tracking import TRACKS_MOST, Tracker
-from tests.plate_scripts import Seen, drive, line
+from tests.plate_scripts import PIXELS, Seen, drive, line
 
 VEHICLES = int(os.environ.get("PLATOON_TEST_VEHICLES", "600"))
 """A month has some 40,000: `PLATOON_TEST_VEHICLES=40000`. Growth shows with fewer, as each leaves the same behind."""
@@ -39,6 +40,10 @@ class At:
     @property
     def captured_at(self) -> float:
         return 1e9 + self.media_time
+
+    @property
+    def pixels(self) -> OpenCvPixels:
+        return PIXELS
 
 
 class Lane:

@@ -16,7 +16,7 @@ import pytest
 from platoon.media.sampling import Sampler
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import SourceSettings
-from tests.clips import bar_position, write_clip
+from tests.clips import bar_position, whole, write_clip
 from tests.rtsp_server import Clip, Fault, Play, RtspServer
 from tests.running import wait_until
 from tests.source_watch import PATIENCE_S, Watch
@@ -53,7 +53,7 @@ def test_a_camera_gives_its_pictures_in_order_and_over_its_loops(server: RtspSer
         status = camera.source.status
     for before, after in pairwise(frames):
         step = round((after.media_time - before.media_time) * 30)
-        assert bar_position(after.picture()) == (bar_position(before.picture()) + step) % 16
+        assert bar_position(whole(after)) == (bar_position(whole(before)) + step) % 16
     assert (status.state, status.codec, status.width, status.height) == (SourceState.LIVE, "h264", 160, 96)
 
 
@@ -266,9 +266,9 @@ def test_pictures_begin_with_a_keyframe_where_the_stream_does_not(server: RtspSe
     server.fault("/gate", Fault.MID_GOP)
     with watch(server.url("/gate")) as camera:
         first, *others = camera.frames(6)
-    assert bar_position(first.picture()) in range(16)
+    assert bar_position(whole(first)) in range(16)
     for frame in (first, *others):
-        bars = (frame.picture().astype(int).mean(axis=(0, 2)) > 160).mean()
+        bars = (whole(frame).astype(int).mean(axis=(0, 2)) > 160).mean()
         assert bars == pytest.approx(1 / 16, abs=0.02), "a picture decoded without its keyframe is smeared"
 
 

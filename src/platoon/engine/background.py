@@ -20,6 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from platoon.arrays import Array
 from platoon.engine.executor import Executor, Runtime
 
 NICE = 19
@@ -47,7 +48,7 @@ class BackgroundExecutor:
         # has other things to do, under a lock that all threads share.
         self._thread = ThreadPoolExecutor(1, "background", initializer=_yield_processor)
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Executor`."""
         return self._thread.submit(self._execute, batch).result()
 
@@ -56,7 +57,7 @@ class BackgroundExecutor:
         self._thread.shutdown()
         self._shared.let_go()
 
-    def _execute(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def _execute(self, batch: Array) -> tuple[NDArray[Any], ...]:
         return self._shared.executor(self._number)(batch)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, Device, device_of, stacked
 from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority, Reply
 from platoon.engine.executor import Executor, Extent, Shape
 from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
@@ -30,7 +30,7 @@ class BatchedModel(Generic[Item, Result]):
 
     Args:
         item: shape of the usual input, without the batch's axis.
-        pixels: the input of an item, whose shape decides who shares its batch.
+        pixels: the input of an item, whose shape and device decide who shares its batch.
         results: what each item of a batch gets of the graph's outputs, whose first axis is the items.
         half: allow bfloat16, see `open_runtime`.
         extent: all shapes it will see; none: batches of `item`.
@@ -51,7 +51,7 @@ class BatchedModel(Generic[Item, Result]):
         metrics: Metrics,
         *,
         item: Shape,
-        pixels: Callable[[Item], NDArray[np.uint8]],
+        pixels: Callable[[Item], Array],
         results: Callable[[Sequence[Item], tuple[NDArray[Any], ...]], Sequence[Result]],
         half: bool = False,
         extent: Extent | None = None,
@@ -85,7 +85,7 @@ class BatchedModel(Generic[Item, Result]):
             graph.name,
             [partial(self._execute, executor) for executor in foreground],
             background=[partial(self._execute, executor) for executor in self._background],
-            bucket=lambda entry: pixels(entry).shape,
+            bucket=lambda entry: _kind(pixels(entry)),
             order=CALLERS_FIRST if settings.callers_first else tuple(Priority),
             cost=lambda entry: _area(pixels(entry).shape),
             max_batch=largest,
@@ -131,7 +131,12 @@ class BatchedModel(Generic[Item, Result]):
 
     def _execute(self, executor: Executor, items: Sequence[Item]) -> Sequence[Result]:
         inputs = [self._pixels(item) for item in items]
-        return self._results(items, executor(inputs[0][None] if len(inputs) == 1 else np.stack(inputs)))
+        return self._results(items, executor(stacked(inputs)))
+
+
+def _kind(array: Array) -> tuple[Device, Shape]:
+    """What inputs have in common that share a batch."""
+    return device_of(array), tuple(array.shape)
 
 
 def _area(shape: Sequence[int]) -> int:

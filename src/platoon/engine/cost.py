@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from platoon.arrays import Array
 from platoon.engine.executor import Executor, Runtime, Shape
 from platoon.metrics import Metrics
 
@@ -85,7 +86,7 @@ class TimedRuntime:
         self._lock = threading.Lock()
         metrics.model_runtime.labels(model, runtime.name).set(1)
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
         return _Timed(self._runtime, self._observe)(batch)
 
@@ -120,10 +121,10 @@ class _Timed:
     def __init__(self, executor: Executor, tell: Callable[[int, float], None]) -> None:
         self._executor, self._tell = executor, tell
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         started = time.perf_counter()
         outputs = self._executor(batch)
-        self._tell(batch.size, time.perf_counter() - started)
+        self._tell(math.prod(batch.shape), time.perf_counter() - started)
         return outputs
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from platoon.arrays import Array
+
 Shape = tuple[int, ...]
 
 
@@ -30,8 +32,10 @@ class Extent:
 class Executor(Protocol):
     """Executes a loaded graph. Not thread-safe."""
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The outputs for `batch`, whose first axis is the items; the arrays belong to the caller."""
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
+        """The outputs for `batch`, wherever it lies; its first axis is the items. They belong to the caller, and lie on
+        the host, where text is made of them.
+        """
 
     def close(self) -> None:
         """Free what it holds; calling it afterwards is an error."""

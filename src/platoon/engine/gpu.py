@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, on_host
 from platoon.engine.executor import Extent, Shape
 from platoon.engine.surgery import Graph
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
@@ -84,11 +85,11 @@ class GpuRuntime:
         self._extent = extent if kind == "tensorrt" else None
         self.name = f"{kind}, GPU {device}"
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`. Raises InvalidInput for a shape that the TensorRT engine was not built for."""
-        if self._extent is not None and batch.shape not in self._extent:
+        if self._extent is not None and tuple(batch.shape) not in self._extent:
             raise InvalidInput(
-                f"pixels of shape {batch.shape} lie outside what the TensorRT engine was built for, "
+                f"pixels of shape {tuple(batch.shape)} lie outside what the TensorRT engine was built for, "
                 f"{self._extent.smallest} to {self._extent.largest}"
             )
         return self._bound(batch)
@@ -135,9 +136,9 @@ class BoundSession:
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs: dict[Shape, Any] = {}
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """The outputs for `batch`, in memory of their own."""
-        pixels = np.ascontiguousarray(batch)
+        pixels = np.ascontiguousarray(on_host(batch))
         value = self._inputs.get(pixels.shape)
         if value is None:
             if len(self._inputs) >= KEPT_SHAPES:

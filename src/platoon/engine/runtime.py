@@ -22,6 +22,7 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, on_host
 from platoon.engine.background import background
 from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.executor import Executor, Extent, Runtime, Shape
@@ -77,7 +78,7 @@ class OpenVinoRuntime:
         self._by_shape: dict[Shape, Any] = {}
         self._lanes = [_OpenVinoLane(self) for _ in range(executions)]
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
         return self._lanes[0](batch)
 
@@ -132,9 +133,9 @@ class _OpenVinoLane:
         self._requests: dict[Any, Any] = {}
         """By what was compiled."""
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         graph = self._runtime.graph
-        pixels = np.ascontiguousarray(graph.prepare(batch))
+        pixels = np.ascontiguousarray(graph.prepare(on_host(batch)))
         compiled = self._runtime.compiled_for(pixels.shape)
         request = self._requests.get(compiled)
         if request is None:
@@ -170,9 +171,9 @@ class OnnxRuntime:
         self.name = f"onnxruntime, float32, {_how_many(executions, threads)}"
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
-        outputs = self._session.run(None, {self._input: self._graph.prepare(batch)})
+        outputs = self._session.run(None, {self._input: self._graph.prepare(on_host(batch))})
         return self._graph.finish(tuple(outputs))
 
     def prepare(self, shape: Shape) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, on_host
 from platoon.engine.executor import Shape
 from platoon.engine.signature import signature
 from platoon.engine.surgery import Graph
@@ -90,15 +91,15 @@ class TritonRuntime:
             self.close()
             raise
 
-    def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`.
 
         Raises:
             Unavailable: the server could not be reached in time. DeadlineExceeded: it did not answer in time.
             Overloaded: it turned the request away. InvalidInput, ModelError: it refused it, with its own words.
         """
-        pixels = self._grpc.InferInput(self._input, batch.shape, "UINT8")
-        pixels.set_data_from_numpy(np.ascontiguousarray(batch))
+        pixels = self._grpc.InferInput(self._input, tuple(batch.shape), "UINT8")
+        pixels.set_data_from_numpy(np.ascontiguousarray(on_host(batch)))
         wanted = [self._grpc.InferRequestedOutput(name) for name in self._outputs]
         answer = self._ask(lambda left: self._client.infer(self._model, [pixels], outputs=wanted, client_timeout=left))
         # What it gives are views of the message.

@@ -1,20 +1,24 @@
-"""A decoded picture that stays where its decoder put it.
+"""A decoded picture that stays on its device, and what is done to its pixels there.
 
-A `Frame` gives three things and counts the bytes that each converts: the detector's small input, one region,
-or (rare) the whole picture. `PlanarFrame` is the frame of a CPU decoder: views of the decoder's own planes,
-nothing copied. A frame in GPU memory implements the same protocol over device planes.
+Of a frame three things are wanted: the detector's small input, one region, or (rare) the whole picture. `PixelWork`
+makes them, of many frames at once, and counts the bytes that each converts. `opencv_pixels` does it on the CPU, on the
+decoder's own planes.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from platoon.arrays import Array
 
 Pixels = NDArray[np.uint8]
 """Interleaved RGB, shape (height, width, 3), 0-255. Every picture inside Platoon is RGB, never BGR."""
@@ -34,6 +38,8 @@ class Purpose(StrEnum):
     """A small picture for somebody who is looking."""
     PICTURE = "picture"
     """A whole frame at full size: a manual read or an audit picture."""
+    HOST = "host"
+    """A picture copied from a device to the host: the crop of an event, a preview, a whole frame."""
 
 
 class PixelMeter:
@@ -84,6 +90,75 @@ class Letterbox:
         return ((points - origin) / np.float32(self.scale)).astype(np.float32)
 
 
+class Matrix(StrEnum):
+    """How luma and chroma relate to RGB."""
+
+    BT601 = "bt601"
+    BT709 = "bt709"
+
+
+class Planes(NamedTuple):
+    """A picture in 4:2:0, in any memory."""
+
+    y: Array
+    """(height, width) uint8."""
+    u: Array
+    """(ceil(height / 2), ceil(width / 2)) uint8, as is `v`."""
+    v: Array
+    full_range: bool = False
+    """Whether Y spans 0-255 (JPEG, many cameras) and not 16-235."""
+    matrix: Matrix = Matrix.BT601
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        height, width = self.y.shape
+        return int(width), int(height)
+
+
+class Region(NamedTuple):
+    """A part of a frame that is wanted for itself."""
+
+    frame: Frame
+    quad: Quad
+    """In the frame's pixels; parts of it may lie outside, where the border of the frame repeats."""
+    size: tuple[int, int]
+    """(width, height) that it is rectified to."""
+
+
+class PixelWork(Protocol):
+    """What is done to pixels in the memory of one device. Instances for one device and one meter are equal."""
+
+    def planes(self, picture: av.VideoFrame, *, full_range: bool) -> tuple[Array, Array, Array]:
+        """The planes Y, U and V of a decoded picture of any format, where this works.
+
+        They are views of the decoder's memory, which they keep alive, or copies, so that the decoder has its memory
+        back. `full_range` says how Y is to be meant if the picture must be converted first.
+        """
+
+    def turned(self, plane: Array, quarters: int) -> Array:
+        """A plane turned anticlockwise by so many right angles."""
+
+    def room(self, count: int, size: tuple[int, int]) -> Array:
+        """Room for so many scaled frames: (count, height, width, 3) uint8, black."""
+
+    def scale(self, frames: Sequence[Frame], out: Array, *, purpose: Purpose = Purpose.DETECT) -> list[Letterbox]:
+        """Write each frame, scaled to fit and padded with black, into its place in `out`, (N, height, width, 3)."""
+
+    def rectify(self, regions: Sequence[Region]) -> list[Array]:
+        """Each region as a picture (height, width, 3) of its size.
+
+        Raises:
+            ValueError: one lies outside its frame.
+        """
+
+    def picture(self, frame: Frame) -> Pixels:
+        """A whole frame at full size, on the host. Counted: nothing in the steady state asks for it."""
+
+    def host(self, picture: Array) -> Pixels:
+        """The same picture on the host. Counted, if it is on a device."""
+
+
 class Frame(Protocol):
     """A decoded picture on its device."""
 
@@ -107,156 +182,70 @@ class Frame(Protocol):
     def captured_at(self) -> float:
         """When its packet arrived, seconds since 1970 (UTC); of a recording, when it was decoded."""
 
-    def scaled_into(self, out: Pixels, *, purpose: Purpose = Purpose.DETECT) -> Letterbox:
-        """Write the frame, scaled to fit and padded with black, into `out` of shape (height, width, 3)."""
+    @property
+    def planes(self) -> Planes:
+        """Its pixels."""
 
-    def region(self, quad: Quad, size: tuple[int, int]) -> Pixels:
-        """Rectify the region inside `quad` to (width, height); parts outside the frame repeat its border."""
-
-    def picture(self) -> Pixels:
-        """The whole frame at full size. Counted: nothing in the steady state asks for it."""
-
-
-class Matrix(StrEnum):
-    """How luma and chroma relate to RGB."""
-
-    BT601 = "bt601"
-    BT709 = "bt709"
+    @property
+    def pixels(self) -> PixelWork:
+        """What works on them."""
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class PlanarFrame:
-    """A frame of 4:2:0 planes in host memory.
+    """A frame of 4:2:0 planes.
 
-    Args:
-        y: (height, width) uint8. u, v: (ceil(height / 2), ceil(width / 2)) uint8. Views of any strides.
-        full_range: whether Y spans 0-255 (JPEG, many cameras) and not 16-235.
-        owner: kept alive as long as the frame, as the planes may be its memory.
+    Raises:
+        ValueError: the planes do not fit each other.
     """
 
-    __slots__ = (
-        "_full_range", "_matrix", "_meter", "_owner", "_u", "_v", "_y", "camera", "captured_at", "media_time",
-    )  # fmt: skip
+    planes: Planes
+    pixels: PixelWork
+    camera: str
+    media_time: float
+    captured_at: float
 
-    def __init__(
-        self,
-        y: Pixels,
-        u: Pixels,
-        v: Pixels,
-        *,
-        camera: str,
-        media_time: float,
-        captured_at: float,
-        meter: PixelMeter,
-        full_range: bool = False,
-        matrix: Matrix = Matrix.BT601,
-        owner: object = None,
-    ) -> None:
-        half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
-        if u.shape != half or v.shape != half:
+    def __post_init__(self) -> None:
+        (height, width), (_, u, v, *_) = self.planes.y.shape, self.planes
+        half = ((height + 1) // 2, (width + 1) // 2)
+        if tuple(u.shape) != half or tuple(v.shape) != half:
             raise ValueError(f"chroma planes must be {half}, got {u.shape = } and {v.shape = }")
-        self._y, self._u, self._v = y, u, v
-        self._full_range, self._matrix, self._meter, self._owner = full_range, matrix, meter, owner
-        self.camera, self.media_time, self.captured_at = camera, media_time, captured_at
 
     @property
     def width(self) -> int:
         """In pixels."""
-        return int(self._y.shape[1])
+        return self.planes.size[0]
 
     @property
     def height(self) -> int:
         """In pixels."""
-        return int(self._y.shape[0])
-
-    def scaled_into(self, out: Pixels, *, purpose: Purpose = Purpose.DETECT) -> Letterbox:
-        """See `Frame.scaled_into`. The planes are scaled first, so only the small picture is converted.
-
-        Always as limited-range BT.601, for which OpenCV has a fast conversion: a slight difference in tint or
-        contrast changes nothing for who looks for text.
-        """
-        box = Letterbox.fit((self.width, self.height), (out.shape[1], out.shape[0]))
-        i420 = np.empty((box.height * 3 // 2, box.width), np.uint8)
-        for plane, room in zip((self._y, self._u, self._v), _planes_of(i420), strict=True):
-            _scale_into(plane, room)
-        rgb = out[: box.height, : box.width]
-        cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420, dst=rgb)
-        out[box.height :] = 0
-        out[: box.height, box.width :] = 0
-        self._meter.add(purpose, rgb.nbytes)
-        return box
-
-    def region(self, quad: Quad, size: tuple[int, int]) -> Pixels:
-        """See `Frame.region`. Only the even rectangle around the quad is converted."""
-        left, top = (int(value) & ~1 for value in np.maximum(np.floor(quad.min(axis=0)) - 2, 0))
-        right = min(self.width, int(np.ceil(quad[:, 0].max())) + 3)
-        bottom = min(self.height, int(np.ceil(quad[:, 1].max())) + 3)
-        if right - left < 2 or bottom - top < 2:
-            raise ValueError(f"region lies outside the {self.width}x{self.height} frame: {quad.tolist()}")
-        half = np.s_[top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2]
-        rgb = self._to_rgb(self._y[top:bottom, left:right], self._u[half], self._v[half])
-        self._meter.add(Purpose.REGION, rgb.nbytes)
-        return rectify(rgb, quad - np.array([left, top], np.float32), size)
-
-    def picture(self) -> Pixels:
-        """See `Frame.picture`."""
-        rgb = self._to_rgb(self._y, self._u, self._v)
-        self._meter.add(Purpose.PICTURE, rgb.nbytes)
-        return rgb
-
-    def _to_rgb(self, y: Pixels, u: Pixels, v: Pixels) -> Pixels:
-        height, width = y.shape
-        if self._full_range or self._matrix is not Matrix.BT601 or height % 2 or width % 2:
-            return _planes_to_rgb(y, u, v, full_range=self._full_range, matrix=self._matrix)
-        i420 = np.empty((height * 3 // 2, width), np.uint8)
-        for plane, room in zip((y, u, v), _planes_of(i420), strict=True):
-            room[:] = plane
-        rgb: Pixels = cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420)
-        return rgb
+        return self.planes.size[1]
 
 
-def _planes_of(i420: Pixels) -> tuple[Pixels, Pixels, Pixels]:
-    """Views of the three planes in a buffer of shape (height * 3 / 2, width), as OpenCV lays it out."""
-    height, width = i420.shape[0] * 2 // 3, i420.shape[1]
-    u, v = i420[height:].reshape(2, height // 2, width // 2)
-    return i420[:height], u, v
+def around(quad: Quad, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """left, top, right, bottom: the rectangle of a frame of (width, height) that is looked at to rectify the inside of
+    `quad`; it begins at an even pixel.
 
-
-def _scale_into(plane: Pixels, out: Pixels) -> None:
-    """Scale a plane to the size of `out`: halved while more than twice as large, then bilinear.
-
-    So every pixel counts and small text does not alias: on 90 photographs the text detector found as many
-    plates as after area averaging (88 from 1280 to 960 wide; 80 against 79 from 1920 to 640), and a frame of
-    1280x720 costs 0.7 ms to 960x540 instead of 4.2, one of 1920x1080 0.45 ms to 640x360 instead of 1.5.
+    Raises:
+        ValueError: the quad lies outside the frame.
     """
-    height, width = out.shape
-    while plane.shape[0] > 2 * height and plane.shape[1] > 2 * width:
-        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_LINEAR)
-    cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    left, top = (int(value) & ~1 for value in np.maximum(np.floor(quad.min(axis=0)) - 2, 0))
+    right = min(size[0], int(np.ceil(quad[:, 0].max())) + 3)
+    bottom = min(size[1], int(np.ceil(quad[:, 1].max())) + 3)
+    if right - left < 2 or bottom - top < 2:
+        raise ValueError(f"region lies outside the {size[0]}x{size[1]} frame: {quad.tolist()}")
+    return left, top, right, bottom
 
 
-def rectify(picture: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
-    """Warp what is inside `quad`, shape (4, 2) clockwise from top left, to a picture of (width, height)."""
+def perspective(quad: Quad, size: tuple[int, int]) -> NDArray[np.float64]:
+    """The 3x3 matrix that takes the corners of `quad`, clockwise from the top left, to those of (width, height)."""
     width, height = size
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    transform = cv2.getPerspectiveTransform(np.ascontiguousarray(quad, np.float32), corners)
-    warped: Pixels = cv2.warpPerspective(
-        picture, transform, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-    return warped
+    return np.asarray(cv2.getPerspectiveTransform(np.ascontiguousarray(quad, np.float32), corners), np.float64)
 
 
-def as_jpeg(picture: Pixels, *, quality: int) -> bytes:
-    """A picture as a JPEG file; quality from 0 to 100."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
-
-
-def _planes_to_rgb(y: Pixels, u: Pixels, v: Pixels, *, full_range: bool, matrix: Matrix) -> Pixels:
-    """Any size, range and matrix, by one affine transform per pixel (ITU-T H.273, equations 38 to 41)."""
-    height, width = y.shape
-    size = (u.shape[1] * 2, u.shape[0] * 2)
-    full_u = cv2.resize(u, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
-    full_v = cv2.resize(v, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+def colours(*, full_range: bool, matrix: Matrix) -> NDArray[np.float64]:
+    """The 3x4 matrix that makes R, G and B of Y, U, V and 1 (ITU-T H.273, equations 38 to 41)."""
     red_weight, blue_weight = (0.299, 0.114) if matrix is Matrix.BT601 else (0.2126, 0.0722)
     green_weight = 1 - red_weight - blue_weight
     luma = 1.0 if full_range else 255 / 219
@@ -271,6 +260,10 @@ def _planes_to_rgb(y: Pixels, u: Pixels, v: Pixels, *, full_range: bool, matrix:
         ]
     )
     zero = np.array([0 if full_range else 16, 128, 128])
-    affine = np.hstack([coefficients, -(coefficients @ zero)[:, None]])
-    rgb: Pixels = cv2.transform(cv2.merge([y, full_u, full_v]), affine)
-    return rgb
+    return np.hstack([coefficients, -(coefficients @ zero)[:, None]])
+
+
+def as_jpeg(picture: Pixels, *, quality: int) -> bytes:
+    """A picture as a JPEG file; quality from 0 to 100."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()

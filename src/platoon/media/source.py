@@ -21,7 +21,7 @@ from typing import Any
 import av
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import PixelMeter
+from platoon.media.frame import PixelWork
 from platoon.media.input import Input, SourceError
 from platoon.media.input import SourceFailure as SourceFailure
 from platoon.media.sampling import MediaClock, Sampler
@@ -93,6 +93,7 @@ class Source:
         camera: id, a label of the metrics and of every frame.
         url: see `platoon.media.input.Input`.
         slot: where frames go; closed when the source has ended or was asked to stop.
+        pixels: takes the decoded pictures where it works on them.
         loop: play a recording again and again; media time goes on.
         on_status: called on the decoder's thread at every change of state, and when decoding falls behind or keeps up
             again; must return at once.
@@ -110,7 +111,7 @@ class Source:
         sampler: Sampler,
         *,
         settings: SourceSettings,
-        meter: PixelMeter,
+        pixels: PixelWork,
         metrics: Metrics,
         pace: Pace = Pace.REAL_TIME,
         loop: bool = False,
@@ -119,7 +120,7 @@ class Source:
     ) -> None:
         self.camera = camera
         self._url, self._slot, self._sampler, self._settings = url, slot, sampler, settings
-        self._meter, self._metrics, self._pace, self._loop = meter, metrics, pace, loop
+        self._pixels, self._metrics, self._pace, self._loop = pixels, metrics, pace, loop
         self._on_status, self._random = on_status, random or Random()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {camera}", daemon=True)
@@ -264,7 +265,7 @@ class Source:
             return
         age_s = 0.0 if picture.opaque is None else time.monotonic() - picture.opaque
         frame = planar_frame(
-            picture, camera=self.camera, media_time=media_time, captured_at=time.time() - age_s, meter=self._meter
+            picture, camera=self.camera, media_time=media_time, captured_at=time.time() - age_s, pixels=self._pixels
         )
         if self._slot.offer(frame):
             self._frames_replaced.inc()

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
@@ -21,7 +22,7 @@ from platoon.engine.model import text_detection
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
-from platoon.media.frame import Pixels, Quad
+from platoon.media.frame import Quad
 from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
@@ -94,7 +95,7 @@ class TextDetector:
     ) -> None:
         item = (*size, 3)
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
-        self._model: BatchedModel[Pixels, NDArray[np.float32]] = BatchedModel(
+        self._model: BatchedModel[Array, NDArray[np.float32]] = BatchedModel(
             detection_graph(),
             settings,
             tuning,
@@ -124,7 +125,7 @@ class TextDetector:
 
     def find(
         self,
-        pictures: Iterable[Pixels],
+        pictures: Iterable[Array],
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
@@ -149,7 +150,7 @@ class TextDetector:
 
     def submit(
         self,
-        pictures: Iterable[Pixels],
+        pictures: Iterable[Array],
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
@@ -170,9 +171,9 @@ class TextDetector:
         self._model.close()
 
 
-def _checked(picture: Pixels) -> Pixels:
+def _checked(picture: Array) -> Array:
     shape = picture.shape
-    if picture.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or shape[0] % STRIDE or shape[1] % STRIDE:
+    if not is_uint8(picture) or len(shape) != 3 or shape[2] != 3 or shape[0] % STRIDE or shape[1] % STRIDE:
         raise ValueError(f"expected uint8 (H, W, 3) in multiples of {STRIDE}, got {picture.dtype} {shape}")
     return picture
 

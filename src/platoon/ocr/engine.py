@@ -15,12 +15,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.lazy import Lazy, Part
 from platoon.engine.runtime import ModelReport
 from platoon.engine.tuning import Tuning
 from platoon.errors import PlatoonError
-from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
 from platoon.ocr.plate_detection import Places, PlateFinder
@@ -99,7 +99,7 @@ class TextEngine:
 
     def find(
         self,
-        pictures: Iterable[Pixels],
+        pictures: Iterable[Array],
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
@@ -110,7 +110,7 @@ class TextEngine:
 
     def detect(
         self,
-        pictures: Iterable[Pixels],
+        pictures: Iterable[Array],
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
@@ -127,7 +127,7 @@ class TextEngine:
 
     def find_plates(
         self,
-        pictures: Iterable[Pixels],
+        pictures: Iterable[Array],
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
@@ -137,21 +137,21 @@ class TextEngine:
             return finder.submit(pictures, priority=priority, deadline=deadline)
 
     def read_plates(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What whole plates say, in A-Z and 0-9; see `PlateRecogniser.submit`."""
         with self._plates.lent(deadline) as plates:
             return plates.submit(crops, priority=priority, deadline=deadline)
 
     def read_plate_lines(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What lines of plates say, in A-Z and 0-9; see `Recogniser.submit`."""
         with self._plate_lines.lent(deadline) as lines:
             return lines.submit(crops, priority=priority, deadline=deadline)
 
     def read_lines(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """What lines say, in all characters the model knows; see `Recogniser.submit`."""
         with self._lines.lent(deadline) as lines:
@@ -159,7 +159,7 @@ class TextEngine:
 
     def read_steps(
         self,
-        lines: Iterable[Pixels],
+        lines: Iterable[Array],
         *,
         plates: bool,
         priority: Priority = Priority.VIDEO,

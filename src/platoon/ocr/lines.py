@@ -10,7 +10,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from platoon.media.frame import Pixels, Quad, rectify
+from platoon.media.frame import Pixels, Quad
+from platoon.media.opencv_pixels import rectify
 
 TALL = 1.5
 """A crop higher than this times its width holds text that runs up or down. PaddleOCR turns it as if down; here

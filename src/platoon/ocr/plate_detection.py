@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
@@ -18,7 +19,6 @@ from platoon.engine.model import plate_detection
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
-from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
@@ -45,7 +45,7 @@ class PlateFinder:
     def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics, *, size: tuple[int, int]) -> None:
         item = (*size, 3)
         many = settings.max_batch
-        self._model: BatchedModel[Pixels, Places] = BatchedModel(
+        self._model: BatchedModel[Array, Places] = BatchedModel(
             plate_detection_graph(),
             settings,
             tuning,
@@ -64,7 +64,7 @@ class PlateFinder:
         return self._model.at_once
 
     def submit(
-        self, pictures: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, pictures: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[Places]]:
         """Queue pictures, (H, W, 3) uint8 RGB each, H and W multiples of 32, which must not change until the reply.
 

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, is_uint8, on_host
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.model import plate_reading
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
-from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import ALTERNATIVES, PLATE, Candidate, TextLine, line_of
 from platoon.settings import EngineSettings
@@ -39,7 +39,7 @@ class PlateRecogniser:
     """
 
     def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
-        self._model: BatchedModel[Pixels, TextLine] = BatchedModel(
+        self._model: BatchedModel[Array, TextLine] = BatchedModel(
             plate_reading_graph(),
             settings,
             tuning,
@@ -51,7 +51,7 @@ class PlateRecogniser:
         )
 
     def submit(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """Queue plates to be read.
 
@@ -81,12 +81,12 @@ def plate_reading_graph() -> Graph:
     return adapt(plate_reading(), name="plate-reading")
 
 
-def fit_plate(crop: Pixels) -> Pixels:
+def fit_plate(crop: Array) -> Array:
     """The crop, stretched to the model's input."""
-    if crop.ndim != 3 or crop.shape[2] != 3 or not crop.size or crop.dtype != np.uint8:
+    if len(crop.shape) != 3 or crop.shape[2] != 3 or 0 in crop.shape or not is_uint8(crop):
         raise ValueError(f"expected uint8 (h, w, 3) with pixels, got {crop.dtype} {crop.shape}")
     method = cv2.INTER_AREA if crop.shape[0] > HEIGHT else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(crop, (WIDTH, HEIGHT), interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(on_host(crop), (WIDTH, HEIGHT), interpolation=method), np.uint8)
 
 
 def decode(probabilities: NDArray[np.float32]) -> TextLine:

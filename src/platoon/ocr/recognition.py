@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from platoon.arrays import Array, is_uint8, on_host
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
@@ -23,7 +24,6 @@ from platoon.engine.model import metadata, text_recognition
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt
 from platoon.engine.tuning import Tuning
-from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
@@ -96,7 +96,7 @@ class Steps(NamedTuple):
 
 
 class _Input(NamedTuple):
-    line: Pixels
+    line: Array
     answer: Callable[[NDArray[np.int32], NDArray[np.float32]], Any]
     """What its caller wants to be made of the model's output."""
 
@@ -138,7 +138,7 @@ class Recogniser:
         return self._model.best_batch
 
     def submit(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """Queue lines of text to be read.
 
@@ -156,7 +156,7 @@ class Recogniser:
         )
 
     def submit_lines(
-        self, lines: Iterable[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, lines: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[Steps]]:
         """Queue lines as `fit_line` makes them; each reply is what the model says of it, for `decode`.
 
@@ -196,8 +196,8 @@ def recognition_graph(alphabet: str | None = None) -> tuple[Graph, Sequence[str]
     return adapt(model, *changes, name="text-recognition" if alphabet is None else "plate-recognition"), known
 
 
-def _checked(line: Pixels) -> Pixels:
-    fits = line.dtype == np.uint8 and line.ndim == 3 and line.shape[::2] == (HEIGHT, 3)
+def _checked(line: Array) -> Array:
+    fits = is_uint8(line) and len(line.shape) == 3 and line.shape[::2] == (HEIGHT, 3)
     if not fits or line.shape[1] % 32 or not 0 < line.shape[1] <= MAX_WIDTH:
         raise ValueError(
             f"expected uint8 ({HEIGHT}, W, 3) with W a multiple of 32 up to {MAX_WIDTH}, got {line.dtype} {line.shape}"
@@ -205,7 +205,7 @@ def _checked(line: Pixels) -> Pixels:
     return line
 
 
-def fit_line(crop: Pixels) -> Pixels:
+def fit_line(crop: Array) -> Array:
     """The crop at `HEIGHT`, aspect kept, padded on the right to a multiple of 32 and at least `MIN_WIDTH`.
 
     Its width is rounded as RapidOCR rounds it: down, but up where that is narrower than `MIN_WIDTH`. Of 180 lines of
@@ -216,7 +216,7 @@ def fit_line(crop: Pixels) -> Pixels:
         raise ValueError(f"expected a crop with pixels, got {crop.shape = }")
     scaled, padded = width_of(height, width)
     line = np.full((HEIGHT, padded, 3), PADDING, np.uint8)
-    line[:, :scaled] = cv2.resize(crop, (scaled, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    line[:, :scaled] = cv2.resize(on_host(crop), (scaled, HEIGHT), interpolation=cv2.INTER_LINEAR)
     return line
 
 

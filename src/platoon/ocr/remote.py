@@ -23,6 +23,7 @@ import cv2
 import httpx
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from platoon.arrays import Array, on_host
 from platoon.engine.batcher import Priority, Reply
 from platoon.errors import PlatoonError, Unavailable
 from platoon.media.frame import Pixels
@@ -104,7 +105,7 @@ class RemoteReader:
         self._thread.start()
 
     def read_plates(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """See `TextEngine.read_plates`. Waits for the server, `timeout_s` at most.
 
@@ -113,14 +114,14 @@ class RemoteReader:
         return self._read(crops, _WHOLE, partial(self._local.read_plates, priority=priority), deadline)
 
     def read_plate_lines(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
+        self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
         """See `TextEngine.read_plate_lines`; otherwise as `read_plates`."""
         return self._read(crops, _LINES, partial(self._local.read_plate_lines, priority=priority), deadline)
 
     def _read(
         self,
-        crops: Sequence[Pixels],
+        crops: Sequence[Array],
         what: Mapping[str, str],
         locally: Callable[..., list[Reply[TextLine]]],
         deadline: float | None,
@@ -157,7 +158,7 @@ class RemoteReader:
         return self._settings.on_failure == "hold"
 
     def _ask(
-        self, crops: Sequence[Pixels], what: Mapping[str, str], deadline: float | None
+        self, crops: Sequence[Array], what: Mapping[str, str], deadline: float | None
     ) -> Sequence[TextLine | Cause]:
         """What the server says of each crop, or why it says nothing."""
         timeout_s = self._settings.timeout_s
@@ -165,7 +166,7 @@ class RemoteReader:
             timeout_s = min(timeout_s, deadline - time.monotonic())
         if self._clock() < self._retry_at:
             return [Cause.WAITING] * len(crops)
-        files = [("images", (f"{number}.png", png(crop), "image/png")) for number, crop in enumerate(crops)]
+        files = [("images", (f"{number}.png", png(on_host(crop)), "image/png")) for number, crop in enumerate(crops)]
         try:
             lines = self._await(self._call(files, what, timeout_s), timeout_s + GRACE_S)
         except Exception as error:  # whatever it is, the crop is not read there, and the analysis goes on

@@ -13,9 +13,10 @@ from types import TracebackType
 
 import numpy as np
 
+from platoon.arrays import Array
 from platoon.engine.batcher import Priority
 from platoon.errors import says_retry
-from platoon.media.frame import Frame, Letterbox
+from platoon.media.frame import Frame, Letterbox, PixelWork
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.plates import open_detector
@@ -49,7 +50,7 @@ class _Turn:
 
 
 class Analysis:
-    """The detector and the reader with the one batch that frames are written into; for one thread.
+    """The detector and the reader with the batch that frames are written into; for one thread.
 
     Args:
         reads: plates, in the place of `engine`.
@@ -67,8 +68,8 @@ class Analysis:
         self._stage = metrics.stage
         self.max_batch = self._detector.max_batch
         """Frames that are best taken at once."""
-        width, height = self._detector.input_size
-        self._batch = np.zeros((self.max_batch, height, width, 3), np.uint8)
+        self._rooms: dict[PixelWork, Array] = {}
+        """One for each device that has frames: the batch that they are written into."""
 
     def warm_up(self) -> None:
         """Load and run what frames need, so that none waits for a first run; takes seconds.
@@ -81,7 +82,8 @@ class Analysis:
 
     def check(self) -> None:
         """Analyse a black frame, and read a black plate: raises what keeps any frame from being analysed."""
-        self._detector.find(np.zeros_like(self._batch[:1]))
+        width, height = self._detector.input_size
+        self._detector.find(np.zeros((1, height, width, 3), np.uint8))
         for reply in self._read_here([np.zeros((48, 160, 3), np.uint8)]):  # also if others read at first
             reply.result()
 
@@ -110,10 +112,16 @@ class Analysis:
         for turn in turns:
             with turn:
                 tell(turn.watch.gone(turn.frame))
+        going = [turn for turn in turns if not turn.errors]
         with self._stage.labels("scale").time():
-            placed = self._placed([turn for turn in turns if not turn.errors])
+            batches = [
+                self._placed(pixels, [turn for turn in going if turn.frame.pixels == pixels])
+                for pixels in dict.fromkeys(turn.frame.pixels for turn in going)
+            ]
         with self._stage.labels("detect").time():
-            self._detect(placed)
+            for batch, there in batches:
+                self._detect(batch, there)
+        placed = [turn for turn in going if turn.place is not None]
         for turn in placed:
             if turn.place is not None and not turn.errors:
                 with turn:
@@ -129,21 +137,30 @@ class Analysis:
         """Free the detector, if it has a model of its own."""
         self._detector.close()
 
-    def _placed(self, turns: Sequence[_Turn]) -> list[_Turn]:
-        """Those whose frames could be scaled; they lie side by side in the batch."""
-        placed: list[_Turn] = []
-        for turn in turns:
-            with turn:
-                turn.place = turn.frame.scaled_into(self._batch[len(placed)])
-                placed.append(turn)
-        return placed
+    def _placed(self, pixels: PixelWork, turns: Sequence[_Turn]) -> tuple[Array, list[_Turn]]:
+        """The frames that could be scaled, side by side in a batch: all in one go, or, should that fail, each alone."""
+        room = self._rooms.get(pixels)
+        if room is None:
+            room = self._rooms[pixels] = pixels.room(self.max_batch, self._detector.input_size)
+        try:
+            places = pixels.scale([turn.frame for turn in turns], room[: len(turns)])
+            for turn, place in zip(turns, places, strict=True):
+                turn.place = place
+        except Exception:
+            placed: list[_Turn] = []
+            for turn in turns:
+                with turn:
+                    (turn.place,) = pixels.scale([turn.frame], room[len(placed) : len(placed) + 1])
+                    placed.append(turn)
+            return room, placed
+        return room, list(turns)
 
-    def _detect(self, turns: Sequence[_Turn]) -> None:
+    def _detect(self, batch: Array, turns: Sequence[_Turn]) -> None:
         """All in one go; should that fail for something in a frame, each alone."""
         if not turns:
             return
         try:
-            found = self._detector.find(self._batch[: len(turns)])
+            found = self._detector.find(batch[: len(turns)])
             for turn, boxes in zip(turns, found, strict=True):
                 turn.boxes = boxes
         except Exception as error:
@@ -153,7 +170,7 @@ class Analysis:
                 return
             for number, turn in enumerate(turns):
                 with turn:
-                    (turn.boxes,) = self._detector.find(self._batch[number : number + 1])
+                    (turn.boxes,) = self._detector.find(batch[number : number + 1])
 
     def _read(self, wanted: Sequence[tuple[_Turn, Look]], tell: Tell, priority: Priority) -> None:
         readings = self._reader.read([(look.frame, look.quad) for _, look in wanted], priority=priority)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from platoon.arrays import Array
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.plate_detection import Places
 from platoon.plates.detector import PlateBox
@@ -26,7 +24,7 @@ class CornerPlateDetector:
         self.tight = False
         self.max_batch = engine.plates_at_once
 
-    def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
+    def find(self, batch: Array) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""
         replies = self._engine.find_plates(batch)
         try:

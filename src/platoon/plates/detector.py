@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from platoon.arrays import Array
 from platoon.media.frame import Quad
 
 
@@ -41,11 +39,11 @@ class PlateDetector(Protocol):
     def max_batch(self) -> int:
         """Frames per call from which on a larger batch gains nothing."""
 
-    def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
+    def find(self, batch: Array) -> list[list[PlateBox]]:
         """The boxes of each frame, best first.
 
         Args:
-            batch: (N, height, width, 3) RGB, each frame scaled to fit at the top left, the rest black.
+            batch: (N, height, width, 3) uint8 RGB, each frame scaled to fit at the top left, the rest black.
 
         Raises:
             ModelError: the model cannot run on it.

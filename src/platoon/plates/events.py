@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from platoon.arrays import Array
 from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
 from platoon.plates.detector import PlateBox
@@ -193,7 +194,7 @@ class PlateWatch:
             sighting.part_from_all_but(alive)
         return events
 
-    def settle(self, readings: Sequence[tuple[Look, Pixels, TextLine]]) -> list[PlateEvent]:
+    def settle(self, readings: Sequence[tuple[Look, Array, TextLine]]) -> list[PlateEvent]:
         """The readings of what `observe` asked for: (look, the pixels that were read, what they say)."""
         events = []
         for look, crop, line in readings:
@@ -205,7 +206,7 @@ class PlateWatch:
                 weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
                 sighting.vote.add(line, weight)
                 frame = look.frame
-                seen = (look.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
+                seen = (frame.pixels, look.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
                 sighting.witness(Evidence(weight * line.weakest, line.text, crop, *seen))
             events += self._tell(sighting)
         return events
@@ -349,7 +350,7 @@ class PlateWatch:
                 box=box_of(evidence.quad),
                 width=width,
                 height=height,
-                crop=evidence.crop,
+                crop=evidence.pixels.host(evidence.crop),
             )
         ]
 

@@ -11,16 +11,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 from numpy.typing import DTypeLike, NDArray
 
+from platoon.arrays import Array, on_host
 from platoon.engine.executor import Runtime
 from platoon.engine.model import Model, metadata
 from platoon.engine.runtime import best_batch, cores, open_runtime
-from platoon.engine.surgery import Array, PixelInput, UnexpectedGraph, adapt
+from platoon.engine.surgery import PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError, says_retry
 from platoon.metrics import Metrics
@@ -144,11 +146,12 @@ class OnnxPlateDetector:
             max_iou=max_iou,
         )
 
-    def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
-        """See `PlateDetector`."""
+    def find(self, batch: Array) -> list[list[PlateBox]]:
+        """See `PlateDetector`. What a graph of others wants done to its pixels first is done on the host."""
+        pixels = on_host(batch)
         found: list[list[PlateBox]] = []
-        for start in range(0, len(batch), self.max_batch):
-            frames = batch[start : start + self.max_batch]
+        for start in range(0, len(pixels), self.max_batch):
+            frames = pixels[start : start + self.max_batch]
             answer = dict(zip(self._outputs, self._run(self._prepare(frames)), strict=True))
             with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out
                 candidates = self.head.read(answer, frames=len(frames), wanted=self._wanted, min_score=self._min_score)
@@ -171,7 +174,7 @@ class OnnxPlateDetector:
             return frames
         return np.stack([cv2.resize(frame, self._size, interpolation=cv2.INTER_LINEAR) for frame in frames])
 
-    def _run(self, frames: NDArray[np.uint8]) -> tuple[Array, ...]:
+    def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
         missing = (self._fixed_batch or len(frames)) - len(frames)
         if missing:
             frames = np.concatenate([frames, np.zeros((missing, *frames.shape[1:]), np.uint8)])
@@ -247,11 +250,11 @@ class _UnusualInput:
     def graft(self, graph: onnx.GraphProto) -> None:  # noqa: ARG002  the face of `Adaptation`
         raise UnexpectedGraph(f"its input is {np.dtype(self.type)}, {'planar' if self.planar else 'interleaved'}")
 
-    def prepare(self, batch: Array) -> Array:
+    def prepare(self, batch: NDArray[Any]) -> NDArray[Any]:
         planes = batch.transpose(0, 3, 1, 2) if self.type is np.uint8 else self.pixels.prepare(batch)
         return np.ascontiguousarray(planes if self.planar else planes.transpose(0, 2, 3, 1), dtype=self.type)
 
-    def finish(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    def finish(self, outputs: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
         return outputs
 
 

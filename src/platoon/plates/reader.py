@@ -6,14 +6,16 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Protocol, TypeVar
 
 import numpy as np
 
+from platoon.arrays import Array
 from platoon.engine.batcher import Priority, Reply
 from platoon.errors import says_retry
-from platoon.media.frame import Frame, Pixels, Quad
+from platoon.media.frame import Frame, Quad, Region
 from platoon.ocr.lines import size_of
 from platoon.ocr.recognition import TextLine
 from platoon.ocr.remote import NotRead
@@ -25,16 +27,17 @@ WIDTH_MOST_PX = 2048
 LOOSE_MARGIN = 0.08
 """Grows a loose detector's quad by this share of its width, as it may cut the first or last character."""
 
+Wanted = TypeVar("Wanted")
+Made = TypeVar("Made")
+
 
 class PlateEngine(Protocol):
     """What reads plates: a `TextEngine`, or a `RemoteReader` in its place."""
 
-    def read_plates(self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
+    def read_plates(self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
         """See `TextEngine.read_plates`; a reply may raise NotRead."""
 
-    def read_plate_lines(
-        self, crops: Sequence[Pixels], *, priority: Priority = Priority.VIDEO
-    ) -> list[Reply[TextLine]]:
+    def read_plate_lines(self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
         """See `TextEngine.read_plate_lines`; a reply may raise NotRead."""
 
 
@@ -51,16 +54,14 @@ class PlateReader:
 
     def read(
         self, regions: Sequence[tuple[Frame, Quad]], *, priority: Priority = Priority.VIDEO
-    ) -> list[tuple[Pixels, TextLine] | Exception]:
+    ) -> list[tuple[Array, TextLine] | Exception]:
         """The pixels that were read and what they say, for each region (quad in frame pixels), or why it was not."""
-        outcomes: dict[int, tuple[Pixels, TextLine] | Exception] = {}
-        crops: dict[int, Pixels] = {}
-        for number, (frame, quad) in enumerate(regions):
-            try:
-                crops[number] = cut(frame, quad if self._tight else grown(quad))
-            except Exception as error:
-                outcomes[number] = error
-        replies = self._submitted(list(crops.values()), priority)
+        cut = self._cut(regions)
+        crops = {number: crop for number, crop in enumerate(cut) if not isinstance(crop, Exception)}
+        replies = _each(lambda some: self._submit(some, priority=priority), list(crops.values()))
+        read: dict[int, tuple[Array, TextLine] | Exception] = {
+            number: error for number, error in enumerate(cut) if isinstance(error, Exception)
+        }
         away: Exception | None = None
         for (number, crop), reply in zip(crops.items(), replies, strict=True):
             try:
@@ -68,28 +69,33 @@ class PlateReader:
                     raise reply
                 if away is not None and reply.cancel():  # each would be waited for as long as the first
                     raise away
-                outcomes[number] = crop, reply.result()
+                read[number] = crop, reply.result()
             except Exception as error:
-                outcomes[number] = error
+                read[number] = error
                 if says_retry(error) and not isinstance(error, NotRead):
                     away = error
-        return [outcomes[number] for number in range(len(regions))]
+        return [read[number] for number in range(len(regions))]
 
-    def _submitted(self, crops: Sequence[Pixels], priority: Priority) -> list[Reply[TextLine] | Exception]:
-        """All in one go; should that fail for one of them, each alone."""
-        if not crops:
-            return []
-        try:
-            return [*self._submit(crops, priority=priority)]
-        except Exception as error:
-            if len(crops) == 1 or says_retry(error):
-                return [error] * len(crops)
-            return [one for crop in crops for one in self._submitted([crop], priority)]
+    def _cut(self, regions: Sequence[tuple[Frame, Quad]]) -> list[Array | Exception]:
+        """The regions, rectified to heights that suit recogniser and people."""
+        wanted = []
+        for frame, quad in regions:
+            place = quad if self._tight else grown(quad)
+            wanted.append(Region(frame, place, text_size(place)))
+        together = groupby(wanted, key=lambda region: region.frame.pixels)
+        return [crop for pixels, some in together for crop in _each(pixels.rectify, list(some))]
 
 
-def cut(frame: Frame, quad: Quad) -> Pixels:
-    """The region of a frame, rectified to a height that suits recogniser and people."""
-    return frame.region(quad, text_size(quad))
+def _each(work: Callable[[Sequence[Wanted]], Sequence[Made]], items: Sequence[Wanted]) -> list[Made | Exception]:
+    """What `work` makes of each, all in one go; should that fail for one of them, of each alone."""
+    if not items:
+        return []
+    try:
+        return [*work(items)]
+    except Exception as error:
+        if len(items) == 1 or says_retry(error):
+            return [error] * len(items)
+        return [made for item in items for made in _each(work, [item])]
 
 
 def text_size(quad: Quad) -> tuple[int, int]:

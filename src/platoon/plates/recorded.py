@@ -19,8 +19,9 @@ import numpy as np
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Letterbox, Pixels, Quad, rectify
+from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.media.input import Input, SourceError
+from platoon.media.opencv_pixels import OpenCvPixels, rectify
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -142,12 +143,13 @@ def read_clip(
     events: list[PlateEvent] = []
     broken = None
     source = Input(str(path), settings.source)
+    pixels = OpenCvPixels(metrics.pixels)
     clock = MediaClock()
     try:
         for number, (picture, stamp) in enumerate(source.pictures(), 1):
             on_frame(number, source.frames)
             frame = planar_frame(
-                picture, camera="clip", media_time=clock.tick(stamp), captured_at=time.time(), meter=metrics.pixels
+                picture, camera="clip", media_time=clock.tick(stamp), captured_at=time.time(), pixels=pixels
             )
             events += analysis.run([(frame, watch)], priority=Priority.BULK)
     except SourceError as error:

@@ -12,7 +12,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.media.frame import Pixels, Quad
+from platoon.arrays import Array
+from platoon.media.frame import PixelWork, Quad
 from platoon.plates.tracking import Track
 from platoon.plates.vote import PlateText, Vote, edit_distance, fold
 
@@ -41,7 +42,10 @@ class Evidence:
 
     weight: float
     text: str
-    crop: Pixels
+    crop: Array
+    """Where it was read."""
+    pixels: PixelWork
+    """Takes it to the host, should it be shown."""
     quad: Quad
     time: float
     media_time: float

@@ -7,8 +7,8 @@ is one is for readings and the gates of `events` to say.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from platoon.arrays import Array
 from platoon.media.frame import Quad
 from platoon.ocr.engine import TextEngine
 from platoon.plates.detector import PlateBox
@@ -33,7 +33,7 @@ class TextPlateDetector:
         self.tight = True
         self.max_batch = engine.at_once
 
-    def find(self, batch: NDArray[np.uint8]) -> list[list[PlateBox]]:
+    def find(self, batch: Array) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""
         return [
             [

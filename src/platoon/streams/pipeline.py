@@ -16,10 +16,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
 from platoon.media.frame import Frame, Purpose, as_jpeg
+from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics
@@ -131,6 +130,7 @@ class SharedSite:
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
+        self._pixels = OpenCvPixels(self.metrics.pixels)
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
@@ -244,22 +244,22 @@ class SharedSite:
         frame = self._seen(camera)
         if (trouble := self._readiness.trouble) is not None:
             raise Unavailable(f"the engine cannot read now: {trouble}; try again in a moment")
-        sight = Sight(frame.picture(), frame.captured_at)
+        sight = Sight(frame.pixels.picture(frame), frame.captured_at)
         plates, grammar = self._settings.plates, self._grammar.of(camera)
         return read_sight(sight, camera, self._engine, plates, grammar, timeout_s=timeout_s)
 
     def sight(self, camera: str) -> Sight:
         """What `camera` saw last, whole. Raises as `manual_read`."""
         frame = self._seen(camera)
-        return Sight(frame.picture(), frame.captured_at)
+        return Sight(frame.pixels.picture(frame), frame.captured_at)
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         """See `Site.preview`."""
         frame = self._seen(camera)
         width = min(width, frame.width) & ~1
-        out = np.empty((max(2, round(width * frame.height / frame.width)) & ~1, width, 3), np.uint8)
-        frame.scaled_into(out, purpose=Purpose.PREVIEW)
-        return as_jpeg(out, quality=PREVIEW_QUALITY)
+        room = frame.pixels.room(1, (width, max(2, round(width * frame.height / frame.width)) & ~1))
+        frame.pixels.scale([frame], room, purpose=Purpose.PREVIEW)
+        return as_jpeg(frame.pixels.host(room[0]), quality=PREVIEW_QUALITY)
 
     def _seen(self, camera: str) -> Frame:
         known = self._cameras.get(camera)
@@ -287,7 +287,7 @@ class SharedSite:
                 self._mux.add(spec.id, keep_all=recorded, max_age_s=None if recorded else analysis.max_age_s),
                 Sampler(fps=analysis.fps, every=analysis.every),
                 settings=self._settings.source,
-                meter=self.metrics.pixels,
+                pixels=self._pixels,
                 metrics=self.metrics,
                 pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
                 loop=self._loop,

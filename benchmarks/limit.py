@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import PixelMeter, Pixels
+from platoon.media.frame import Pixels
 from platoon.media.input import Input
 from platoon.media.opencv_pixels import OpenCvPixels
-from platoon.metrics import Metrics
+from platoon.metrics import Metrics, PixelMeter
 from platoon.plates import open_detector, open_engine
 from platoon.settings import Settings
 

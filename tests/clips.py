@@ -7,7 +7,8 @@ import av
 import cv2
 import numpy as np
 
-from platoon.media.frame import Frame, Letterbox, Pixels, Purpose, Quad, Region
+from platoon.media.frame import Frame, Letterbox, Pixels, Quad, Region
+from platoon.metrics import Purpose
 
 
 def picture(number: int, width: int, height: int) -> Pixels:

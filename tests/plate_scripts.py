@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from platoon.media.frame import PixelMeter, PlanarFrame, Planes, Quad
+from platoon.media.frame import PlanarFrame, Planes, Quad
 from platoon.media.opencv_pixels import OpenCvPixels
+from platoon.metrics import PixelMeter
 from platoon.ocr.recognition import Candidate, TextLine
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import PlateEvent, PlateWatch

@@ -9,8 +9,9 @@ import numpy as np
 
 from platoon.arrays import Array
 from platoon.engine.batcher import Reply
-from platoon.media.frame import Letterbox, PixelMeter, Pixels, PixelWork, Planes, Purpose
+from platoon.media.frame import Letterbox, Pixels, PixelWork, Planes
 from platoon.media.opencv_pixels import OpenCvPixels
+from platoon.metrics import PixelMeter, Purpose
 from platoon.ocr.recognition import TextLine
 from tests.plate_scripts import Seen, line
 

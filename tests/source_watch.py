@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from platoon.media.frame import Frame, PixelMeter
+from platoon.media.frame import Frame
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.sampling import Sampler
 from platoon.media.slot import NewestSlot
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
-from platoon.metrics import Metrics
+from platoon.metrics import Metrics, PixelMeter
 from platoon.settings import SourceSettings
 
 PATIENCE_S = 30

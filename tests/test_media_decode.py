@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import PixelMeter, PlanarFrame, Purpose
+from platoon.media.frame import PlanarFrame
 from platoon.media.opencv_pixels import OpenCvPixels
+from platoon.metrics import PixelMeter, Purpose
 from tests.clips import bar_position, picture, whole, write_clip
 
 LIMITED, FULL = 1, 2

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platoon.media.frame import Letterbox, Matrix, PixelMeter, Pixels, PlanarFrame, Planes, Purpose, Quad
+from platoon.media.frame import Letterbox, Matrix, Pixels, PlanarFrame, Planes, Quad
 from platoon.media.opencv_pixels import OpenCvPixels, rectify
+from platoon.metrics import PixelMeter, Purpose
 from tests.clips import picture, rectified, scaled_into, whole
 
 

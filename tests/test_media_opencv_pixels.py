@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Matrix, PixelMeter, Planes
+from platoon.media.frame import Matrix, Planes
 from platoon.media.frame import PlanarFrame as Frame
 from platoon.media.input import Input
 from platoon.media.opencv_pixels import OpenCvPixels
+from platoon.metrics import PixelMeter
 from platoon.settings import SourceSettings
 from tests.clips import rectified, scaled_into, whole
 

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from platoon.media.frame import PixelMeter, PlanarFrame, Planes
+from platoon.media.frame import PlanarFrame, Planes
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.slot import NewestSlot
+from platoon.metrics import PixelMeter
 
 PATIENCE_S = 20
 PIXELS = OpenCvPixels(PixelMeter())

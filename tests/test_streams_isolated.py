@@ -13,9 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from platoon.engine.tuning import Tuning
-from platoon.media.frame import Purpose
 from platoon.media.source import SourceState, SourceStatus
-from platoon.metrics import Metrics
+from platoon.metrics import Metrics, Purpose
 from platoon.settings import EngineSettings, Settings, StoreSettings
 from platoon.streams import keeper as module
 from platoon.streams.isolated import IsolatedSite, merge_expositions

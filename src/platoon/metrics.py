@@ -5,15 +5,49 @@ the text of a plate never is a label. One `Metrics` belongs to one running site;
 """
 
 import threading
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from platoon.media.frame import PixelMeter
-
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Purpose(StrEnum):
+    """Why pixels were converted to RGB."""
+
+    DETECT = "detect"
+    """The detector's scaled input."""
+    REGION = "region"
+    """A region that is read."""
+    PREVIEW = "preview"
+    """A small picture for somebody who is looking."""
+    PICTURE = "picture"
+    """A whole frame at full size: a manual read or an audit picture."""
+    HOST = "host"
+    """A picture copied from a device to the host: the crop of an event, a preview, a whole frame."""
+
+
+class PixelMeter:
+    """Counts conversions by purpose: how many, and how many RGB bytes they wrote. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = dict.fromkeys(Purpose, 0)
+        self._bytes = dict.fromkeys(Purpose, 0)
+
+    def add(self, purpose: Purpose, n_bytes: int) -> None:
+        """Count one conversion that wrote `n_bytes`."""
+        with self._lock:
+            self._count[purpose] += 1
+            self._bytes[purpose] += n_bytes
+
+    def counts(self) -> dict[Purpose, tuple[int, int]]:
+        """(conversions, bytes) since the start, by purpose."""
+        with self._lock:
+            return {purpose: (self._count[purpose], self._bytes[purpose]) for purpose in Purpose}
 
 
 class Metrics:

@@ -7,7 +7,6 @@ decoder's own planes.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,47 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.arrays import Array
+from platoon.metrics import Purpose
 
 Pixels = NDArray[np.uint8]
 """Interleaved RGB, shape (height, width, 3), 0-255. Every picture inside Platoon is RGB, never BGR."""
 
 Quad = NDArray[np.float32]
 """Four corners in frame pixels, shape (4, 2), clockwise from the text's top left."""
-
-
-class Purpose(StrEnum):
-    """Why pixels were converted to RGB."""
-
-    DETECT = "detect"
-    """The detector's scaled input."""
-    REGION = "region"
-    """A region that is read."""
-    PREVIEW = "preview"
-    """A small picture for somebody who is looking."""
-    PICTURE = "picture"
-    """A whole frame at full size: a manual read or an audit picture."""
-    HOST = "host"
-    """A picture copied from a device to the host: the crop of an event, a preview, a whole frame."""
-
-
-class PixelMeter:
-    """Counts conversions by purpose: how many, and how many RGB bytes they wrote. Safe from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = dict.fromkeys(Purpose, 0)
-        self._bytes = dict.fromkeys(Purpose, 0)
-
-    def add(self, purpose: Purpose, n_bytes: int) -> None:
-        """Count one conversion that wrote `n_bytes`."""
-        with self._lock:
-            self._count[purpose] += 1
-            self._bytes[purpose] += n_bytes
-
-    def counts(self) -> dict[Purpose, tuple[int, int]]:
-        """(conversions, bytes) since the start, by purpose."""
-        with self._lock:
-            return {purpose: (self._count[purpose], self._bytes[purpose]) for purpose in Purpose}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,8 @@ import cv2
 import numpy as np
 
 from platoon.arrays import Array, on_host
-from platoon.media.frame import (
-    Frame,
-    Letterbox,
-    Matrix,
-    PixelMeter,
-    Pixels,
-    Planes,
-    Purpose,
-    Quad,
-    Region,
-    around,
-    colours,
-    perspective,
-)
+from platoon.media.frame import Frame, Letterbox, Matrix, Pixels, Planes, Quad, Region, around, colours, perspective
+from platoon.metrics import PixelMeter, Purpose
 
 
 @dataclass(frozen=True, slots=True)

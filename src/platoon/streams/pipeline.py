@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
-from platoon.media.frame import Frame, Purpose, as_jpeg
+from platoon.media.frame import Frame, as_jpeg
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
-from platoon.metrics import Metrics
+from platoon.metrics import Metrics, Purpose
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.remote import NotRead, RemoteReader
 from platoon.ocr.served import FOR_CALLERS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
+from platoon.api.paddlex.pipelines.own import OwnPipeline, OwnTeller, Teller
 from platoon.documents.read import OpenDocument, Options, ReadPage
 from platoon.engine.call import Call
 from platoon.errors import InvalidInput

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
+from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.serve import Faces
-from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, GatewaySettings, ServiceSettings, Settings

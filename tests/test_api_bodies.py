@@ -21,7 +21,7 @@ from platoon.api import problems
 from platoon.api.app import create_app
 from platoon.api.bodies import SMALL_BODY_BYTES, BodyLimit, WaitingBytes
 from platoon.api.json_body import MAX_FAULTS, check_json, faults_of
-from platoon.documents.pipelines.own import OwnPipeline
+from platoon.api.paddlex.pipelines.own import OwnPipeline
 from platoon.errors import InvalidInput, Overloaded
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService

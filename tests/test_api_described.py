@@ -30,8 +30,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from platoon.api.gateway import pipeline_for
 from platoon.api.jobs import JobDesk
+from platoon.api.paddlex.gateway import pipeline_for
 from platoon.api.serve import Faces
 from platoon.documents.exports.form import Form
 from platoon.documents.jobs import Limits, Order

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import platoon
-from platoon.documents import html_table, otsl
+from platoon.api.paddlex import html_table
+from platoon.api.paddlex.pipelines.vlm_teller import content_of, spotted
+from platoon.documents import otsl
 from platoon.documents.exports.markdown import escaped
-from platoon.documents.pipelines.vlm_teller import content_of, spotted
 from platoon.documents.read import page_indices
 from platoon.errors import PlatoonError
 

@@ -136,7 +136,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     from platoon.api.background import documents_in_background
     from platoon.api.bodies import WaitingBytes
     from platoon.api.connections import raise_descriptor_limit
-    from platoon.api.gateway import pipeline_for
+    from platoon.api.paddlex.gateway import pipeline_for
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
     from platoon.metrics import Metrics
@@ -340,7 +340,7 @@ def _run_live(
     from platoon.api.background import documents_in_background
     from platoon.api.bodies import WaitingBytes
     from platoon.api.connections import raise_descriptor_limit
-    from platoon.api.gateway import pipeline_for
+    from platoon.api.paddlex.gateway import pipeline_for
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
     from platoon.ocr.service import OcrService

@@ -105,6 +105,14 @@ class Unavailable(PlatoonError):
     retry = True
 
 
+class FailedBehind(PlatoonError):
+    """The server behind answers with an error; its `errorCode` is the status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status if 400 <= status < 600 else 500
+
+
 class StoreError(PlatoonError):
     """Events or pictures cannot be written or read: disk full, no permission, damaged database."""
 

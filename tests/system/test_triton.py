@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from platoon.documents.pipelines.triton import TritonPipeline
+from platoon.api.paddlex.pipelines.triton import TritonPipeline
 from platoon.engine.triton import TritonRuntime
 from platoon.engine.triton_repository import export
 from platoon.engine.tuning import Tuning
@@ -22,7 +22,7 @@ from platoon.ocr.recognition import PLATE, Recogniser, fit_line, recognition_gra
 from platoon.ocr.served import PURPOSES, served
 from platoon.settings import EngineSettings, GatewaySettings
 from tests.serving import serving
-from tests.test_api_layout_parsing import NoEngine, ask, refused, restructure, result
+from tests.test_api_paddlex_layout_parsing import NoEngine, ask, refused, restructure, result
 from tests.triton_server import TritonServer, home
 
 MAX_BATCH = 8

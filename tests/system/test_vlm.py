@@ -10,17 +10,17 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.gateway import teller_for
-from platoon.documents.pipelines.own import OwnPipeline
-from platoon.documents.pipelines.vlm import VisionModel
+from platoon.api.paddlex.gateway import teller_for
+from platoon.api.paddlex.pipelines.own import OwnPipeline
 from platoon.ocr.service import OcrService
+from platoon.ocr.vision_model import VisionModel
 from platoon.settings import GatewaySettings, Settings
 from tests.drawn import encoded
 from tests.made_up_documents import MadeUpReader, parsing
 from tests.running import PATIENCE_S, wait_until
 from tests.serving import serving
-from tests.test_api_layout_parsing import NoEngine, ask, refused, result
-from tests.test_documents_pipelines_vlm import PICTURE, call, contents
+from tests.test_api_paddlex_layout_parsing import NoEngine, ask, refused, result
+from tests.test_api_paddlex_pipelines_vlm import PICTURE, call, contents
 from tests.vlm_server import MODEL, VlmServer
 
 FEW, MANY = 8, 4000
@@ -78,8 +78,8 @@ def test_a_name_that_the_server_does_not_know_is_told(server: VlmServer, caplog:
 def test_who_leaves_frees_his_place_and_who_stays_is_answered_by_a_server_that_died(
     server: VlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("platoon.documents.pipelines.vlm.ATTEMPTS", 10_000)  # it takes seconds to start
-    monkeypatch.setattr("platoon.documents.pipelines.vlm._LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr("platoon.ocr.vision_model.ATTEMPTS", 10_000)  # it takes seconds to start
+    monkeypatch.setattr("platoon.ocr.vision_model._LONGEST_WAIT_S", 0.5)
     before = len(server.under_way()) - 1
     model = VisionModel(GatewaySettings(vlm_url=server.url, vlm_max_requests=1))
     try:

@@ -14,13 +14,11 @@ from platoon.api import (
     events,
     health,
     jobs,
-    layout_parsing,
     live,
     login,
     manual,
     ocr,
     problems,
-    sdk_jobs,
 )
 from platoon.api.access import Access
 from platoon.api.bodies import BodyLimit, WaitingBytes
@@ -31,8 +29,9 @@ from platoon.api.intake import Intake
 from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
+from platoon.api.paddlex import layout_parsing, sdk_jobs
+from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.request_id import RequestId
-from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.errors import Forbidden, InvalidInput, PlatoonError, Unauthorised
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService

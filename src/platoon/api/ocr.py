@@ -11,9 +11,9 @@ from platoon.api.fetch import fetcher_for
 from platoon.api.fleet import Fleet, FleetBatch, refusal
 from platoon.api.intake import Incoming, Intake, Work, body_of, content_type
 from platoon.api.liteparse import LiteParse
-from platoon.api.paddlex import PaddleX
-from platoon.api.paddlex_envelope import PaddleXRefused
-from platoon.api.paddlex_envelope import refusal as paddlex_refusal
+from platoon.api.paddlex.envelope import PaddleXRefused
+from platoon.api.paddlex.envelope import refusal as paddlex_refusal
+from platoon.api.paddlex.ocr import PaddleX
 from platoon.api.problems import Problem, described
 from platoon.errors import (
     DeadlineExceeded,

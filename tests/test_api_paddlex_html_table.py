@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from platoon.api.paddlex.html_table import parse
 from platoon.documents.exports.tables import to_html
-from platoon.documents.html_table import parse
 from tests.pages import table
 
 TEXTS = st.text("ab<>&\"' é", max_size=6)

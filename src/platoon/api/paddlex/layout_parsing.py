@@ -22,10 +22,10 @@ from starlette.responses import Response
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Intake, Work, body_of
 from platoon.api.json_body import MAX_KEYS, MAX_VALUES
-from platoon.api.paddlex_envelope import Faults, PaddleXRefused, file_of, refusal, success, tree_of, validated
+from platoon.api.paddlex.envelope import Faults, PaddleXRefused, file_of, refusal, success, tree_of, validated
+from platoon.api.paddlex.layout_request import MODELS, LayoutRequest, Refusals, RestructureRequest, refusals
+from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.problems import described
-from platoon.documents.layout_request import MODELS, LayoutRequest, Refusals, RestructureRequest, refusals
-from platoon.documents.pipelines.pipeline import Pipeline
 from platoon.errors import (
     DeadlineExceeded,
     Forbidden,

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platoon.documents.block_markdown import IGNORED, Look
-from platoon.documents.layout_result import Shown
+from platoon.api.paddlex.block_markdown import IGNORED, Look
+from platoon.api.paddlex.layout_result import Shown
+from platoon.api.paddlex.reading_request import NO_MODEL, Body, ReadingOptions, Share
 from platoon.documents.read import Options
-from platoon.documents.reading_request import NO_MODEL, Body, ReadingOptions, Share
 
 Ratio = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Merge = Literal["large", "small", "union"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from platoon.documents import html_table
-from platoon.documents.block_markdown import IGNORED, PICTURES, breaks_off, goes_on, page_width
+from platoon.api.paddlex import html_table
+from platoon.api.paddlex.block_markdown import IGNORED, PICTURES, breaks_off, goes_on, page_width
 
 Pruned = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from platoon.api.paddlex.restructure import DEEPEST, concatenated, restructured, with_merged_tables, with_title_levels
 from platoon.documents.exports.tables import to_html
-from platoon.documents.restructure import DEEPEST, concatenated, restructured, with_merged_tables, with_title_levels
 from tests.pages import table
 
 BOX = (40, 100, 360, 300)

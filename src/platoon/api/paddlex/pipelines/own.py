@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from platoon.documents.block_markdown import PICTURES
-from platoon.documents.layout_request import OWN, RESTRUCTURE, LayoutRequest, Refusals, RestructureRequest
-from platoon.documents.layout_result import (
+from platoon.api.paddlex.block_markdown import PICTURES
+from platoon.api.paddlex.layout_request import OWN, RESTRUCTURE, LayoutRequest, Refusals, RestructureRequest
+from platoon.api.paddlex.layout_result import (
     Shown,
     data_info,
     markdown_of_page,
@@ -22,8 +22,8 @@ from platoon.documents.layout_result import (
     pruned_result,
     with_markdown_contents,
 )
+from platoon.api.paddlex.restructure import restructured
 from platoon.documents.read import AT_A_TIME, OpenDocument, Reader, ReadPage
-from platoon.documents.restructure import restructured
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import InvalidInput

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import cv2
 
-from platoon.documents.block_markdown import MARKDOWN
+from platoon.api.paddlex.block_markdown import MARKDOWN
+from platoon.api.paddlex.layout_request import VLM, LayoutRequest
+from platoon.api.paddlex.layout_result import pruned_result
+from platoon.api.paddlex.pipelines.own import Later
 from platoon.documents.exports.tables import to_html
-from platoon.documents.layout_request import VLM, LayoutRequest
-from platoon.documents.layout_result import pruned_result
 from platoon.documents.otsl import is_otsl, table_of
 from platoon.documents.page import Cell, Table
-from platoon.documents.pipelines.own import Later
-from platoon.documents.pipelines.vlm import Said, Unreadable, VisionModel
 from platoon.documents.read import ReadPage
 from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded
 from platoon.media.frame import Pixels
+from platoon.ocr.vision_model import Said, Unreadable, VisionModel
 
 PROMPTS: Final[Mapping[str, str]] = {
     "ocr": "OCR:",

@@ -9,21 +9,20 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.gateway import teller_for
-from platoon.documents.layout_request import LayoutOptions, LayoutRequest
-from platoon.documents.pipelines.own import OwnPipeline
-from platoon.documents.pipelines.pipeline import FailedBehind
-from platoon.documents.pipelines.vlm import ATTEMPTS, Said, Unreadable, VisionModel
-from platoon.documents.pipelines.vlm_teller import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
+from platoon.api.paddlex.gateway import teller_for
+from platoon.api.paddlex.layout_request import LayoutOptions, LayoutRequest
+from platoon.api.paddlex.pipelines.own import OwnPipeline
+from platoon.api.paddlex.pipelines.vlm_teller import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
-from platoon.errors import DeadlineExceeded, Unavailable
+from platoon.errors import DeadlineExceeded, FailedBehind, Unavailable
 from platoon.ocr.service import OcrService
+from platoon.ocr.vision_model import ATTEMPTS, Said, Unreadable, VisionModel
 from platoon.settings import GatewaySettings, Settings
 from tests.fake_vlm import FakeVlm, Reply, fake_vlm, said
 from tests.made_up_documents import MadeUpReader, parsing
 from tests.serving import serving
-from tests.test_api_layout_parsing import NoEngine, ask, faults, refused, result
+from tests.test_api_paddlex_layout_parsing import NoEngine, ask, faults, refused, result
 
 PICTURE = np.full((60, 80, 3), 200, np.uint8)
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from platoon.api.background import reader_for
+from platoon.api.paddlex.pipelines.own import OwnPipeline, OwnTeller, Teller
+from platoon.api.paddlex.pipelines.pipeline import Pipeline
+from platoon.api.paddlex.pipelines.triton import TritonPipeline
+from platoon.api.paddlex.pipelines.vlm_teller import VlmTeller
 from platoon.documents.layout import Layout
-from platoon.documents.pipelines.own import OwnPipeline, OwnTeller, Teller
-from platoon.documents.pipelines.pipeline import Pipeline
-from platoon.documents.pipelines.triton import TritonPipeline
-from platoon.documents.pipelines.vlm import VisionModel
-from platoon.documents.pipelines.vlm_teller import VlmTeller
 from platoon.ocr.service import OcrService
+from platoon.ocr.vision_model import VisionModel
 from platoon.ocr.workers import Workers
 from platoon.settings import GatewaySettings, Settings
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from platoon.documents.block_markdown import IGNORED
-from platoon.documents.layout_request import OWN, VLM, LayoutOptions, LayoutRequest, RestructureRequest, refusals
+from platoon.api.paddlex.block_markdown import IGNORED
+from platoon.api.paddlex.layout_request import OWN, VLM, LayoutOptions, LayoutRequest, RestructureRequest, refusals
 
 CONTRACT = {
     **dict.fromkeys(("useDocOrientationClassify", "useDocUnwarping", "useTextlineOrientation", "returnWordBox")),

@@ -18,12 +18,12 @@ import numpy as np
 from pydantic import Field
 from starlette.responses import Response
 
-from platoon.api import paddlex_envelope
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming, Work
-from platoon.api.paddlex_envelope import Faults, file_of, refusal, success, tree_of
-from platoon.documents.layout_result import data_info, text_det_params
-from platoon.documents.reading_request import NO_MODEL, ReadingOptions
+from platoon.api.paddlex import envelope
+from platoon.api.paddlex.envelope import Faults, file_of, refusal, success, tree_of
+from platoon.api.paddlex.layout_result import data_info, text_det_params
+from platoon.api.paddlex.reading_request import NO_MODEL, ReadingOptions
 from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels, Quad, as_jpeg
 from platoon.ocr.lines import Turn, upright
@@ -151,7 +151,7 @@ def _parse(body: bytes, incoming: Incoming) -> OcrRequest:
 
 def validated(tree: Any) -> OcrRequest:
     """The request in a tree of JSON. Raises Faults."""
-    request = paddlex_envelope.validated(OcrRequest, tree)
+    request = envelope.validated(OcrRequest, tree)
     if faults := dict.fromkeys((name for name in _UNSUPPORTED if getattr(request, name)), NO_MODEL):
         raise Faults.unsupported(faults)
     return request

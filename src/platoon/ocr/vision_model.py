@@ -19,9 +19,8 @@ from typing import Any, Final
 
 import httpx
 
-from platoon.documents.pipelines.pipeline import FailedBehind
 from platoon.engine.call import Call
-from platoon.errors import DeadlineExceeded, InvalidInput, PlatoonError, Unavailable
+from platoon.errors import DeadlineExceeded, FailedBehind, InvalidInput, PlatoonError, Unavailable
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.redaction import redact
 from platoon.settings import GatewaySettings

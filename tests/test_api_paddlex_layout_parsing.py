@@ -12,9 +12,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from platoon.documents.layout_request import LayoutRequest, Refusals, RestructureRequest
-from platoon.documents.pipelines.own import OwnPipeline
-from platoon.documents.pipelines.pipeline import FailedBehind
+from platoon.api.paddlex.layout_request import LayoutRequest, Refusals, RestructureRequest
+from platoon.api.paddlex.pipelines.own import OwnPipeline
+from platoon.errors import FailedBehind
 from platoon.ocr.service import OcrService
 from platoon.settings import GatewaySettings, Settings
 from tests.made_up_documents import MadeUpReader, parsing

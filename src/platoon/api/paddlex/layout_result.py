@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from platoon.documents.block_markdown import (
+from platoon.api.paddlex.block_markdown import (
     MARKDOWN,
     PICTURES,
     PLAIN,

@@ -12,14 +12,14 @@ import pytest
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
 
-from platoon.documents.pipelines.triton import TritonPipeline  # noqa: E402
-from platoon.documents.pipelines.vlm import VisionModel  # noqa: E402
+from platoon.api.paddlex.pipelines.triton import TritonPipeline  # noqa: E402
+from platoon.ocr.vision_model import VisionModel  # noqa: E402
 from platoon.settings import GatewaySettings  # noqa: E402
 from tests.fake_triton import FakeTriton, fake_triton  # noqa: E402
 from tests.fake_vlm import fake_vlm, said  # noqa: E402
 from tests.running import free_ports  # noqa: E402
 from tests.serving import serving  # noqa: E402
-from tests.test_api_layout_parsing import NoEngine, ask, file, refused, restructure, result  # noqa: E402
+from tests.test_api_paddlex_layout_parsing import NoEngine, ask, file, refused, restructure, result  # noqa: E402
 
 PAGE = {"prunedResult": {"parsing_res_list": []}, "markdown": {"text": "hello"}}
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_back_within_seconds_was_never_missed() -> None:
 
 
 def test_a_server_that_stays_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platoon.documents.pipelines.triton._RECONNECT_S", 0.2)
+    monkeypatch.setattr("platoon.api.paddlex.pipelines.triton._RECONNECT_S", 0.2)
     (port,) = free_ports(1)
     with gateway(f"127.0.0.1:{port}") as client:
         reply = ask(client, "PDF1")

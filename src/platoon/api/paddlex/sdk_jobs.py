@@ -21,16 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from platoon.api import paddlex
 from platoon.api.browser import Hosts
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Fields, Incoming, Intake, body_of, content_type
 from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission, signature_of
 from platoon.api.json_body import check_json, faults_of
+from platoon.api.paddlex import ocr
+from platoon.api.paddlex.layout_request import OWN, LayoutOptions, refusals
+from platoon.api.paddlex.layout_result import Shown, data_info, layout_result, overall
 from platoon.api.problems import described, headers_for, told
 from platoon.documents.jobs import Job, Order, State
-from platoon.documents.layout_request import OWN, LayoutOptions, refusals
-from platoon.documents.layout_result import Shown, data_info, layout_result, overall
 from platoon.documents.page import Page
 from platoon.documents.read import Options
 from platoon.errors import InvalidInput, NotFound, PlatoonError, StoreError, StoreUnusable, TooLarge, Unsupported
@@ -266,7 +266,7 @@ def order_of(request: JobRequest, *, owner: str) -> Order:
 def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None]:
     """How a document is read, and, of a layout, how it is shown. Raises InvalidInput, naming the field."""
     if model in LINES:
-        request = paddlex.validated({**payload, "file": "-"})
+        request = ocr.validated({**payload, "file": "-"})
         if request.visualize:
             raise InvalidInput("visualize: a job sends no pictures of lines; leave it out or send false")
         options = Options(text_layer="ignore", layout=False, tables=False, how=request.how())

@@ -18,12 +18,11 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel
 
-from platoon.documents.layout_request import LayoutRequest, Refusals, RestructureRequest
-from platoon.documents.pipelines.pipeline import FailedBehind
-from platoon.documents.pipelines.vlm import VisionModel
+from platoon.api.paddlex.layout_request import LayoutRequest, Refusals, RestructureRequest
 from platoon.engine.triton import CHANNEL
-from platoon.errors import DeadlineExceeded, MissingExtra, Overloaded, PlatoonError, Unavailable
+from platoon.errors import DeadlineExceeded, FailedBehind, MissingExtra, Overloaded, PlatoonError, Unavailable
 from platoon.ocr.pages import Kind, kind_of
+from platoon.ocr.vision_model import VisionModel
 from platoon.redaction import redact
 from platoon.settings import GatewaySettings
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from platoon.documents.block_markdown import Look
-from platoon.documents.layout_result import LABELS, Shown, data_info, layout_result
+from platoon.api.paddlex.block_markdown import Look
+from platoon.api.paddlex.layout_result import LABELS, Shown, data_info, layout_result
 from platoon.documents.page import Label, Page
 from platoon.documents.read import Options
 from platoon.media.frame import Pixels

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from platoon.documents.layout_request import LayoutRequest, Refusals, RestructureRequest
-from platoon.errors import PlatoonError
+from platoon.api.paddlex.layout_request import LayoutRequest, Refusals, RestructureRequest
 
 
 class Pipeline(Protocol):
@@ -32,11 +31,3 @@ class Pipeline(Protocol):
 
     def close(self) -> None:
         """Give up what is under way."""
-
-
-class FailedBehind(PlatoonError):
-    """The server behind answers with an error; its `errorCode` is the status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status if 400 <= status < 600 else 500

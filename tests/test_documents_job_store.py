@@ -594,6 +594,21 @@ def test_damage_that_is_found_while_it_is_used_is_told_from_then_on(path: Path, 
         assert jobs.waiting() == 1  # what can be read is
 
 
+def test_a_file_that_somebody_empties_is_named_until_it_is_moved_away(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        jobs.add(Order(), bytes(200_000))
+        path.write_bytes(b"")
+        for _ in range(2):
+            assert "somebody has emptied the file" in jobs.not_ready()[0]
+        with pytest.raises(StoreUnusable, match="move it away"):
+            jobs.add(Order(), b"document")
+        for part in path.parent.glob(f"{path.name}*"):
+            part.unlink()
+        assert jobs.not_ready() == []
+        jobs.add(Order(), b"document")
+        assert jobs.waiting() == 1
+
+
 def test_jobs_of_the_version_before_go_on(path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.executescript(_FIRST_VERSION)

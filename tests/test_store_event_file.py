@@ -158,3 +158,23 @@ def test_a_final_that_comes_before_its_preview_is_written_makes_one_line(site: S
     with site.file() as file:
         site.put(file, "b")
     assert site.lines() == ["a", "b"]
+
+
+def test_sites_that_share_a_store_and_a_file_write_each_event_once(site: Site) -> None:
+    names = [f"e{number}" for number in range(200)]
+    with site.file() as one, site.file() as other:
+        for name in names:
+            site.put(one, name)
+            other.hear({"type": "event", "event": {}})
+        until(lambda: len(site.lines()) >= len(names))
+    assert site.lines() == names
+
+
+def test_a_store_that_was_begun_anew_goes_on_in_the_same_file(site: Site) -> None:
+    with site.file() as file:
+        site.put(file, "a", "b", "c")
+        until(lambda: site.lines() == ["a", "b", "c"])
+        for part in site.store.path.parent.iterdir():
+            part.unlink()
+        site.put(file, "d")
+        until(lambda: site.lines() == ["a", "b", "c", "d"])

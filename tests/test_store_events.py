@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,8 @@ def test_a_damaged_database_says_what_to_do(tmp_path: Path) -> None:
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     store = EventStore(tmp_path / "events.db")
     store.put(event("before"))
-    store._writer.execute("PRAGMA max_page_count = 20")  # what SQLite sees of a disk that is full
+    with store._writer() as db:
+        db.execute("PRAGMA max_page_count = 20")  # what SQLite sees of a disk that is full
     with pytest.raises(StoreError, match=r"events\.db.*free space"):
         for number in range(1000):
             store.put(event(str(number)))
@@ -297,3 +298,56 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file.*PLATOON_STORE__PATH"):
         EventStore(tmp_path / "file" / "events.db")
+
+
+def _deleted(path: Path) -> None:
+    for part in path.parent.iterdir():
+        part.unlink()
+    path.parent.rmdir()
+
+
+def _moved(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def _replaced(path: Path) -> None:
+    other = path.parent.with_name("other") / path.name
+    EventStore(other).close()
+    for part in path.parent.iterdir():  # what is in a log that stays is taken for a part of the new file
+        part.unlink()
+    other.rename(path)
+
+
+@pytest.mark.parametrize("taken_away", [_deleted, _moved, _replaced])
+def test_no_event_goes_to_a_file_that_is_not_there_any_more(tmp_path: Path, taken_away: Callable[[Path], None]) -> None:
+    path = tmp_path / "store" / "events.sqlite"
+    store = EventStore(path)
+    store.put(event("before"))
+    taken_away(path)
+    store.put(event("after"))
+    assert [one["id"] for one in store.search()] == ["after"]
+    store.close()
+    again = EventStore(path)
+    assert [one["id"] for one in again.search()] == ["after"]
+    again.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing that SQLite knows" * 400])
+def test_a_file_that_became_useless_is_named_and_once_it_is_moved_away_events_are_kept_again(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "store" / "events.sqlite"
+    store = EventStore(path)
+    store.put(event("before"))
+    if content:  # else it stays the same file
+        for part in path.parent.iterdir():
+            part.unlink()
+    path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="move it away"):
+            store.put(event("after"))
+    for part in list(path.parent.glob("events.sqlite*")):
+        part.rename(part.with_name(f"useless {part.name}"))
+    store.put(event("after"))
+    assert store.get("after") is not None
+    store.close()

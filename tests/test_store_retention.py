@@ -27,7 +27,8 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self.events = EventStore(folder / "events.db")
         self.crops = ObjectStore(folder / "crops")
-        self.events._writer.execute("PRAGMA synchronous = OFF")  # no power fails here
+        with self.events._writer() as db:
+            db.execute("PRAGMA synchronous = OFF")  # no power fails here
         self.now = datetime.now(UTC).timestamp()
         self.retention().sweep()
 
@@ -205,7 +206,8 @@ def test_a_store_that_no_sweep_has_seen_yet_knows_a_jump_by_when_it_was_written(
     kept = Kept(tmp_path)
     for days_old in (31, 20, 10):
         kept.add_without_crop(str(days_old), days_old=days_old)
-    kept.events._writer.execute("DELETE FROM memo WHERE name = 'retention'")
+    with kept.events._writer() as db:
+        db.execute("DELETE FROM memo WHERE name = 'retention'")
     kept.now += days * DAY_S
     assert kept.retention().sweep().events == gone
     kept.events.close()
@@ -269,7 +271,8 @@ def test_after_a_jump_a_short_age_catches_up_with_a_steady_inflow(kept: Kept) ->
 def test_pages_of_deleted_events_are_given_back(kept: Kept) -> None:
     for number in range(200):
         kept.events.put(event(str(number), time="2020-01-01T00:00:00Z", raw="x" * 20_000))
-    kept.events._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with kept.events._writer() as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = kept.events.path.stat().st_size
     kept.retention().sweep()
     assert kept.events.path.stat().st_size < before / 10

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +37,7 @@ from platoon.documents.jobs import (
 )
 from platoon.documents.page import Page
 from platoon.errors import NotFound, StoreError, StoreUnusable
-from platoon.store.database import give_back, transaction
+from platoon.store.database import Connection, give_back, transaction
 from platoon.store.space import check_room
 
 _PAGES_AT_A_TIME: Final = 16
@@ -82,8 +81,8 @@ class JobStore:
         self.path, self.lease_s = path, limits.lease_s
         self._limits, self._clock = limits, clock or JobClock()
         self._database = jobs_at(path)
-        self._writer = _Connection(self._open_writer)
-        self._reader = _Connection(self._open_reader)
+        self._writer = Connection(self._database, self._open_writer)
+        self._reader = Connection(self._database, self._open_reader)
         self._holders: Holders | None = None
         self._damage: tuple[int, str] | None = None
         """Of which file something was found to be damaged, and what."""
@@ -423,35 +422,6 @@ class JobStore:
             done=done,
             error=error,
         )
-
-
-class _Connection:
-    """A connection that is used by one thread at a time, opened when it is needed, and anew when it is stale."""
-
-    def __init__(self, make: Callable[[], sqlite3.Connection]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self.stale = False
-
-    @contextmanager
-    def __call__(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self.stale:
-                self.stale = False
-                self._close()
-            if self._db is None:
-                self._db = self._make()
-            yield self._db
-
-    def close(self) -> None:
-        """Let it go."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
 
 
 def _load(db: sqlite3.Connection, owner: str) -> Load:

@@ -4,10 +4,12 @@ Every write is synced (`synchronous=FULL`) and goes to a write-ahead log, so tha
 write at once and readers never wait for writers. What stands in the tables is left to whoever asks for them.
 """
 
+import logging
 import math
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Final
 from platoon.errors import StoreError, StoreUnusable
 from platoon.private import make_file, make_folder
 from platoon.store import space
+
+_log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S: Final = 30.0
 _LOG_BYTES: Final = 16_000_000
@@ -46,6 +50,14 @@ class Database:
     """Which settings let less be kept, for messages of a full disk."""
     upgrades: Mapping[int, str] = field(default_factory=dict)
     """What makes a file of this version one of the next."""
+
+    def file(self) -> tuple[int, int, bool] | None:
+        """Number of its disk, its own number there, whether anything is in it; None where there is no file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size > 0
 
     def open(self) -> sqlite3.Connection:
         """A connection, the first of which makes folder and tables where there are none."""
@@ -126,11 +138,68 @@ class Database:
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return (
                 "it is damaged or no database: move it away together with its -wal and -shm files "
-                "(a new one is made at the next start; `sqlite3 FILE .recover` may save what it holds)"
+                "(then a new one is made; `sqlite3 FILE .recover` may save what it holds)"
             )
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return f"another program has held it for {_BUSY_TIMEOUT_S:.0f} s: end that program, or try again"
         return "check its disk"
+
+
+class Connection:
+    """A connection to `database` that one thread uses at a time, in a `with`; opened when it is first needed, and anew
+    when it is stale, or when its file is not at its path any more: nobody would find what is written there.
+
+    Raises:
+        StoreUnusable: on entering, when the file was emptied.
+
+    Args:
+        make: opens it; `database.open`, and what has to be done then.
+    """
+
+    def __init__(self, database: Database, make: Callable[[], sqlite3.Connection] | None = None) -> None:
+        self._database, self._make = database, make or database.open
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int, bool] | None = None
+        """That it is, or was, open to."""
+        self.stale = False
+        """Set it after an error that a file in its place may mend."""
+
+    @contextmanager
+    def __call__(self) -> Iterator[sqlite3.Connection]:
+        """The connection, while nobody else has it."""
+        with self._lock:
+            if self._is_elsewhere() or self.stale:
+                self._close()
+            if self._db is None:
+                self._db = self._make()
+                self._file, self.stale = self._database.file(), False
+            yield self._db
+
+    def close(self, timeout_s: float = -1) -> None:
+        """Let it go, if it is not in use any more within that time (by default: wait for it)."""
+        if self._lock.acquire(timeout=timeout_s):
+            self._close()
+            self._lock.release()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether its file is not at its path any more."""
+        found = self._database.file()
+        if self._file is None or found == self._file:
+            return False
+        path, what = self._database.path, self._database.what
+        if found == (*self._file[:2], False):  # others may have it open, and believe in what it held
+            raise StoreUnusable(
+                f"{what} in {path} cannot be used: somebody has emptied the file; move it away together with its -wal "
+                "and -shm files (then a new one is made)"
+            )
+        _log.warning("%s was moved away or deleted; %s go on in a new one", path, what)
+        return True
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 def give_back(db: sqlite3.Connection) -> None:

@@ -45,14 +45,11 @@ class EventFile:
         self._path = path
         self._events = EventStore(store)
         self._memo = f"event file {path.absolute()}"
-        come = self._events.memo(self._memo)
-        self._come = int(self._events.memo("revision") if come is None else come)
-        """The revision of the last event in the file."""
-        if come is None:
-            self._events.remember(self._memo, self._come)
+        if self._events.memo(self._memo) is None:
+            self._events.remember(self._memo, self._events.memo("revision"))
+        self._noted: int | None = None
+        """What was noted last, if nothing failed since: all lines are there, and none of a later event."""
         self._lines: JsonLines | None = None
-        self._known: frozenset[str] = frozenset()
-        """The last lines that were there when the file was opened."""
         self._wake = threading.Event()
         self._wake.set()
         self._stopping = False
@@ -103,13 +100,12 @@ class EventFile:
     def _try(self) -> None:
         self._began = time.monotonic()
         try:
-            self._opened()  # also where there is nothing to write, so that a wrong path is told at once
             while self._follow():
                 self._began = time.monotonic()
         except Exception as error:
             if self._error is None:
                 _log.error("%s; tried again every %g s, events are stored meanwhile", error, RETRY_S)
-            self._error = error
+            self._error, self._noted = error, None
             self._close()
             return
         finally:
@@ -119,18 +115,19 @@ class EventFile:
         self._error = None
 
     def _follow(self) -> bool:
-        """Write the next events; whether there were any."""
-        rows = self._events.written_since(self._come, _AT_ONCE)
-        if not rows:
-            return False
-        lines = self._opened()
-        for revision, row in rows:
-            if json.dumps(row) not in self._known:
-                lines.append(row)
-            self._come = revision
-        self._known = frozenset()
-        self._events.remember(self._memo, self._come)
-        return True
+        """Write the next events; whether there were any. Of processes that share a file, one at a time does."""
+        lines = self._opened()  # also where there is nothing to write, so that a wrong path is told at once
+        with lines.held():
+            come = self._events.memo(self._memo) or 0  # a store that was begun anew has no note
+            rows = self._events.written_since(come, _AT_ONCE)
+            known = {json.dumps(row) for row in lines.last(_AT_ONCE)} if rows and come != self._noted else set()
+            for _, row in rows:
+                if json.dumps(row) not in known:
+                    lines.append(row)
+            if rows:
+                self._noted = rows[-1][0]
+                self._events.remember(self._memo, self._noted)
+        return bool(rows)
 
     def _opened(self) -> JsonLines:
         """The file, opened anew where somebody has moved it away."""
@@ -138,9 +135,7 @@ class EventFile:
             return self._lines
         self._close()
         lines = JsonLines(self._path)
-        lines.__enter__()
-        self._lines = lines
-        self._known = frozenset(json.dumps(row) for row in lines.last(_AT_ONCE))
+        self._lines = lines.__enter__()
         return lines
 
     def _close(self) -> None:

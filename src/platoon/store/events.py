@@ -5,20 +5,23 @@ was announced must survive a killed process and a power cut alike, and events ar
 few seconds, a sync costs a millisecond or less. Several threads and several processes may write
 at once; readers never wait for writers (write-ahead log).
 
+A file that is moved away, deleted or replaced while it is in use is begun anew.
+
 Deciding what is too old belongs to `retention`; pictures belong to `objects`.
 """
 
 import json
 import math
-import threading
+import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from platoon.errors import InvalidInput
-from platoon.store.database import Database, give_back, transaction
+from platoon.errors import InvalidInput, StoreUnusable
+from platoon.store.database import Connection, Database, give_back, transaction
 
 STATES: Final = ("preview", "final", "revised")
 """Of an event, in the order in which they replace each other."""
@@ -106,11 +109,11 @@ class EventStore:
         self._database = Database(
             path, "events", _SCHEMA + _SINCE_2, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES
         )
-        self._writing, self._reading = threading.Lock(), threading.Lock()
         self.written_at = path.stat().st_mtime if path.exists() else time.time()
         """When an event was written last, by the clock of that time, seconds since 1970."""
-        self._writer = self._database.open()
-        self._reader = self._database.open()
+        self._writer, self._reader = Connection(self._database), Connection(self._database)
+        with self._writing(), self._reading():  # what cannot be used is found out now
+            pass
 
     def put(self, event: Mapping[str, Any]) -> None:
         """Keep `event`; durable on return.
@@ -124,7 +127,7 @@ class EventStore:
             InvalidInput: a field that the store needs (id, state, camera, text, time) is missing or unusable.
         """
         row = _row(event)
-        with self._database.explained("written"), self._writing, transaction(self._writer) as db:
+        with self._writing() as writer, transaction(writer) as db:
             kept = db.execute("SELECT crop FROM event WHERE id = ?", [row["id"]]).fetchone()
             before = None if kept is None else kept[0]
             replaced = db.execute(_UPSERT, row).rowcount > 0
@@ -232,10 +235,8 @@ class EventStore:
 
     def unnamed(self, keys: Iterable[str]) -> list[str]:
         """Those of these keys of crops that no event names."""
-        with self._database.explained("read"), self._reading:
-            found = [
-                (self._reader.execute("SELECT 1 FROM event WHERE crop = ?", [key]).fetchone(), key) for key in keys
-            ]
+        with self._reading() as db:
+            found = [(db.execute("SELECT 1 FROM event WHERE crop = ?", [key]).fetchone(), key) for key in keys]
         return [key for named, key in found if named is None]
 
     def dropped(self, limit: int) -> list[str]:
@@ -266,35 +267,48 @@ class EventStore:
 
     def remember(self, name: str, value: float | str) -> None:
         """Keep a number or text beside the events, durably."""
-        with self._database.explained("written"), self._writing:
-            self._writer.execute("INSERT OR REPLACE INTO memo VALUES (?, ?)", [name, value])
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO memo VALUES (?, ?)", [name, value])
 
     def give_back(self) -> None:
         """Shrink the file by what was deleted from it."""
-        with self._database.explained("written"), self._writing:
-            give_back(self._writer)
+        with self._writing() as db:
+            give_back(db)
 
     def close(self) -> None:
         """Let the file go. Other methods must not be called any more.
 
         A connection that hangs in its disk is left to the end of the process.
         """
-        for lock, connection in ((self._reading, self._reader), (self._writing, self._writer)):
-            if lock.acquire(timeout=_CLOSE_S):
-                connection.close()
-                lock.release()
+        self._reader.close(_CLOSE_S)
+        self._writer.close(_CLOSE_S)
 
     def _select(self, rest: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         rows = self._rows(f"SELECT body, crop FROM event {rest}", values)
         return [{**json.loads(body), "crop": crop} for body, crop in rows]
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
-        with self._database.explained("read"), self._reading:
-            return self._reader.execute(query, values).fetchall()
+        with self._reading() as db:
+            return db.execute(query, values).fetchall()
 
     def _write_all(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
-        with self._database.explained("written"), self._writing, transaction(self._writer) as db:
+        with self._writing() as writer, transaction(writer) as db:
             return db.executemany(statement, rows).rowcount
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._used(self._writer, "written")
+
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._used(self._reader, "read")
+
+    @contextmanager
+    def _used(self, connection: Connection, what: str) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._database.explained(what), connection() as db:
+                yield db
+        except StoreUnusable:  # whoever mends it need not start anything anew
+            self._reader.stale = self._writer.stale = True
+            raise
 
 
 def _row(event: Mapping[str, Any]) -> dict[str, Any]:

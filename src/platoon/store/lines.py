@@ -1,11 +1,12 @@
 """Events as lines of JSON in a file."""
 
 import errno
+import fcntl
 import json
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -33,7 +34,8 @@ class JsonLines:
         try:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
             try:
-                self._repair()
+                with self.held():
+                    self._repair()
             except BaseException:
                 os.close(self._file)
                 raise
@@ -45,6 +47,17 @@ class JsonLines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._file)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else who asks for it writes meanwhile; waits for whoever does."""
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one object; it is on the disk when this returns. One that does not fit leaves nothing of itself."""

@@ -10,9 +10,9 @@ import httpx
 from pydantic import SecretStr
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.jobs import JobDesk
 from platoon.api.serve import Faces
 from platoon.api.webhooks import Webhooks
+from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
 from platoon.documents.read import Reader

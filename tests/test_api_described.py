@@ -30,10 +30,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from platoon.api.jobs import JobDesk
 from platoon.api.paddlex.gateway import pipeline_for
 from platoon.api.serve import Faces
 from platoon.documents.exports.form import Form
+from platoon.documents.job_service import JobDesk
 from platoon.documents.jobs import Limits, Order
 from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine

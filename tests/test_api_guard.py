@@ -24,11 +24,11 @@ from platoon.api.app import create_app
 from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
 from platoon.api.guard import Doors
-from platoon.api.jobs import JobDesk
 from platoon.api.kserve.messages import METHODS, SERVICE
 from platoon.api.kserve.models import ServedModels
 from platoon.api.kserve.rpc import NEEDS, GrpcFace
 from platoon.api.serve import Faces
+from platoon.documents.job_service import JobDesk
 from platoon.errors import InvalidSettings
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService

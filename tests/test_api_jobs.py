@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.jobs import JobDesk
 from platoon.api.webhooks import SIGNATURE, Webhooks
 from platoon.documents.job_clock import JobClock
+from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.errors import InvalidInput

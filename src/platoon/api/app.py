@@ -26,12 +26,12 @@ from platoon.api.browser import Hosts
 from platoon.api.fetch import fetcher_for
 from platoon.api.guard import Doors, Guard
 from platoon.api.intake import Intake
-from platoon.api.jobs import JobDesk
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModels
 from platoon.api.paddlex import layout_parsing, sdk_jobs
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.request_id import RequestId
+from platoon.documents.job_service import JobDesk
 from platoon.errors import Forbidden, InvalidInput, PlatoonError, Unauthorised
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService

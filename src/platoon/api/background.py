@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.jobs import JobDesk
 from platoon.api.webhooks import Webhooks
+from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Job, Jobs, Limits
 from platoon.documents.layout import Layout

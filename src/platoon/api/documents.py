@@ -21,11 +21,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from platoon.api.access import caller_of
 from platoon.api.intake import Incoming, Intake, body_of
-from platoon.api.jobs import REFUSALS, TEXT_LAYERS, JobCall, JobContract, JobDesk, Submission, order_of
+from platoon.api.job_calls import REFUSALS, TEXT_LAYERS, JobCall, JobContract, Submission, order_of
 from platoon.api.problems import described
 from platoon.documents.exports.exporting import exporting
 from platoon.documents.exports.form import Form
 from platoon.documents.exports.markdown import body_height, title_level
+from platoon.documents.job_service import JobDesk
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Label, Page
 from platoon.errors import DeadlineExceeded, InvalidInput, NotFound, StoreError, StoreUnusable, TooLarge, Unsupported

@@ -7,126 +7,21 @@ may ask for it.
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from platoon.api.fetch import check_url
-from platoon.api.intake import Contract, Fields, Incoming, Intake, Work, body_of, content_type
-from platoon.api.problems import as_problem, described
+from platoon.api.intake import Incoming, Intake, body_of
+from platoon.api.job_calls import REFUSALS, TEXT_LAYERS, JobCall, JobContract, Submission, order_of
+from platoon.api.problems import described
+from platoon.documents.job_service import JobDesk
 from platoon.documents.jobs import PRIORITIES, Job, Jobs, Order, State
 from platoon.documents.page import Page
-from platoon.documents.read import Options, page_indices
-from platoon.documents.redraw import redrawn
-from platoon.errors import (
-    DeadlineExceeded,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    PlatoonError,
-    StoreError,
-    StoreUnusable,
-    TooLarge,
-    Unauthorised,
-    Unsupported,
-)
-from platoon.media.frame import Pixels
-from platoon.ocr.pages import Kind, kind_of
-from platoon.ocr.picture import picture_size
-from platoon.settings import Settings
-
-TextLayer = Literal["auto", "ignore", "only"]
-TEXT_LAYERS: Final[Mapping[str, TextLayer]] = {"auto": "auto", "ignore": "ignore", "only": "only"}
-REFUSALS: Final = (Unauthorised, Forbidden, Overloaded, StoreError, StoreUnusable, DeadlineExceeded)
-"""Of any call about jobs that needs a key."""
-
-
-def check_document(document: bytes, max_pixels: int) -> None:
-    """Refuse at once, before it is kept, what its first bytes show to be none. Raises InvalidInput, TooLarge."""
-    if kind_of(document) is Kind.IMAGE:
-        picture_size(document, max_pixels=max_pixels)
-
-
-@dataclass(frozen=True)
-class JobDesk:
-    """Where jobs are handed in and asked for."""
-
-    jobs: Jobs
-    announce: Callable[[Job], object]
-    """Tells whoever reads of one that was added or cancelled."""
-    settings: Settings
-    check: Callable[[bytes, int], object] = check_document
-
-    def not_ready(self) -> list[str]:
-        """Why jobs cannot be taken or worked on."""
-        return self.jobs.not_ready()
-
-    def check_room(self, owner: str, n_bytes: int) -> None:
-        """For a document of so many bytes, before they are taken. Raises as `Limits.check_room`."""
-        self.jobs.check_room(owner, n_bytes)
-
-    def add(self, order: Order, document: bytes) -> Job:
-        """Keep a job, and let it be begun. Raises InvalidInput, Forbidden, Overloaded, StoreError."""
-        if not document:
-            raise InvalidInput("file: is empty")
-        for key in self.settings.service.keys:
-            if key.name == order.owner and order.priority > key.job_priority:
-                raise Forbidden(f"priority: {order.priority} is more than {key.job_priority}, the most for this key")
-        self.check(document, self.settings.service.max_pixels)
-        page_indices(order.options.pages, self.settings.jobs.max_pages)
-        how = replace(order.options.how, max_lines=self.settings.service.max_lines)
-        job = self.jobs.add(replace(order, options=replace(order.options, how=how)), document)
-        self.announce(job)
-        return job
-
-    def cancel(self, job: Job) -> Job:
-        """End a job, unless it has ended; returns how it stands then."""
-        self.jobs.cancel(job.id)
-        cancelled = self.jobs.get(job.id) or job
-        self.announce(cancelled)
-        return cancelled
-
-    def redrawn(self, job: Job, page: Page | None = None) -> Iterator[tuple[Page, Pixels]]:
-        """The pages of a job, or one of them, with their pictures; see `redrawn`."""
-        return redrawn(
-            self.jobs.pages(job.id) if page is None else [page],
-            sorted(self.jobs.indices(job.id)) if page is None else [page.index],
-            self.jobs.document(job.id),
-            max_pages=self.settings.jobs.max_pages,
-            max_pixels=self.settings.service.max_pixels,
-            page_s=self.settings.service.deadline_s,
-        )
-
-    def find(self, job_id: str, caller: str) -> Job:
-        """A job that came with the caller's key. Raises NotFound."""
-        job = self.jobs.get(job_id)
-        if job is None or job.order.owner != caller:
-            raise NotFound(f"no job {job_id[:60]!r}: there never was one, or it has outlived its time")
-        return job
-
-    def at(self, job_id: str, until: int, signature: str) -> Job:
-        """The job whose result was promised at this address, by `signature`, until a point of time.
-
-        Raises:
-            Forbidden: it was not, or that is over. NotFound: there is no such job any more.
-        """
-        if not signature:
-            raise Forbidden("this address needs the signature that it was told with")
-        job = self.jobs.get(job_id)
-        if job is None:
-            raise NotFound("nothing at this address: there never was, or it has outlived its time")
-        if until < time.time() or not hmac.compare_digest(signature_of(job, until).encode(), signature.encode()):
-            raise Forbidden("nobody signed this address, or its time is over: ask for the job again")
-        return job
+from platoon.errors import InvalidInput, NotFound, TooLarge, Unsupported
 
 
 class Queued(BaseModel):
@@ -176,68 +71,6 @@ class Standing(BaseModel):
     """Its place among those that wait, from 1."""
     exports: str | None
     """Once it is read: where its other forms are, as `{exports}/md`."""
-
-
-class JobContract:
-    """The contract of these calls."""
-
-    name = "jobs"
-
-    def refuse(self, error: PlatoonError, incoming: Incoming) -> Response:
-        """See `Contract.refuse`."""
-        del incoming
-        return as_problem(error)
-
-
-class JobCall:
-    """A call about jobs, without a body.
-
-    Args:
-        answer: called on a thread.
-    """
-
-    def __init__(self, contract: Contract, answer: Callable[[Incoming], Response]) -> None:
-        self.name, self.refuse, self._answer = contract.name, contract.refuse, answer
-
-    async def take(self, incoming: Incoming) -> Work:
-        """See `Endpoint.take`."""
-
-        async def work() -> Response:
-            return await asyncio.to_thread(self._answer, incoming)
-
-        return work
-
-
-class Submission:
-    """A call that hands in a document.
-
-    Args:
-        read: the document and the order from the body.
-        accepted: what is said of the job.
-    """
-
-    def __init__(
-        self,
-        contract: Contract,
-        desk: JobDesk,
-        read: Callable[[Incoming], Awaitable[tuple[bytes, Order]]],
-        accepted: Callable[[Job], Response],
-    ) -> None:
-        self.name, self.refuse = contract.name, contract.refuse
-        self._desk, self._read, self._accepted = desk, read, accepted
-
-    async def take(self, incoming: Incoming) -> Work:
-        """See `Endpoint.take`."""
-        told = incoming.request.headers.get("content-length", "")
-        n_bytes = int(told) if told.isdecimal() and content_type(incoming.request) == "multipart/form-data" else 0
-        await asyncio.to_thread(self._desk.check_room, incoming.caller, n_bytes)
-        document, order = await self._read(incoming)
-
-        async def work() -> Response:
-            # Shielded: a document that was taken is told of to whoever is still there.
-            return self._accepted(await asyncio.shield(asyncio.to_thread(self._desk.add, order, document)))
-
-        return work
 
 
 def routes(desk: JobDesk, intake: Intake) -> APIRouter:
@@ -294,28 +127,6 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     return router
 
 
-def signature_of(job: Job, until: int) -> str:
-    """What makes an address of the job's result good without a key, until a point of time (seconds since 1970)."""
-    return hmac.digest(job.secret.encode(), f"{job.id}:{until}".encode(), "sha256").hex()
-
-
-def order_of(fields: Fields, *, owner: str, webhooks: bool) -> Order:
-    """What the fields of a form ask for.
-
-    Raises:
-        InvalidInput: names the field.
-    """
-    layer = fields.text("text_layer") or "auto"
-    if layer not in TEXT_LAYERS:
-        raise InvalidInput(f"text_layer: {layer[:40]!r} is none of {', '.join(TEXT_LAYERS)}")
-    return Order(
-        options=Options(pages=fields.text("pages"), text_layer=TEXT_LAYERS[layer]),
-        priority=_priority(fields.text("priority") or "0"),
-        owner=owner,
-        webhook=_webhook(fields.text("webhook"), allowed=webhooks),
-    )
-
-
 def detections(page: Page) -> list[dict[str, Any]]:
     """The lines of a page."""
     return [
@@ -327,28 +138,6 @@ def detections(page: Page) -> list[dict[str, Any]]:
         }
         for line in page.lines
     ]
-
-
-def _priority(text: str) -> int:
-    try:
-        priority = int(text)
-    except ValueError:
-        raise InvalidInput(f"priority: {text[:40]!r} is no whole number") from None
-    if priority not in PRIORITIES:
-        raise InvalidInput(f"priority: {priority} is not between {PRIORITIES[0]} and {PRIORITIES[-1]}")
-    return priority
-
-
-def _webhook(url: str, *, allowed: bool) -> str | None:
-    if not url:
-        return None
-    if not allowed:
-        raise InvalidInput("webhook: there is no secret to sign it with; set jobs.webhook_secret")
-    try:
-        check_url(url)
-    except ValueError as error:
-        raise InvalidInput(f"webhook: {error}") from error
-    return url
 
 
 def _standing(jobs: Jobs, job: Job) -> dict[str, Any]:

@@ -32,9 +32,9 @@ from platoon.api.browser import SECURITY_HEADERS, Hosts
 from platoon.api.camera_port import create_camera_app
 from platoon.api.connections import Acceptor, Connection, Connections
 from platoon.api.health import Part
-from platoon.api.jobs import JobDesk
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.protocols import HttpConnection, WebSocketConnection
+from platoon.documents.job_service import JobDesk
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService

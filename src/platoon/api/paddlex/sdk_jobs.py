@@ -24,12 +24,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from platoon.api.browser import Hosts
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Fields, Incoming, Intake, body_of, content_type
-from platoon.api.jobs import REFUSALS, JobCall, JobDesk, Submission, signature_of
+from platoon.api.job_calls import REFUSALS, JobCall, Submission
 from platoon.api.json_body import check_json, faults_of
 from platoon.api.paddlex import ocr
 from platoon.api.paddlex.layout_request import OWN, LayoutOptions, refusals
 from platoon.api.paddlex.layout_result import Shown, data_info, layout_result, overall
 from platoon.api.problems import described, headers_for, told
+from platoon.documents.job_service import JobDesk, signature_of
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Page
 from platoon.documents.read import Options

@@ -40,11 +40,15 @@ from benchmarks import plateless, rapid, report
 from benchmarks.photographs import Outcome, Photograph, bare, photographs, score, worst
 from benchmarks.rapid import Rapid
 from benchmarks.reels import DATA
+from platoon.engine.batcher import Priority
+from platoon.engine.call import Call
 from platoon.media.frame import Pixels
+from platoon.metrics import Metrics
 from platoon.ocr.picture import load_picture
+from platoon.plates import open_engine
 from platoon.plates.events import CREDIBLE, box_of
-from platoon.plates.recorded import FoundPlate
-from platoon.recorded import FileReader
+from platoon.plates.grammar import Grammar
+from platoon.plates.recorded import FoundPlate, read_picture
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,6 +67,25 @@ class PictureReader(Protocol):
 
     def plates(self, picture: Pixels) -> Sequence[FoundPlate]:
         """Best first."""
+
+
+class PlatoonPlates:
+    """What `platoon read --plates` finds in pictures."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._grammar = settings, Grammar(settings.plates.countries)
+        self._engine = open_engine(settings, Metrics())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+    def plates(self, picture: Pixels) -> list[FoundPlate]:
+        """See `PictureReader`."""
+        with Call(Priority.BULK) as call:
+            return read_picture(self._engine, picture, self._settings.plates, self._grammar, call)
 
 
 class RapidPlates:
@@ -98,8 +121,8 @@ def readers(chosen: Sequence[str]) -> dict[str, Callable[[], AbstractContextMana
         InvalidSettings: the settings know no such detector.
     """
 
-    def opener(settings: Settings) -> Callable[[], FileReader]:
-        return lambda: FileReader(settings, plates=True)
+    def opener(settings: Settings) -> Callable[[], PlatoonPlates]:
+        return lambda: PlatoonPlates(settings)
 
     found: dict[str, Callable[[], AbstractContextManager[PictureReader]]] = {}
     for detector in chosen or DETECTORS:

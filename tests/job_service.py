@@ -15,7 +15,7 @@ from platoon.api.webhooks import Webhooks
 from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
-from platoon.documents.read import Reader
+from platoon.documents.read import ReadsDocuments
 from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -45,7 +45,7 @@ def opened(folder: Path, limits: Limits = LIMITS) -> JobStore:
 @contextmanager
 def serving(
     folder: Path,
-    reader: Reader,
+    reader: ReadsDocuments,
     *,
     site: Site | None = None,
     limits: Limits = LIMITS,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.reader import AT_A_TIME, Picture, Reader
 from platoon.ocr.reading import How, Reading
+from tests.clips import cut
 from tests.drawn import INVOICE, INVOICE_TEXTS, encoded, page
 from tests.stuck import Stuck
 
@@ -89,6 +91,36 @@ def test_pictures_are_turned_upright_as_their_exif_data_say(reader: Reader, tmp_
         readings = reader.read([file, file.read_bytes(), opened])
     assert texts(readings) == [["Upright"]] * 3
     assert {reading.size for reading in readings} == {(400, 200)}
+
+
+def written(path: Path, pictures: list[Pixels], fps: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "10"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        for shown in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_clip_tells_each_of_its_texts_once_with_its_time(reader: Reader, tmp_path: Path) -> None:
+    first, second = page(("First", 40, 80), size=(320, 160)), page(("Second", 40, 80), size=(320, 160))
+    clip = written(tmp_path / "clip.mkv", [first] * 5 + [second] * 6, fps=2)
+    heard: list[int] = []
+    lines, broken = reader.read_clip(clip, on_frame=lambda done, _: heard.append(done))
+    assert [found.line.text for found in lines] == ["First", "Second"]
+    assert lines[0].time_s < 2.5 <= lines[1].time_s
+    assert lines[0].to_json().keys() == {"text", "confidence", "box", "time_s"}
+    assert broken is None
+    assert heard == list(range(1, 12))
+
+
+def test_of_a_clip_that_is_cut_off_tells_what_was_there_before(reader: Reader, tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole.mkv", [page(("First", 40, 80), size=(320, 160))] * 100, fps=10)
+    lines, broken = reader.read_clip(cut(whole, 0.6, tmp_path / "cut.mkv"))
+    assert [found.line.text for found in lines] == ["First"]
+    assert broken is not None
+    assert "cut off" in str(broken)
 
 
 def test_a_line_alone_is_read_without_looking_for_it(reader: Reader) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from platoon.documents.exports.form import Form
 from platoon.documents.layout import LayoutModel
-from platoon.documents.read import DocumentReader, OpenDocument, Options, Reader, ReadPage
+from platoon.documents.read import DocumentReader, OpenDocument, Options, ReadPage, ReadsDocuments
 from platoon.engine.call import Call
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -101,12 +101,12 @@ def report(pages: int = 2) -> bytes:
 class Paced:
     """A reader whose pages are each read when `turns` lets."""
 
-    reader: Reader
+    reader: ReadsDocuments
     turns: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     @contextmanager
     def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
-        """See `Reader.open`."""
+        """See `ReadsDocuments.open`."""
         with self.reader.open(data, options, call, skip=skip) as document:
             yield OpenDocument(document.kind, document.sizes, document.indices, self._pages(document, call))
 
@@ -132,7 +132,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
     """Serve documents with this reader, and open their page, as a visitor who has not been here before."""
     with ExitStack() as stack:
 
-        def show(reader: Reader, **service: Any) -> httpx.Client:
+        def show(reader: ReadsDocuments, **service: Any) -> httpx.Client:
             client = stack.enter_context(serving(tmp_path, reader, **service))
             browser.view(*DESKTOP)
             browser.open(f"{client.base_url}/")

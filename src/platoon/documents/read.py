@@ -90,8 +90,8 @@ class OpenDocument:
         return self._pages
 
 
-class Reader(Protocol):
-    """Reads documents, as `DocumentReader` does."""
+class ReadsDocuments(Protocol):
+    """What `DocumentReader` does, for whoever needs to know no more of it."""
 
     def warm_up(self) -> None:
         """See `DocumentReader.warm_up`."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from platoon.documents.jobs import Claim, Jobs, Lost, reason
-from platoon.documents.read import Reader
+from platoon.documents.read import ReadsDocuments
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import Overloaded, PlatoonError, StoreError, Unavailable
@@ -40,7 +40,7 @@ class Worker:
         jobs, reader: stay their owners'.
     """
 
-    def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics) -> None:
+    def __init__(self, jobs: Jobs, reader: ReadsDocuments, metrics: Metrics) -> None:
         self._jobs, self._reader, self._metrics = jobs, reader, metrics
         self._calls: dict[Call, Claim] = {}
         self.stopping = False
@@ -152,7 +152,7 @@ class JobRunner:
         at_once: documents that are read at the same time.
     """
 
-    def __init__(self, jobs: Jobs, reader: Reader, metrics: Metrics, *, at_once: int) -> None:
+    def __init__(self, jobs: Jobs, reader: ReadsDocuments, metrics: Metrics, *, at_once: int) -> None:
         self._jobs = jobs
         self._worker = Worker(jobs, reader, metrics)
         self._changed = threading.Condition()

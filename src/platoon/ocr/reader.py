@@ -1,4 +1,4 @@
-"""Reading pictures from Python: what `reading` does for one call, for any number of pictures of any kind.
+"""Reading pictures and clips from Python: what `reading` does for one call, for any number of pictures of any kind.
 
 Pictures are taken a few at a time, so any number of them needs the memory of a few. What several readers ask for at
 the same time travels in common batches; the models are the engine's.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -21,21 +22,38 @@ from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
+from platoon.media.input import Input, SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
 from platoon.ocr.picture_process import reading
-from platoon.ocr.reading import How, Reading, how_of, read
+from platoon.ocr.reading import How, Reading, ReadLine, how_of, read
 from platoon.ocr.sheets import check_size
-from platoon.settings import Settings
+from platoon.settings import Settings, SourceSettings
 
 AT_A_TIME = 64
 """Pictures held in memory at most, enough crops for any batch."""
 PIXELS_AT_A_TIME = 32_000_000
 """With so many pixels, three bytes each, no further picture joins those that are held."""
 
+SECONDS_BETWEEN = 1.0
+"""Of a clip, frames so far apart are read."""
+
 Picture = Pixels | Image.Image | Path | str | bytes
 """An RGB array (height, width, 3) of uint8, a picture of Pillow's, the path of a file, or the bytes of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipLine:
+    """A text of a clip, as it was read in the frame where it was surest."""
+
+    line: ReadLine
+    time_s: float
+    """Of the frame, from the beginning of the clip, in seconds."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `ReadLine.to_json`, with `time_s`."""
+        return {**self.line.to_json(), "time_s": round(self.time_s, 3)}
 
 
 class Reader:
@@ -93,6 +111,44 @@ class Reader:
         """
         with Call(priority, time.monotonic() + timeout_s) as call:
             return await asyncio.to_thread(self._read, pictures, mode, call)
+
+    def read_clip(
+        self,
+        path: Path,
+        settings: SourceSettings | None = None,
+        *,
+        on_frame: Callable[[int, int | None], None] = lambda _done, _total: None,
+    ) -> tuple[list[ClipLine], SourceError | None]:
+        """The texts of a clip, each once, by time, and why it ended before its time if it did.
+
+        Args:
+            settings: how it is opened; none: as the defaults are.
+            on_frame: told of each frame its number and how many the clip says it has.
+
+        Raises:
+            SourceError: the file is no video. And what `read` raises.
+        """
+        surest: dict[str, ClipLine] = {}
+        broken = None
+        source = Input(str(path), settings or SourceSettings())
+        due = 0.0
+        try:
+            for number, (picture, stamp) in enumerate(source.pictures(), 1):
+                on_frame(number, source.frames)
+                time_s = stamp if stamp is not None else number / (source.fps or 25.0)
+                if time_s < due:
+                    continue
+                due = time_s + SECONDS_BETWEEN
+                for line in self.read([picture.to_ndarray(format="rgb24")])[0].lines:
+                    before = surest.get(line.text)
+                    # To the digits that are told: what is no surer by these leaves the text where it was first.
+                    if line.text and (before is None or round(line.confidence, 4) > round(before.line.confidence, 4)):
+                        surest[line.text] = ClipLine(line, time_s)
+        except SourceError as error:
+            broken = error
+        finally:
+            source.close()
+        return sorted(surest.values(), key=lambda found: (found.time_s, found.line.box[1])), broken
 
     def close(self) -> None:
         """Finish what waits and free the models, if they are its own."""

@@ -23,7 +23,7 @@ from platoon.api.paddlex.layout_result import (
     with_markdown_contents,
 )
 from platoon.api.paddlex.restructure import restructured
-from platoon.documents.read import AT_A_TIME, OpenDocument, Reader, ReadPage
+from platoon.documents.read import AT_A_TIME, OpenDocument, ReadPage, ReadsDocuments
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import InvalidInput
@@ -86,7 +86,7 @@ class OwnPipeline:
     cannot_restructure = RESTRUCTURE
 
     def __init__(
-        self, reader: Reader, teller: Teller, workers: Workers, budget: PixelBudget, *, max_lines: int
+        self, reader: ReadsDocuments, teller: Teller, workers: Workers, budget: PixelBudget, *, max_lines: int
     ) -> None:
         self._reader, self._teller, self._workers, self._budget = reader, teller, workers, budget
         self._max_lines = max_lines

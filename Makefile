@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test clients triton vlm check bench lock system-packages clean
+.PHONY: demo test clients triton vlm gstreamer check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -38,6 +38,9 @@ triton: $(VENV)/run.stamp  ## a real Triton for tests; 300 MB; needs Debian's py
 vlm: $(VENV)/run.stamp  ## a real OpenAI-compatible server for tests; 1.2 GB
 	PIP="$(BIN)/python -m pip" PYTHON="$(PYTHON)" scripts/vlm-env
 
+gstreamer: $(VENV)/run.stamp  ## PyGObject for tests of cameras by GStreamer; needs make system-packages; 10 MB
+	PYTHON="$(BIN)/python" scripts/gstreamer-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,11 +49,11 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks
 
-system-packages:  ## what the tests use from Debian (a browser); needs root
+system-packages:  ## what the tests use from Debian (a browser, Redis, GStreamer); needs root
 	scripts/system-packages
 
 lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without index addresses
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer build dist

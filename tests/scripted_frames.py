@@ -9,7 +9,7 @@ import numpy as np
 
 from platoon.arrays import Array
 from platoon.engine.batcher import Reply
-from platoon.media.frame import Letterbox, Pixels, PixelWork, Planes
+from platoon.media.frame import Detection, Letterbox, Pixels, PixelWork, Planes
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.metrics import PixelMeter, Purpose
 from platoon.ocr.recognition import TextLine
@@ -34,6 +34,7 @@ class ScriptedFrame:
     """Called with `scale` and `cut`; may raise."""
     width: int = SIZE[0]
     height: int = SIZE[1]
+    detections: Sequence[Detection] | None = None
 
     @property
     def camera(self) -> str:

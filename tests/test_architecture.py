@@ -87,7 +87,7 @@ def test_importing_platoon_is_quick_and_brings_nothing_heavy() -> None:
     modules = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
-    assert not modules & {"cv2", "av", "openvino", "onnxruntime", "onnx", "torch", "fastapi", "numpy", "pydantic"}
+    assert not modules & {"cv2", "av", "openvino", "onnxruntime", "onnx", "torch", "gi", "fastapi", "numpy", "pydantic"}
 
 
 def test_settings_configure_nothing_on_import() -> None:

@@ -34,6 +34,12 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """How cameras are opened and kept."""
 
+    decoder: Literal["cpu", "gstreamer", "deepstream"] = "cpu"
+    """Who decodes cameras: Platoon on the CPU; one GStreamer pipeline for all, with the decoders that GStreamer has
+    here; or one of NVIDIA DeepStream's, on the GPU (not run on one yet)."""
+    nvinfer: Path | None = None
+    """Configuration of a plate detector for `nvinfer`, for `deepstream`: its boxes take the place of those of
+    `plates.detector`. None: frames are looked at as from every decoder."""
     open_timeout_s: Seconds = 10.0
     """A camera that has not answered by then counts as failed, and is tried again."""
     read_timeout_s: Seconds = 10.0

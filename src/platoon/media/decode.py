@@ -1,10 +1,11 @@
 """From a decoder's picture to a frame on the device where its pixels are worked on."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import av
 
-from platoon.media.frame import Matrix, PixelWork, PlanarFrame, Planes
+from platoon.media.frame import Detection, Matrix, PixelWork, PlanarFrame, Planes
 
 _FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
 _LIMITED_RANGE: Final = 1  # AVCOL_RANGE_MPEG
@@ -15,9 +16,15 @@ _HD_HEIGHT: Final = 720
 
 
 def planar_frame(
-    picture: av.VideoFrame, *, camera: str, media_time: float, captured_at: float, pixels: PixelWork
+    picture: av.VideoFrame,
+    *,
+    camera: str,
+    media_time: float,
+    captured_at: float,
+    pixels: PixelWork,
+    detections: Sequence[Detection] | None = None,
 ) -> PlanarFrame:
-    """The frame of a decoded picture, upright.
+    """The frame of a decoded picture, upright, with what was found in it where it was decoded.
 
     Where the stream does not say its matrix, heights from 720 count as BT.709 and others as BT.601, as
     broadcasters and most players have it.
@@ -35,4 +42,5 @@ def planar_frame(
         camera=camera,
         media_time=media_time,
         captured_at=captured_at,
+        detections=detections,
     )

@@ -27,6 +27,14 @@ Quad = NDArray[np.float32]
 """Four corners in frame pixels, shape (4, 2), clockwise from the text's top left."""
 
 
+class Detection(NamedTuple):
+    """A place that may hold a plate, found before Platoon has looked."""
+
+    quad: Quad
+    score: float
+    """0-1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """Where a frame lies in a detector's input: scaled by `scale`, its top left at (`left`, `top`)."""
@@ -155,6 +163,10 @@ class Frame(Protocol):
     def pixels(self) -> PixelWork:
         """What works on them."""
 
+    @property
+    def detections(self) -> Sequence[Detection] | None:
+        """What was found in it where it was decoded; none: nobody has looked."""
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class PlanarFrame:
@@ -169,6 +181,7 @@ class PlanarFrame:
     camera: str
     media_time: float
     captured_at: float
+    detections: Sequence[Detection] | None = None
 
     def __post_init__(self) -> None:
         (height, width), (_, u, v, *_) = self.planes.y.shape, self.planes

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import av
@@ -22,6 +22,7 @@ from av.codec.context import Flags
 
 from platoon.errors import PlatoonError
 from platoon.media.backlog import Backlog, FallenBehind
+from platoon.media.frame import Detection
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
@@ -116,8 +117,50 @@ def is_remote(url: str) -> bool:
     return _scheme(url) in _REMOTE
 
 
+class OpenInput(Protocol):
+    """An open source, for one thread; closed once."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on for ever; a network stream of known duration is a recording, as files are."""
+
+    @property
+    def codec(self) -> str:
+        """Name, as in `h264`."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second as the stream declares them; 0: it does not say."""
+
+    @property
+    def lag(self) -> float:
+        """How many seconds after its arrival a live stream is decoded, at worst in the last seconds."""
+
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        """Each picture with its time stamp in seconds, to the end of a recording.
+
+        The `opaque` of a live stream's picture is when its packet arrived, by the monotonic clock.
+
+        Raises:
+            SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
+        """
+
+    def detections(self) -> Sequence[Detection] | None:
+        """What was found in the picture given last, where it was decoded; none: nobody has looked."""
+
+    def close(self) -> None:
+        """Free the decoder and the connection."""
+
+
+class Opener(Protocol):
+    """Opens a camera or clip; see `Input`, which is one."""
+
+    def __call__(self, url: str, settings: SourceSettings, *, skipped: Callable[[int], None]) -> OpenInput:
+        """Open `url`. Raises SourceError."""
+
+
 class Input:
-    """An open source, for one thread.
+    """An open source, for one thread; an `OpenInput` by FFmpeg on the CPU.
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
@@ -175,6 +218,9 @@ class Input:
     def lag(self) -> float:
         """How many seconds after its arrival a live stream is decoded, at worst in the last seconds."""
         return 0.0 if self._backlog is None else self._backlog.lag
+
+    def detections(self) -> None:
+        """See `OpenInput.detections`: decoding is all that is done."""
 
     def close(self) -> None:
         """Free the decoder and the connection; of a live stream with its next packet, or at the read deadline."""
@@ -362,18 +408,33 @@ class Input:
 
 def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
     """Name what FFmpeg opens, and its options."""
-    scheme = _scheme(url)
     options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
-    if scheme in _REMOTE:
-        return url, {**options, **_REMOTE[scheme]}
+    if is_remote(url):
+        return url, {**options, **_REMOTE[_scheme(url)]}
+    return f"file:{file_of(url)}", {**options, "protocol_whitelist": "file"}
+
+
+def file_of(url: str) -> Path:
+    """The file that `url`, a path or `file://`, names. Raises SourceError if it cannot be read, or is no file."""
+    scheme = _scheme(url)
     if scheme not in ("", "file"):
         raise SourceError(
             f"{redact(url)}: {scheme}:// is not supported; use rtsp(s)://, http(s):// or a file",
             failure=SourceFailure.UNSUPPORTED,
             final=True,
         )
-    path = Path(unquote(urlsplit(url).path)) if scheme else Path(url)
-    return f"file:{_checked(path)}", {**options, "protocol_whitelist": "file"}
+    return _checked(Path(unquote(urlsplit(url).path)) if scheme else Path(url))
+
+
+def unreachable(host: str, port: int, *, timeout_s: float = 2.0) -> tuple[SourceFailure, str] | None:
+    """Why nobody can connect to `host`; None: somebody can."""
+    if not _is_known(host):
+        return SourceFailure.UNREACHABLE, f"there is no host {host}"
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError as error:
+        return _ERRNO.get(error.errno or 0)
+    return None
 
 
 def _scheme(url: str) -> str:

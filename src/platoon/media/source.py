@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -21,8 +21,8 @@ from typing import Any
 import av
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import PixelWork
-from platoon.media.input import Input, SourceError
+from platoon.media.frame import Detection, PixelWork
+from platoon.media.input import Input, Opener, OpenInput, SourceError
 from platoon.media.input import SourceFailure as SourceFailure
 from platoon.media.sampling import MediaClock, Sampler
 from platoon.media.slot import NewestSlot
@@ -97,6 +97,7 @@ class Source:
         loop: play a recording again and again; media time goes on.
         on_status: called on the decoder's thread at every change of state, and when decoding falls behind or keeps up
             again; must return at once.
+        open_input: decodes what is there.
         random: of the jitter; a seeded one makes the waits repeatable.
 
     Media time never goes backwards: it counts from the first frame, continues over loops and includes the
@@ -116,12 +117,13 @@ class Source:
         pace: Pace = Pace.REAL_TIME,
         loop: bool = False,
         on_status: Callable[[SourceStatus], None] = lambda _: None,
+        open_input: Opener = Input,
         random: Random | None = None,
     ) -> None:
         self.camera = camera
         self._url, self._slot, self._sampler, self._settings = url, slot, sampler, settings
         self._pixels, self._metrics, self._pace, self._loop = pixels, metrics, pace, loop
-        self._on_status, self._random = on_status, random or Random()
+        self._on_status, self._open_input, self._random = on_status, open_input, random or Random()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {camera}", daemon=True)
         self._clock = MediaClock()
@@ -129,7 +131,7 @@ class Source:
         self._frames_sampled = metrics.frames_dropped.labels(camera, "sampled")
         self._frames_replaced = metrics.frames_dropped.labels(camera, "replaced")
         self._frames_behind = metrics.frames_dropped.labels(camera, "behind")
-        self._input: Input | None = None
+        self._input: OpenInput | None = None
         """What is open at the moment."""
         self._behind = False
         self._decoded = 0
@@ -198,7 +200,7 @@ class Source:
         Raises:
             SourceError: it cannot be opened, or broke.
         """
-        source = self._input = Input(self._url, self._settings, skipped=self._frames_behind.inc)
+        source = self._input = self._open_input(self._url, self._settings, skipped=self._frames_behind.inc)
         try:
             period_s = 1 / (source.fps or 25.0)
             gap_s = period_s if self._decoded else 0.0
@@ -213,7 +215,7 @@ class Source:
                 if self._stop.is_set():
                     return
                 self._note(picture, source)
-                self._give(picture, media_time)
+                self._give(picture, media_time, source.detections())
         except SourceError:
             raise
         except Exception as error:  # whatever a stream brings, its thread lives on
@@ -234,7 +236,7 @@ class Source:
         self._stop.wait(max(0.0, begin + media_time - now))
         return begin
 
-    def _note(self, picture: av.VideoFrame, source: Input) -> None:
+    def _note(self, picture: av.VideoFrame, source: OpenInput) -> None:
         self._decoded += 1
         self._frames_decoded.inc()
         self._last_frame = time.monotonic()
@@ -259,13 +261,18 @@ class Source:
             _log.log(logging.WARNING if behind else logging.INFO, "camera %s: decoding %s", self.camera, how)
             self._on_status(self.status)
 
-    def _give(self, picture: av.VideoFrame, media_time: float) -> None:
+    def _give(self, picture: av.VideoFrame, media_time: float, detections: Sequence[Detection] | None) -> None:
         if not self._sampler.wants(media_time):
             self._frames_sampled.inc()
             return
         age_s = 0.0 if picture.opaque is None else time.monotonic() - picture.opaque
         frame = planar_frame(
-            picture, camera=self.camera, media_time=media_time, captured_at=time.time() - age_s, pixels=self._pixels
+            picture,
+            camera=self.camera,
+            media_time=media_time,
+            captured_at=time.time() - age_s,
+            pixels=self._pixels,
+            detections=detections,
         )
         if self._slot.offer(frame):
             self._frames_replaced.inc()

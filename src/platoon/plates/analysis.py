@@ -40,6 +40,14 @@ class _Turn:
     looks: Sequence[Look] = ()
     errors: list[Exception] = field(default_factory=list)
 
+    def found(self) -> list[PlateBox]:
+        """In pixels of the frame: what was found where it was decoded, or else here."""
+        if self.frame.detections is not None:
+            return [PlateBox(quad, score) for quad, score in self.frame.detections]
+        if self.place is None:
+            return []
+        return [PlateBox(self.place.to_frame(box.quad), box.score) for box in self.boxes]
+
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> bool:
@@ -114,23 +122,21 @@ class Analysis:
                 tell(turn.watch.gone(turn.frame))
         going = [turn for turn in turns if not turn.errors]
         with self._stage.labels("scale").time():
+            unseen = [turn for turn in going if turn.frame.detections is None]
             batches = [
-                self._placed(pixels, [turn for turn in going if turn.frame.pixels == pixels])
-                for pixels in dict.fromkeys(turn.frame.pixels for turn in going)
+                self._placed(pixels, [turn for turn in unseen if turn.frame.pixels == pixels])
+                for pixels in dict.fromkeys(turn.frame.pixels for turn in unseen)
             ]
         with self._stage.labels("detect").time():
             for batch, there in batches:
                 self._detect(batch, there)
-        placed = [turn for turn in going if turn.place is not None]
-        for turn in placed:
-            if turn.place is not None and not turn.errors:
+        for turn in going:
+            if not turn.errors:
                 with turn:
-                    to_frame = turn.place.to_frame
-                    found = [PlateBox(to_frame(box.quad), box.score) for box in turn.boxes]
-                    turn.looks, gone = turn.watch.observe(turn.frame, found)
+                    turn.looks, gone = turn.watch.observe(turn.frame, turn.found())
                     tell(gone)
         with self._stage.labels("read").time():
-            self._read([(turn, look) for turn in placed for look in turn.looks], tell, priority)
+            self._read([(turn, look) for turn in going for look in turn.looks], tell, priority)
         return [turn.errors[0] if turn.errors else None for turn in turns]
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
 from platoon.media.frame import Frame, as_jpeg
 from platoon.media.opencv_pixels import OpenCvPixels
+from platoon.media.openers import opener
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics, Purpose
@@ -128,6 +129,9 @@ class SharedSite:
         self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
+        self._open_input, self._close_decoder = opener(
+            settings.source, settings.cache, cameras=lambda: sum(spec.enabled for spec in self._specs)
+        )
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")
         self._pixels = OpenCvPixels(self.metrics.pixels)
@@ -178,9 +182,9 @@ class SharedSite:
                 source.stop()  # all at once, as one that is stalled takes its time
         for spec in stop:
             self._remove(spec.id, gone=all(spec.id != other.id for other in cameras))
+        self._specs = list(cameras)
         for spec in start:
             self._add(spec)
-        self._specs = list(cameras)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether all recorded sources were read to their end, waiting for it so long. Raises what stopped it."""
@@ -203,6 +207,7 @@ class SharedSite:
         self._readiness.join()
         if self._analysis is not None:
             self._analysis.close()
+        self._close_decoder()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.join(STOP_S)
@@ -292,6 +297,7 @@ class SharedSite:
                 pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
                 loop=self._loop,
                 on_status=lambda status: self._hear(spec.id, status),
+                open_input=self._open_input,
             )
         with self._turn:
             self._cameras[spec.id] = Camera(spec, watch, source)

@@ -1,0 +1,39 @@
+"""Who decodes the cameras of a site, as `source.decoder` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from platoon.media.gstreamer.elements import DEEPSTREAM, GSTREAMER, Elements
+from platoon.media.gstreamer.input import PipelineInput
+from platoon.media.gstreamer.nvinfer import configure
+from platoon.media.gstreamer.pipeline import CameraPipeline
+from platoon.media.input import Input, Opener
+from platoon.settings import SourceSettings
+
+PIPELINES: dict[str, Elements] = {"gstreamer": GSTREAMER, "deepstream": DEEPSTREAM}
+"""Decoders that are one pipeline for all cameras, by their name in the settings."""
+
+
+def opener(settings: SourceSettings, cache: Path, *, cameras: Callable[[], int]) -> tuple[Opener, Callable[[], None]]:
+    """What opens cameras, and what ends it.
+
+    Args:
+        cache: folder for what a pipeline reads at its start.
+        cameras: how many there are; asked when the first connects.
+
+    Raises:
+        MissingExtra: what the decoder needs is not installed.
+    """
+    elements = PIPELINES.get(settings.decoder)
+    if elements is None:
+        return Input, lambda: None
+    detector, folder = settings.nvinfer, cache / "nvinfer"
+    pipeline = CameraPipeline(
+        elements,
+        cameras=cameras,
+        configured=lambda batch: None if detector is None else configure(detector, folder, batch=batch),
+    )
+    return partial(PipelineInput, pipeline), pipeline.close

@@ -93,6 +93,7 @@ class FakeSite:
         self.events = EventStore(folder / "events.db")
         self.crops = ObjectStore(folder / "crops")
         self.missing: list[str] = []
+        self.worries: list[str] = []
         self.draw: Callable[[str], Pixels] = lambda _: np.full((270, 480, 3), 90, np.uint8)
         self.reads_may_end = threading.Event()
         self.reads_may_end.set()
@@ -105,6 +106,9 @@ class FakeSite:
 
     def cameras(self) -> list[CameraStatus]:
         return list(self._cameras.values())
+
+    def warnings(self) -> list[str]:
+        return self.worries
 
     def not_ready(self) -> list[str]:
         return self.missing

@@ -121,7 +121,7 @@ def tell_always(spec: CameraSpec, pipe: Connection, missing: list[str], *, quiet
         last_event_at=None,
     )  # fmt: skip
     while True:
-        pipe.send(("status", 0, (status, missing, quiet_s)))
+        pipe.send(("status", 0, (status, missing, ["store: look after it"], quiet_s)))
         time.sleep(0.1)
 
 
@@ -134,6 +134,7 @@ def test_what_a_process_lacks_is_told_by_its_supervisor(tmp_path: Path, monkeypa
     site.start()
     try:
         wait_until(lambda: "camera gate: store: disk is full" in site.not_ready(), "it is told")
+        assert site.warnings() == ["store: look after it"]
     finally:
         site.stop()
 

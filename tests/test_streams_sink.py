@@ -1,4 +1,5 @@
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from platoon.errors import StoreError
 from platoon.metrics import Metrics
 from platoon.plates.events import EventState, PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
+from platoon.store import spill as spills
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.store.spill import Spill
@@ -144,8 +146,9 @@ def test_an_event_that_cannot_be_stored_costs_itself_only(
     assert set(place.told) == {"e0", "e2"}
     assert place.spilled() == ["e1"]
     assert sum(sample.value for sample in _samples(place.metrics.events_spilled)) == 1
-    (reason,) = sink.not_ready()
-    assert reason.startswith("store: 1 events")
+    assert sink.not_ready() == []
+    (warning,) = sink.warnings()
+    assert warning.startswith("store: 1 events")
     sink.close()
 
 
@@ -201,7 +204,7 @@ def test_what_was_spilled_is_taken_in_once_at_the_next_start(place: Place, event
     place.events.before_put = lambda _row: None
     sink = place.sink()
     until(lambda: place.spilled() == [] and len(place.told) == 3)
-    assert sink.not_ready() == []
+    until(lambda: sink.warnings() == [])
     sink.close()
     assert place.told == place.kept() == ["e0", "e1", "e2"]
     jpeg = place.crops.get(str((place.events.get("e1") or {})["crop"]))
@@ -241,11 +244,11 @@ def test_beyond_the_bounds_the_oldest_go_to_the_spill_and_come_back_by_themselve
         until(lambda: sink._waiting_bytes <= 3 * each)
     assert place.count("lost", "full") == 0
     assert place.spilled() == [f"e{number}" for number in range(9)]
-    assert any("9 events" in reason for reason in sink.not_ready())
+    assert "9 events" in sink.warnings()[0]
     works.set()
     until(lambda: len(place.told) == 12)
     assert sorted(place.told) == sorted(place.kept())
-    assert sink.not_ready() == []
+    until(lambda: sink.warnings() == [])
     sink.close()
 
 
@@ -361,3 +364,62 @@ def until(condition: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("it never came to be")
+
+
+def test_nothing_that_somebody_put_into_the_spill_keeps_what_was_spilled_from_being_taken_in(
+    place: Place, event: PlateEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "LOOK_S", 0.05)
+    monkeypatch.setattr(spills, "COUNT_S", 0.0)
+    place.events.before_put = full
+    sink = place.sink()
+    for one in numbered(event, 3):
+        sink.put(one)
+    with pytest.raises(StoreError):
+        sink.close()
+
+    folder = place.spill.folder
+    (folder / "0-folder.json").mkdir()
+    os.mkfifo(folder / "0-pipe.json")
+    (folder / "0-link.json").symlink_to("/dev/zero")
+    (folder / "0-text.json").write_text("[" * 100_000)
+    with (folder / "0-large.json").open("wb") as file:
+        file.truncate(10**12)
+    (folder / "0-killed.part").write_bytes(b"half of an event")
+    os.utime(folder / "0-killed.part", (1e9, 1e9))
+
+    place.events.before_put = lambda _row: None
+    sink = place.sink()
+    until(lambda: sorted(place.told) == ["e0", "e1", "e2"])
+    until(lambda: not (folder / "0-killed.part").exists())
+    assert sink.not_ready() == []
+    assert sink.warnings()[0].startswith("store: 2 events")
+    for name in ("0-text.json", "0-large.json"):
+        (folder / name).unlink()
+    until(lambda: sink.warnings() == [])
+    sink.close()
+
+
+def test_what_lies_in_the_spill_is_not_counted_with_each_event_that_goes_or_comes(
+    place: Place, event: PlateEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.events.before_put = full
+    monkeypatch.setattr(sinks, "WAITING_MOST", 1)
+    looked: list[str] = []
+    monkeypatch.setattr(Spill, "_entries", _counted(Spill._entries, looked))
+    sink = place.sink()
+    for one in numbered(event, 300):
+        sink.put(one)
+        until(lambda: len(sink._waiting) <= 1)
+    place.events.before_put = lambda _row: None
+    until(lambda: len(place.told) == 300)
+    sink.close()
+    assert len(looked) < 100
+
+
+def _counted(call: Callable[[Spill], Any], calls: list[str]) -> Callable[[Spill], Any]:
+    def counted(spill: Spill) -> Any:
+        calls.append("looked")
+        return call(spill)
+
+    return counted

@@ -104,7 +104,8 @@ def create_app(
             doors.add(sdk_jobs.result_routes(desk), "signature")
     parts = [part for part in (site, service, pipeline, desk, faces, event_file) if part is not None]
     open_paths = settings.api.open_paths
-    doors.add(health.routes(parts), "nothing" if "/health" in open_paths else "key")
+    health_routes = health.routes(parts) if site is None else health.routes(parts, site.warnings)
+    doors.add(health_routes, "nothing" if "/health" in open_paths else "key")
     doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")
     pages = web.Pages(cameras=site is not None, documents=service is not None and desk is not None)
     for page, route in pages.routes():

@@ -1,6 +1,6 @@
 """`/health`, `/health/ready` and `/metrics`, as gateways and Prometheus ask for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 from uuid import uuid4
@@ -20,8 +20,8 @@ class Part(Protocol):
         """Why it cannot work yet; empty once it can."""
 
 
-def routes(parts: Sequence[Part]) -> APIRouter:
-    """Health of the main port."""
+def routes(parts: Sequence[Part], warnings: Callable[[], Sequence[str]] = tuple) -> APIRouter:
+    """Health of the main port; `warnings`: what somebody should look after although all can work."""
     router = APIRouter(tags=["operation"])
 
     @router.get("/health")
@@ -31,10 +31,13 @@ def routes(parts: Sequence[Part]) -> APIRouter:
 
     @router.get("/health/ready", responses={503: {"description": Unavailable.__doc__}})
     def get_ready() -> JSONResponse:
-        """Whether all can work: 200, or 503 naming what is not ready. Cameras do not count."""
+        """Whether all can work: 200, or 503 naming what is not ready. Cameras do not count.
+
+        What somebody should look after all the same is listed in `warnings`.
+        """
         if missing := dict.fromkeys(chain.from_iterable(part.not_ready() for part in parts)):  # parts share models
             return JSONResponse(_verdict(503, f"Not ready: {'; '.join(missing)}"), 503, {"Retry-After": "1"})
-        return JSONResponse(_verdict(0, "Ready"))
+        return JSONResponse({**_verdict(0, "Ready"), "warnings": list(warnings())})
 
     return router
 

@@ -5,6 +5,7 @@ Single files need no rewriting on a disk that is nearly full, and any process ma
 
 import fcntl
 import json
+import math
 import os
 import re
 import time
@@ -21,7 +22,14 @@ from platoon.store import space
 
 MOST_BYTES: Final = 1_000_000_000
 """Hours of events of a busy site; what is older than a store without room for so long is found by its operator."""
+LARGEST: Final = 100_000_000
+"""Bytes of an event with its picture; what is larger is none of ours."""
+COUNT_S: Final = 5.0
+"""How long what was counted holds; what others add meanwhile shows later."""
+ABANDONED_S: Final = 3600.0
+"""What is unfinished for so long is what a killed process left."""
 _ENDING: Final = ".json"
+_UNFINISHED: Final = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,8 @@ class Spill:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._count = self._bytes = 0
+        self._counted_at = -math.inf
 
     def put(self, spilled: Spilled) -> str:
         """Keep an event; it is on the disk when this returns, and nothing of it is where it does not fit. Its name."""
@@ -57,13 +67,14 @@ class Spill:
             make_folder(self.folder)
             if self.size()[1] + len(data) > MOST_BYTES:
                 raise StoreError(f"{self.folder} holds {MOST_BYTES} bytes of events, which is its bound")
-            unfinished = path.with_suffix(".part")
+            unfinished = path.with_suffix(_UNFINISHED)
             try:
                 with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
                 unfinished.replace(path)
+                self._add(1, len(data))
                 return path.name
             except BaseException:
                 with suppress(OSError):
@@ -82,6 +93,8 @@ class Spill:
             ValueError: the file holds no event.
         """
         with self._explained("read"):
+            if (self.folder / name).stat().st_size > LARGEST:
+                raise ValueError(f"no event: it is larger than {LARGEST} bytes")
             data = (self.folder / name).read_bytes()
         try:
             tree = json.loads(data)
@@ -93,13 +106,28 @@ class Spill:
     def remove(self, name: str) -> None:
         """It has been taken in."""
         with self._explained("written"):
-            (self.folder / name).unlink(missing_ok=True)
+            path = self.folder / name
+            n_bytes = path.stat().st_size
+            path.unlink()
+            self._add(-1, -n_bytes)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left unfinished."""
+        with self._explained("written"), suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_UNFINISHED) and time.time() - entry.stat().st_mtime > ABANDONED_S:
+                    (self.folder / entry.name).unlink(missing_ok=True)
 
     def size(self) -> tuple[int, int]:
-        """How many events wait, and in how many bytes."""
-        with self._explained("read"):
-            sizes = [entry.stat().st_size for entry in self._entries()]
-        return len(sizes), sum(sizes)
+        """How many events wait, and in how many bytes; now and then they are counted anew."""
+        if time.monotonic() - self._counted_at > COUNT_S:
+            with self._explained("read"):
+                sizes = [entry.stat().st_size for entry in self._entries()]
+            self._count, self._bytes, self._counted_at = len(sizes), sum(sizes), time.monotonic()
+        return self._count, self._bytes
+
+    def _add(self, events: int, n_bytes: int) -> None:
+        self._count, self._bytes = max(0, self._count + events), max(0, self._bytes + n_bytes)
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
@@ -122,7 +150,7 @@ class Spill:
     def _entries(self) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.folder) as entries:
-                return [entry for entry in entries if entry.name.endswith(_ENDING)]
+                return [entry for entry in entries if entry.name.endswith(_ENDING) and _is_file(entry)]
         except FileNotFoundError:
             return []
 
@@ -133,3 +161,8 @@ class Spill:
         except OSError as error:
             full = "disk is full: " if error.errno in space.FULL else ""
             raise StoreError(f"{full}events in {self.folder} cannot be {what}: {error.strerror or error}") from error
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it can be an event: a folder, a pipe or a link that somebody put there is none."""
+    return entry.is_file(follow_symlinks=False)

@@ -66,14 +66,14 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
     failed = False
     try:
         while not asked_to_end.is_set() and not site.wait(0.0):
-            send("status", 0, (site.cameras()[0], site.not_ready(), site.quiet_s()))
+            send("status", 0, (site.cameras()[0], site.not_ready(), site.warnings(), site.quiet_s()))
             if not pipe.poll(STATUS_S):
                 continue
             name, number, arguments = pipe.recv()
             if name == "stop":
                 break
             threading.Thread(target=answer, args=(number, calls[name], arguments), daemon=True).start()
-        send("status", 0, (site.cameras()[0], [], 0.0))
+        send("status", 0, (site.cameras()[0], [], [], 0.0))
     except PlatoonError as error:
         failed = True
         send("failure", 0, error)

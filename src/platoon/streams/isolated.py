@@ -136,6 +136,10 @@ class IsolatedSite:
         ]
         return missing + self.engine.not_ready()
 
+    def warnings(self) -> list[str]:
+        """See `Site.warnings`. Their spill is one."""
+        return list(dict.fromkeys(warning for keeper in list(self._keepers.values()) for warning in keeper.warnings))
+
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""
         return self._hub.subscribe(listener, camera)

@@ -60,6 +60,8 @@ class Keeper:
         self.spec = spec
         self.missing: Sequence[str] = _STARTING
         """Why it cannot work now, as its process says; empty once it can."""
+        self.warnings: Sequence[str] = ()
+        """What somebody should look after although it works, as its process says."""
         self.failure: PlatoonError | None = None
         self.exposition = b""
         """The metrics that its process gave last."""
@@ -212,7 +214,7 @@ class Keeper:
         if kind == "message":
             self._hear(self.spec.id, value)
         elif kind == "status":
-            self._status, self.missing, self._quiet_s = value
+            self._status, self.missing, self.warnings, self._quiet_s = value
         elif kind == "failure":
             self.failure = value
         elif (reply := self._calls.get(number)) is not None:

@@ -236,6 +236,10 @@ class SharedSite:
             reasons += self._remote.not_ready()
         return reasons + self._sink.not_ready()
 
+    def warnings(self) -> list[str]:
+        """See `Site.warnings`."""
+        return self._sink.warnings()
+
     def quiet_s(self) -> float:
         """For how long the analysis has been with the same frames; 0 before the first. One that stands still hangs."""
         return max(0.0, time.monotonic() - self._came_round)

@@ -44,6 +44,8 @@ SPILL_S = 2.0
 TRIES = 3
 """An event that fails so often, where the next one does not, is at fault itself."""
 DROPPED_AT_ONCE = 16
+LOOK_S = 10.0
+"""How soon it is seen that somebody has taken away what cannot be taken in."""
 
 
 class EventSink:
@@ -106,7 +108,7 @@ class EventSink:
             self._changed.wait_for(lambda: not self._waiting or not self._thread.is_alive())
 
     def not_ready(self) -> list[str]:
-        """Why events cannot be stored now, or which could not be; empty where all is well."""
+        """Why events cannot be stored now; empty while they can."""
         reasons = []
         began, waiting = self._began, len(self._waiting)
         if not self._thread.is_alive() and not self._stopping:
@@ -115,11 +117,15 @@ class EventSink:
             reasons.append(f"store: {self.error}")
         if began is not None and (lasts := time.monotonic() - began) > HANGS_S:
             reasons.append(f"store: a write has lasted {lasts:.0f} s, {waiting} events wait for it; check its disk")
-        spilled, n_bytes = self._lies
-        if spilled:
-            cause = next(iter(self._refused.values()), "they are taken in when the store works again")
-            reasons.append(f"store: {spilled} events ({n_bytes} bytes) lie in {self._spill.folder}: {cause}")
         return reasons
+
+    def warnings(self) -> list[str]:
+        """What somebody should look after although events are stored: of those that lie in the spill."""
+        spilled, n_bytes = self._lies
+        if not spilled:
+            return []
+        cause = next(iter(self._refused.copy().values()), "they are taken in when the store works again")
+        return [f"store: {spilled} events ({n_bytes} bytes) lie in {self._spill.folder}: {cause}"]
 
     def close(self) -> None:
         """Write what waits, then stop; what is not written in time is spilled.
@@ -259,21 +265,30 @@ class EventSink:
         try:
             self._lies = self._spill.size()
             with self._spill.claimed() as mine:
-                for name in self._spill.names() if mine else ():
+                names = self._spill.names() if mine else []
+                for name in self._refused.keys() - names if mine else ():  # somebody has taken it away
+                    del self._refused[name]
+                for name in names:
                     if self._waiting or self._stopping:
                         self._look_at = time.monotonic()
                         return
                     if name not in self._refused:
                         self._take_in(name)
-                if not mine:
-                    self._look_at = time.monotonic() + RETRY_S
+                if mine:
+                    self._spill.tidy()
+            self._lies = self._spill.size()
+            if self._lies[0]:
+                self._look_at = time.monotonic() + (LOOK_S if mine else RETRY_S)
         except StoreError as error:
             _log.warning("spilled events wait: %s", error)
             self._look_at = time.monotonic() + RETRY_S
 
     def _take_in(self, name: str) -> None:
         try:
-            spilled = self._spill.get(name)
+            try:
+                spilled = self._spill.get(name)
+            except StoreError as error:  # of this file alone: the store may well work
+                raise ValueError(str(error)) from error
             row = spilled.event
             kept = self._events.get(str(row["id"]))
             if kept is None or STATES.index(kept["state"]) < STATES.index(row["state"]):
@@ -326,8 +341,8 @@ class EventSink:
         _log.error("event %s of camera %s is in %s: %s", event.id, event.camera, self._spill.folder, cause)
         if kind == "event":
             self._refused[name] = str(cause)
-        else:
-            self._look_at = time.monotonic() + RETRY_S
+        if not self._give_up:
+            self._look_at = time.monotonic() + (LOOK_S if kind == "event" else RETRY_S)
         self._lies = self._spill.size()
         return True
 

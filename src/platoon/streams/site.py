@@ -74,6 +74,9 @@ class Site(Protocol):
     def not_ready(self) -> Sequence[str]:
         """Why the site cannot work yet ("engine: warming up"); empty once it can. Down cameras do not count."""
 
+    def warnings(self) -> Sequence[str]:
+        """What somebody should look after although the site works."""
+
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """Call `listener` with every message (of one camera, or of all) until the returned function is called.
 

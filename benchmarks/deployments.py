@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PLATE_RECOGNITION, TEXT_DETECTION
+from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION
+from platoon.plates.finder import PLATE_DETECTION
+from platoon.plates.recogniser import PLATE_READING
 
 REPLY_S = 60.0
 """A site with as many processes as cameras asks each of them for its figures."""

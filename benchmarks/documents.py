@@ -48,7 +48,7 @@ from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.recognition import recognition_graph
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 from platoon.settings import Settings
 
 NEARLY = 0.05

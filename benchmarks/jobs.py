@@ -23,7 +23,7 @@ from benchmarks.served import ROOT, Served
 from benchmarks.service import Sizes
 from benchmarks.soak import slope
 from platoon.media.frame import Pixels
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 
 COUNTS = (1, 10, 100)
 LONG = 300

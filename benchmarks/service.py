@@ -47,7 +47,7 @@ from platoon.ocr.plate import INPUT_SIZE
 from platoon.ocr.reader import Reader
 from platoon.ocr.reading import How, read
 from platoon.ocr.recognition import PLATE, fit_line, recognition_graph
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

@@ -37,7 +37,7 @@ from benchmarks.pictures import pages, plate_crops
 from benchmarks.processes import ProcessTree
 from benchmarks.reels import make_reels
 from benchmarks.streams import ROOT, played
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 
 RESULTS = Path(__file__).parent / "results"
 AIM_MB_PER_MINUTE = 1.0

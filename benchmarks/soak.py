@@ -30,7 +30,7 @@ from benchmarks import report
 from benchmarks.clients import Client, keep_asking, request
 from benchmarks.pictures import plate_crops
 from benchmarks.served import Served
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 
 RESULTS = Path(__file__).parent / "results"
 CLIENTS = 16

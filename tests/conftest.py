@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
+from platoon.plates.engine import PlateEngine
 from platoon.settings import EngineSettings
 from tests.clock import Clock
 from tests.redis_server import RedisServer
@@ -27,10 +27,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def text_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextEngine]:
+def text_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlateEngine]:
     """The text models, loaded when first used: not within the deadline of whichever test comes first."""
     settings = EngineSettings(runtime="openvino", max_batch=4)
-    with TextEngine(settings, tmp_path_factory.mktemp("engine"), Metrics(), size=(224, 416)) as engine:
+    with PlateEngine(settings, tmp_path_factory.mktemp("engine"), Metrics(), size=(224, 416)) as engine:
         wait(engine.detect([np.zeros((64, 64, 3), np.uint8)]))
         wait(engine.read_lines([np.zeros((48, 64, 3), np.uint8)]))
         wait(engine.read_plates([np.zeros((48, 64, 3), np.uint8)]))

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from platoon.media.input import Input
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.remote import png
+from platoon.plates.remote import png
 from platoon.settings import SourceSettings
 from tests.clips import write_clip
 from tests.drawn import page

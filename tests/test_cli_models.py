@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 from platoon.cli import app
 from platoon.engine.model import text_detection
 from platoon.errors import InvalidSettings, ModelError
-from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PURPOSES
+from platoon.plates.finder import PLATE_DETECTION
+from platoon.plates.recogniser import PLATE_READING
+from platoon.plates.served import PURPOSES
 
 
 def test_every_model_is_listed_with_its_licence_digest_and_origin() -> None:

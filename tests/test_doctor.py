@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from platoon import doctor
 from platoon.cli import app
 from platoon.doctor import Finding, Verdict, examine
-from platoon.ocr.served import PURPOSES
+from platoon.plates.served import PURPOSES
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 

@@ -8,7 +8,7 @@ from platoon.engine.signature import TensorSpec, signature
 from platoon.engine.surgery import Graph
 from platoon.engine.triton_repository import configuration, export
 from platoon.errors import InvalidSettings, ModelError
-from platoon.ocr.served import PURPOSES, served
+from platoon.plates.served import PURPOSES, served
 
 model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="no tritonclient[grpc]")
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from platoon.engine.runtime import cores
-from platoon.errors import ModelError, PlatoonError, Unavailable
+from platoon.errors import InvalidInput, ModelError, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr import engine as module
 from platoon.ocr.engine import TextEngine
+from platoon.ocr.reader import Reader
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_RECOGNITION
 from platoon.settings import EngineSettings
 from tests.running import wait_until
@@ -61,12 +62,16 @@ class FakeModel:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeModel]:
-    for name in ("TextDetector", "PlateFinder", "PlateRecogniser"):
-        monkeypatch.setattr(module, name, FakeModel)
+    monkeypatch.setattr(module, "TextDetector", FakeModel)
     monkeypatch.setattr(module, "Recogniser", lambda *given, alphabet=None: FakeModel(*given, alphabet=alphabet))
     FakeModel.loaded, FakeModel.load, FakeModel.error = [], threading.Event(), None
     FakeModel.load.set()
     return FakeModel
+
+
+def test_whole_plates_are_for_an_engine_with_their_models_to_read(tmp_path: Path) -> None:
+    with TextEngine(SETTINGS, tmp_path, Metrics()) as engine, pytest.raises(InvalidInput, match="open_engine"):
+        Reader(engine).read([np.zeros((48, 100, 3), np.uint8)], "whole-plate")
 
 
 def ready(engine: TextEngine) -> bool:

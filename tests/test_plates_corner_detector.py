@@ -9,15 +9,16 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from platoon.engine.model import metadata, plate_detection
+from platoon.engine.model import metadata
 from platoon.media.frame import Letterbox, Pixels
 from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import Scene
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.plates.corner_detector import CornerPlateDetector
 from platoon.plates.detector import PlateBox
+from platoon.plates.engine import PlateEngine
+from platoon.plates.finder import plate_detection
 from platoon.settings import EngineSettings, PlateSettings
 from tests.drawn import page
 
@@ -31,7 +32,7 @@ Quads = list[NDArray[np.float32]]
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CornerPlateDetector]:
     settings = EngineSettings(runtime="openvino", threads=1, max_batch=4)
-    with TextEngine(settings, tmp_path_factory.mktemp("tuning"), Metrics(), plate_size=(HEIGHT, WIDTH)) as engine:
+    with PlateEngine(settings, tmp_path_factory.mktemp("tuning"), Metrics(), plate_size=(HEIGHT, WIDTH)) as engine:
         yield CornerPlateDetector(engine, PlateSettings(detector="plates"))
 
 

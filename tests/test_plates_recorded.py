@@ -12,9 +12,9 @@ from platoon.media.frame import Pixels
 from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import Candidate, TextLine, line_of
 from platoon.plates import open_engine
+from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_picture
 from platoon.settings import PlateSettings, Settings
@@ -36,14 +36,14 @@ def street() -> tuple[Pixels, str]:
 @pytest.fixture(scope="module", params=["text", "plates"])
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[TextEngine, PlateSettings]]:
+) -> Iterator[tuple[PlateEngine, PlateSettings]]:
     settings = Settings(cache=tmp_path_factory.mktemp("cache"), plates=PlateSettings(detector=request.param))
     with open_engine(settings, Metrics()) as engine:
         yield engine, settings.plates
 
 
 def test_the_plate_of_a_picture_is_found_and_read(
-    opened: tuple[TextEngine, PlateSettings], street: tuple[Pixels, str]
+    opened: tuple[PlateEngine, PlateSettings], street: tuple[Pixels, str]
 ) -> None:
     picture, text = street
     with Call(Priority.BULK) as call:
@@ -51,13 +51,13 @@ def test_the_plate_of_a_picture_is_found_and_read(
     assert plates[0].text == text
 
 
-def test_an_empty_picture_has_no_plates(opened: tuple[TextEngine, PlateSettings]) -> None:
+def test_an_empty_picture_has_no_plates(opened: tuple[PlateEngine, PlateSettings]) -> None:
     with Call(Priority.BULK) as call:
         assert read_picture(opened[0], np.full((300, 400, 3), 90, np.uint8), opened[1], Grammar(), call) == []
 
 
 def test_a_plate_that_is_not_read_surely_is_read_as_lines_too(
-    opened: tuple[TextEngine, PlateSettings], street: tuple[Pixels, str], monkeypatch: pytest.MonkeyPatch
+    opened: tuple[PlateEngine, PlateSettings], street: tuple[Pixels, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, plates = opened
     if plates.detector != "plates":

@@ -10,9 +10,9 @@ import pytest
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextDetector
-from platoon.ocr.engine import TextEngine
-from platoon.ocr.served import FOR_CALLERS
+from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
+from platoon.plates.served import FOR_CALLERS
 from platoon.settings import EngineSettings, PlateSettings
 from platoon.streams.manual import Sight, read_sight
 
@@ -56,7 +56,7 @@ def test_a_first_read_is_told_before_its_deadline_that_a_model_loads_which_goes_
 
     monkeypatch.setattr("platoon.ocr.engine.TextDetector", SlowToLoad)
     settings = EngineSettings(runtime="openvino", max_batch=1)
-    with TextEngine(settings, tmp_path, Metrics(), size=(64, 96), plate_size=(64, 96)) as engine:
+    with PlateEngine(settings, tmp_path, Metrics(), size=(64, 96), plate_size=(64, 96)) as engine:
         with pytest.raises(Unavailable, match="model text-detection is warming up"):
             read(engine, timeout_s=0.4)
         engine.warm_up(FOR_CALLERS)

@@ -140,9 +140,9 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     from platoon.api.serve import Faces
     from platoon.documents.layout import LayoutModel
     from platoon.metrics import Metrics
-    from platoon.ocr.engine import TextEngine
-    from platoon.ocr.served import FOR_CALLERS
     from platoon.ocr.service import OcrService
+    from platoon.plates.engine import PlateEngine
+    from platoon.plates.served import FOR_CALLERS
     from platoon.tracing import tracing_for
 
     settings = Settings.load(settings_file, api__host=host, api__port=port)
@@ -152,7 +152,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     ending = _ending(settings)
     metrics = Metrics()
     with ExitStack() as stack:
-        engine = stack.enter_context(TextEngine(settings.engine, settings.cache, metrics))
+        engine = stack.enter_context(PlateEngine(settings.engine, settings.cache, metrics))
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
@@ -236,7 +236,7 @@ def list_models(
     """Which weights Platoon uses, whose they are and what for."""
     from platoon.documents.layout import NAME, PURPOSE
     from platoon.engine.model import Model
-    from platoon.ocr.served import PURPOSES, served
+    from platoon.plates.served import PURPOSES, served
 
     settings = Settings.load(settings_file)
     rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
@@ -263,7 +263,7 @@ def export_triton(
 ) -> None:
     """Write the models of text and layout as a repository for NVIDIA Triton."""
     from platoon.engine.triton_repository import export
-    from platoon.ocr.served import PURPOSES, served
+    from platoon.plates.served import PURPOSES, served
 
     settings = Settings.load(settings_file, engine__max_batch=max_batch)
     graphs = [served(name) for name in PURPOSES]

@@ -27,8 +27,8 @@ from platoon.engine.tuning import Tuning, processor
 from platoon.errors import ModelError, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
-from platoon.ocr.served import PURPOSES, served
 from platoon.plates import open_detector, open_engine
+from platoon.plates.served import PURPOSES, served
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 

@@ -24,6 +24,7 @@ from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture
 from platoon.ocr.reader import Reader
 from platoon.plates import open_engine
+from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_clip, read_picture
 from platoon.settings import Settings
@@ -135,7 +136,7 @@ def _lines(engine: TextEngine, settings: Settings) -> Callable[[Path, OnFrame], 
     return read
 
 
-def _plates(engine: TextEngine, settings: Settings, metrics: Metrics) -> Callable[[Path, OnFrame], Found]:
+def _plates(engine: PlateEngine, settings: Settings, metrics: Metrics) -> Callable[[Path, OnFrame], Found]:
     """Reads the plates in a file."""
     grammar = Grammar(settings.plates.countries)
 

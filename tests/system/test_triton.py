@@ -19,7 +19,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextDetector
 from platoon.ocr.recognition import PLATE, Recogniser, fit_line, recognition_graph
-from platoon.ocr.served import PURPOSES, served
+from platoon.plates.served import PURPOSES, served
 from platoon.settings import EngineSettings, GatewaySettings
 from tests.serving import serving
 from tests.test_api_paddlex_layout_parsing import NoEngine, ask, refused, restructure, result

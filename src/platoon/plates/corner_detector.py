@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from platoon.arrays import Array
-from platoon.ocr.engine import TextEngine
-from platoon.ocr.plate_detection import Places
 from platoon.plates.detector import PlateBox
+from platoon.plates.engine import PlateEngine
+from platoon.plates.finder import Places
 from platoon.plates.heads import nms
 from platoon.settings import PlateSettings
 
@@ -16,7 +16,7 @@ MAX_IOU = 0.4
 class CornerPlateDetector:
     """A `PlateDetector` over the shared engine."""
 
-    def __init__(self, engine: TextEngine, settings: PlateSettings) -> None:
+    def __init__(self, engine: PlateEngine, settings: PlateSettings) -> None:
         self._engine = engine
         self._min_score = settings.least_score
         height, width = settings.input_size

@@ -18,7 +18,7 @@ from platoon.errors import says_retry
 from platoon.media.frame import Frame, Quad, Region
 from platoon.ocr.lines import size_of
 from platoon.ocr.recognition import TextLine
-from platoon.ocr.remote import NotRead
+from platoon.plates.remote import NotRead
 
 TEXT_HEIGHTS_PX = (48, 96)
 """Regions are rectified to a text height in this range: the recogniser wants 48, people want what was there."""
@@ -31,14 +31,14 @@ Wanted = TypeVar("Wanted")
 Made = TypeVar("Made")
 
 
-class PlateEngine(Protocol):
-    """What reads plates: a `TextEngine`, or a `RemoteReader` in its place."""
+class ReadsPlates(Protocol):
+    """What reads plates: a `PlateEngine`, or a `RemoteReader` in its place."""
 
     def read_plates(self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
-        """See `TextEngine.read_plates`; a reply may raise NotRead."""
+        """See `PlateEngine.read_plates`; a reply may raise NotRead."""
 
     def read_plate_lines(self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO) -> list[Reply[TextLine]]:
-        """See `TextEngine.read_plate_lines`; a reply may raise NotRead."""
+        """See `PlateEngine.read_plate_lines`; a reply may raise NotRead."""
 
 
 class PlateReader:
@@ -48,7 +48,7 @@ class PlateReader:
         tight: whether regions hug one line of text, as a text detector's do; otherwise they are whole plates.
     """
 
-    def __init__(self, engine: PlateEngine, *, tight: bool) -> None:
+    def __init__(self, engine: ReadsPlates, *, tight: bool) -> None:
         self._tight = tight
         self._submit = engine.read_plate_lines if tight else engine.read_plates
 

@@ -24,13 +24,13 @@ from platoon.media.input import Input, SourceError
 from platoon.media.opencv_pixels import OpenCvPixels, rectify
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
-from platoon.ocr.plate_detection import STRIDE
 from platoon.ocr.reading import MODES, How, find, read
 from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
 from platoon.plates.corner_detector import plate_boxes
+from platoon.plates.engine import PlateEngine
 from platoon.plates.events import PlateEvent, PlateWatch, box_of
+from platoon.plates.finder import STRIDE
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import grown, text_size
 from platoon.plates.text_detector import plate_like
@@ -68,7 +68,7 @@ class FoundPlate:
 
 
 def read_picture(
-    engine: TextEngine, picture: Pixels, plates: PlateSettings, grammar: Grammar, call: Call
+    engine: PlateEngine, picture: Pixels, plates: PlateSettings, grammar: Grammar, call: Call
 ) -> list[FoundPlate]:
     """The plates in a picture (height, width, 3), best first; raises as `reading.read`."""
     ranked = []
@@ -87,7 +87,7 @@ Readings = list[tuple[Quad, list[TextLine]]]
 """Where something may be a plate, and what was read there."""
 
 
-def _lines(engine: TextEngine, picture: Pixels, _: PlateSettings, call: Call) -> Readings:
+def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Call) -> Readings:
     """Lines of text in the shape of plates."""
     (found,) = find(engine, [picture], How(), call)
     quads = [quad for quad in found.quads if plate_like(quad)]
@@ -96,7 +96,7 @@ def _lines(engine: TextEngine, picture: Pixels, _: PlateSettings, call: Call) ->
     return [(quad, [call.result(reply)]) for quad, reply in zip(quads, replies, strict=True)]
 
 
-def _whole_plates(engine: TextEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
+def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
     """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
     place = Letterbox.fit((picture.shape[1], picture.shape[0]), (SIDE_PX, SIDE_PX))
     look = _scaled(picture, place)
@@ -123,7 +123,7 @@ def _scaled(picture: Pixels, place: Letterbox) -> Pixels:
 
 def read_clip(
     path: Path,
-    engine: TextEngine,
+    engine: PlateEngine,
     settings: Settings,
     grammar: Grammar,
     metrics: Metrics,

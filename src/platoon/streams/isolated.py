@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from platoon.errors import NotFound, PlatoonError, StoreError
 from platoon.metrics import Metrics
-from platoon.ocr.served import FOR_CALLERS
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.grammar import SiteGrammar
+from platoon.plates.served import FOR_CALLERS
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore

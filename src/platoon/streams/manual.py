@@ -9,8 +9,8 @@ from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.media.frame import Pixels
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.reading import How, read
+from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_picture
 from platoon.settings import PlateSettings
@@ -25,7 +25,7 @@ class Sight(NamedTuple):
 
 
 def read_sight(
-    sight: Sight, camera: str, engine: TextEngine, plates: PlateSettings, grammar: Grammar, *, timeout_s: float
+    sight: Sight, camera: str, engine: PlateEngine, plates: PlateSettings, grammar: Grammar, *, timeout_s: float
 ) -> dict[str, Any]:
     """What `Site.manual_read` gives.
 

@@ -23,13 +23,13 @@ from platoon.media.openers import opener
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics, Purpose
-from platoon.ocr.engine import TextEngine
-from platoon.ocr.remote import NotRead, RemoteReader
-from platoon.ocr.served import FOR_CALLERS
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
+from platoon.plates.engine import PlateEngine
 from platoon.plates.events import PlateEvent, PlateWatch
 from platoon.plates.grammar import SiteGrammar
+from platoon.plates.remote import NotRead, RemoteReader
+from platoon.plates.served import FOR_CALLERS
 from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
@@ -159,7 +159,7 @@ class SharedSite:
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
 
     @property
-    def engine(self) -> TextEngine:
+    def engine(self) -> PlateEngine:
         """The text models, for all who read beside the cameras."""
         return self._engine
 

@@ -14,9 +14,9 @@ import pytest
 
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import Candidate, TextLine
-from platoon.ocr.remote import BACKOFF_S, NotRead, RemoteReader
+from platoon.plates.engine import PlateEngine
+from platoon.plates.remote import BACKOFF_S, NotRead, RemoteReader
 from platoon.settings import EngineSettings, PlateSettings, RemoteSettings, Settings, StoreSettings
 from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
@@ -39,7 +39,7 @@ BLANK = np.full((40, 160, 3), 128, np.uint8)
 class Bench:
     """A remote reader with a clock of its own."""
 
-    def __init__(self, url: str, engine: TextEngine, **settings: Any) -> None:
+    def __init__(self, url: str, engine: PlateEngine, **settings: Any) -> None:
         self.now = 100.0
         self.metrics = Metrics()
         self.reader = RemoteReader(
@@ -60,7 +60,7 @@ class Bench:
 
 
 @pytest.fixture
-def make(text_engine: TextEngine) -> Iterator[Callable[..., Bench]]:
+def make(text_engine: PlateEngine) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
     def make(url: str, **settings: Any) -> Bench:
@@ -72,7 +72,7 @@ def make(text_engine: TextEngine) -> Iterator[Callable[..., Bench]]:
         bench.reader.close()
 
 
-def local(engine: TextEngine, *crops: Pixels) -> list[TextLine]:
+def local(engine: PlateEngine, *crops: Pixels) -> list[TextLine]:
     return [reply.result(60) for reply in engine.read_plate_lines(crops)]
 
 
@@ -83,7 +83,7 @@ def same(ours: list[TextLine], theirs: list[TextLine]) -> bool:
 
 
 def test_a_running_service_reads_what_the_engine_reads_in_one_call(
-    make: Callable[..., Bench], text_engine: TextEngine
+    make: Callable[..., Bench], text_engine: PlateEngine
 ) -> None:
     crops = [*CROPS, BLANK]
     with serving(text_engine) as client:
@@ -95,7 +95,7 @@ def test_a_running_service_reads_what_the_engine_reads_in_one_call(
 
 
 @pytest.mark.parametrize("path", ["", "/", "/ocr", "/ocr/batch"])
-def test_the_address_may_name_the_call(make: Callable[..., Bench], text_engine: TextEngine, path: str) -> None:
+def test_the_address_may_name_the_call(make: Callable[..., Bench], text_engine: PlateEngine, path: str) -> None:
     with serving(text_engine) as client:
         bench = make(str(client.base_url).rstrip("/") + path)
         bench.read(CROPS[0])
@@ -106,7 +106,7 @@ def test_no_crops_are_no_call(make: Callable[..., Bench]) -> None:
     assert make("http://127.0.0.1:9").read() == []
 
 
-def test_the_key_travels_with_the_call(make: Callable[..., Bench], text_engine: TextEngine) -> None:
+def test_the_key_travels_with_the_call(make: Callable[..., Bench], text_engine: PlateEngine) -> None:
     digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
     with serving(text_engine, keys=[{"name": "gate", "sha256": digest}]) as client:
         with_key, without = make(str(client.base_url), api_key="secret"), make(str(client.base_url))
@@ -210,7 +210,7 @@ def test_connections_are_used_again(make: Callable[..., Bench]) -> None:
 
 
 def test_an_error_in_the_middle_is_read_here_and_nothing_else(
-    make: Callable[..., Bench], text_engine: TextEngine
+    make: Callable[..., Bench], text_engine: PlateEngine
 ) -> None:
     with scripted([said("A"), {"error": "cannot read", "code": "InvalidInput"}, said("C")]) as server:
         bench = make(server.url)
@@ -243,7 +243,7 @@ def test_an_error_in_the_middle_is_read_here_and_nothing_else(
     ],
 )
 def test_what_a_server_does_not_read_is_read_here_and_counted(
-    make: Callable[..., Bench], text_engine: TextEngine, answer: Any, cause: str
+    make: Callable[..., Bench], text_engine: PlateEngine, answer: Any, cause: str
 ) -> None:
     with scripted(answer) as server:
         bench = make(server.url)
@@ -251,7 +251,7 @@ def test_what_a_server_does_not_read_is_read_here_and_counted(
     assert (bench.counted(), bench.read_there) == ({cause: 3}, 0)
 
 
-def test_a_late_answer_is_not_waited_for(make: Callable[..., Bench], text_engine: TextEngine) -> None:
+def test_a_late_answer_is_not_waited_for(make: Callable[..., Bench], text_engine: PlateEngine) -> None:
     with scripted() as server:
         bench = make(server.url, timeout_s=0.2)
         assert same(bench.read(*CROPS), local(text_engine, *CROPS))
@@ -296,7 +296,7 @@ def test_connections_that_do_not_even_time_out_are_not_waited_for(
     async def blocks(*_: object) -> Any:
         go_on.wait(60)
 
-    monkeypatch.setattr("platoon.ocr.remote.GRACE_S", 0.05)
+    monkeypatch.setattr("platoon.plates.remote.GRACE_S", 0.05)
     bench = make("http://127.0.0.1:9", timeout_s=0.05)
     monkeypatch.setattr(bench.reader, "_call", blocks)
     bench.read(BLANK)
@@ -395,7 +395,7 @@ def here(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_clip_gives_the_same_events_when_another_platoon_reads(
-    clip: Path, here: Run, text_engine: TextEngine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    clip: Path, here: Run, text_engine: PlateEngine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert [event["text"] for event in here.events] == ["KX52NHA", "YB19TFE"]
     with serving(text_engine) as client:

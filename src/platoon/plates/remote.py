@@ -1,6 +1,6 @@
 """Plates read by another Platoon: the crops of one collection go there in one call, and text comes back.
 
-It has the face of the `TextEngine` in whose place it stands. A server that is away costs one wait of `timeout_s`
+It has the face of the `PlateEngine` in whose place it stands. A server that is away costs one wait of `timeout_s`
 and is then left alone for ever longer; what it did not read is read here, or stays unread, as the settings say.
 Either is counted with its cause.
 """
@@ -28,8 +28,8 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.errors import PlatoonError, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import PLATE, Candidate, TextLine, line_of
+from platoon.plates.engine import PlateEngine
 from platoon.settings import RemoteSettings
 
 BACKOFF_S = (1.0, 30.0)
@@ -73,7 +73,7 @@ class NotRead(Unavailable):
 
 
 class RemoteReader:
-    """Stands in the place of a `TextEngine` for whoever reads plates; for one thread.
+    """Stands in the place of a `PlateEngine` for whoever reads plates; for one thread.
 
     Args:
         settings: with a `url`.
@@ -84,7 +84,7 @@ class RemoteReader:
     def __init__(
         self,
         settings: RemoteSettings,
-        local: TextEngine,
+        local: PlateEngine,
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -107,7 +107,7 @@ class RemoteReader:
     def read_plates(
         self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
-        """See `TextEngine.read_plates`. Waits for the server, `timeout_s` at most.
+        """See `PlateEngine.read_plates`. Waits for the server, `timeout_s` at most.
 
         Held crops raise NotRead as they are asked for.
         """
@@ -116,7 +116,7 @@ class RemoteReader:
     def read_plate_lines(
         self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:
-        """See `TextEngine.read_plate_lines`; otherwise as `read_plates`."""
+        """See `PlateEngine.read_plate_lines`; otherwise as `read_plates`."""
         return self._read(crops, _LINES, partial(self._local.read_plate_lines, priority=priority), deadline)
 
     def _read(

@@ -7,6 +7,8 @@ is meant, and what is sure enough, is left to its callers. Training and weights:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,14 @@ from platoon.arrays import Array
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
-from platoon.engine.model import plate_detection
+from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
+PLATE_DETECTION: Final = "plate-detection"
 STRIDE = 32
 """Width and height of the input are multiples of this."""
 LARGEST = (1280, 1280)
@@ -82,6 +85,15 @@ class PlateFinder:
         self._model.close()
 
 
+def plate_detection() -> Model:
+    """Platoon's own: pictures in, uint8 (N, height, width, 3) with sides that are multiples of 32; likely plates out.
+
+    They are float32 (N, 50, 13), best first: score of 0-1; left, top, right, bottom; x and y of the four corners,
+    clockwise from the plate's top left, all in pixels.
+    """
+    return Model.own(Path(__file__).parent / "weights" / "plate-detector.onnx")
+
+
 def plate_detection_graph() -> Graph:
     """Pixels in, `Places` of each picture out."""
-    return adapt(plate_detection(), name="plate-detection")
+    return adapt(plate_detection(), name=PLATE_DETECTION)

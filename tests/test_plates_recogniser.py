@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from platoon.engine.model import metadata, plate_reading
+from platoon.engine.model import metadata
 from platoon.engine.tuning import Tuning
 from platoon.errors import Overloaded, Unavailable
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.plates import STYLES, draw_plate
 from platoon.metrics import Metrics
-from platoon.ocr.plate_recognition import HEIGHT, NONE, WIDTH, PlateRecogniser, decode, fit_plate
 from platoon.ocr.recognition import ALTERNATIVES, PLATE, TextLine
+from platoon.plates.recogniser import HEIGHT, NONE, WIDTH, PlateRecogniser, decode, fit_plate, plate_reading
 from platoon.settings import EngineSettings
 
 PLATES = {

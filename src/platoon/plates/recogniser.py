@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from platoon.arrays import Array, is_uint8, on_host
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.model import plate_reading
+from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
@@ -25,6 +27,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.recognition import ALTERNATIVES, PLATE, Candidate, TextLine, line_of
 from platoon.settings import EngineSettings
 
+PLATE_READING: Final = "plate-reading"
 HEIGHT, WIDTH = 64, 192
 """Of the input: every plate is stretched to it, square ones too, as they were in training."""
 NONE = len(PLATE)
@@ -76,9 +79,17 @@ class PlateRecogniser:
         self._model.close()
 
 
+def plate_reading() -> Model:
+    """Platoon's own: whole plates in, uint8 RGB (N, 64, 192, 3); what stands at each of ten positions out.
+
+    That is float32 (N, 10, 37): probabilities of the characters in the metadata key `alphabet`, and last of none.
+    """
+    return Model.own(Path(__file__).parent / "weights" / "plate-reader.onnx", since="PP-OCRv6 small")
+
+
 def plate_reading_graph() -> Graph:
     """Plates (N, 64, 192, 3) uint8 RGB in; out the probabilities (N, 10, 37) of `PLATE` and none at each position."""
-    return adapt(plate_reading(), name="plate-reading")
+    return adapt(plate_reading(), name=PLATE_READING)
 
 
 def fit_plate(crop: Array) -> Array:

@@ -15,6 +15,7 @@ from platoon.errors import NotFound, Unavailable
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import Metrics
+from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.streams.site import CameraStatus, Message
@@ -151,7 +152,7 @@ class FakeSite:
         if crop is not None:
             new = {**new, "crop": f"{new['camera']}/{new['id']}-{new['state']}.jpg"}
             self.crops.put(new["crop"], jpeg(crop))
-        self.events.put(new)
+        self.events.put(Event.of(new))
         self.say({"type": "event", "event": new})
 
     def set_camera(self, status: CameraStatus) -> None:

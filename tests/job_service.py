@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from platoon.api.fetch import fetcher_for
 from platoon.api.serve import Faces
-from platoon.api.webhooks import Webhooks
+from platoon.api.webhooks import job_webhooks
 from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
@@ -65,7 +65,7 @@ def serving(
     with closing(opened(folder, limits)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
         desk = JobDesk(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
         with (
-            Webhooks(jobs, fetcher_for(settings.service), SECRET),
+            job_webhooks(jobs, fetcher_for(settings.service), SECRET),
             Faces(site, settings, service=ocr, desk=desk) as faces,
             httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
         ):

@@ -15,13 +15,13 @@ import httpx
 import pytest
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.webhooks import SIGNATURE, Webhooks
-from platoon.documents.job_clock import JobClock
+from platoon.api.webhooks import SIGNATURE, job_webhooks
 from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.errors import InvalidInput
 from platoon.settings import ApiKey, ServiceSettings, Settings
+from platoon.store.clock import StoreClock
 from tests.drawn import document, page
 from tests.http_server import answering
 from tests.job_service import LIMITS, SECRET, opened, serving
@@ -297,12 +297,12 @@ def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path,
     now = [1_000_000.0]
 
     def at_another_time() -> JobStore:
-        clock = JobClock(running=lambda: now[0])
+        clock = StoreClock(running=lambda: now[0])
         return JobStore(tmp_path / "jobs.sqlite", replace(LIMITS, keep_s=9e9), clock=clock)
 
     fetcher = fetcher_for(ServiceSettings(fetch_hosts=("127.0.0.1",)))
     with Hook(500) as hook:
-        with closing(at_another_time()) as jobs, Webhooks(jobs, fetcher, SECRET):
+        with closing(at_another_time()) as jobs, job_webhooks(jobs, fetcher, SECRET):
             job = jobs.add(Order(webhook=hook.url), b"1")
             claim = jobs.claim("a")
             assert claim is not None
@@ -310,7 +310,7 @@ def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path,
             hook.heard.get(timeout=PATIENCE_S)
         assert hook.heard.empty()
         now[0] += 60
-        with closing(at_another_time()) as jobs, Webhooks(jobs, fetcher, SECRET):
+        with closing(at_another_time()) as jobs, job_webhooks(jobs, fetcher, SECRET):
             _, body = hook.heard.get(timeout=PATIENCE_S)
             assert json.loads(body)["task_id"] == job.id
         now[0] += 3600

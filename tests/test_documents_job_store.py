@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Claim, Job, Jobs, Limits, Lost, Order, State
 from platoon.documents.page import Block, Label, Line, Page
@@ -20,6 +19,7 @@ from platoon.documents.read import Options
 from platoon.errors import NotFound, Overloaded, StoreError, StoreUnusable, TooLarge
 from platoon.scale.redis_jobs import RedisJobs
 from platoon.store import space
+from platoon.store.clock import StoreClock
 from tests.clock import Clock
 from tests.redis_server import RedisServer
 
@@ -60,7 +60,7 @@ def jobs(place: Place) -> Iterator[Jobs]:
 
 
 def opened(path: Path, clock: Clock, *, boot: str = "first", **limits: Any) -> JobStore:
-    return JobStore(path, replace(LIMITS, **limits), clock=JobClock(clock, clock.running, lambda: boot))
+    return JobStore(path, replace(LIMITS, **limits), clock=StoreClock(clock, clock.running, lambda: boot))
 
 
 def page(index: int, text: str = "Ink") -> Page:
@@ -500,10 +500,10 @@ def test_what_a_killed_process_held_may_be_begun_at_once_by_the_next(path: Path,
     dies = f"""
 import os, signal
 from pathlib import Path
-from platoon.documents.job_clock import JobClock
+from platoon.store.clock import StoreClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
-clock = JobClock(lambda: 1e9, lambda: 1e9, lambda: "first")
+clock = StoreClock(lambda: 1e9, lambda: 1e9, lambda: "first")
 jobs = JobStore(Path({str(path)!r}), Limits(**{asdict(LIMITS) | {"lease_s": 1e9}}), clock=clock)
 assert jobs.claim("a")
 os.kill(os.getpid(), signal.SIGKILL)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from platoon.documents.job_clock import JobClock
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Job, Jobs, Order, State
 from platoon.documents.read import Options
 from platoon.documents.runner import JobRunner
 from platoon.metrics import Metrics
+from platoon.store.clock import StoreClock
 from tests.clock import Clock
 from tests.job_service import LIMITS
 from tests.running import wait_until
@@ -29,7 +29,7 @@ def jobs(tmp_path: Path) -> Iterator[JobStore]:
 
 def opened(path: Path, clock: Clock | None = None) -> JobStore:
     limits = replace(LIMITS, max_waiting=100, max_waiting_of_one=100)
-    return JobStore(path, limits, clock=JobClock(running=clock.running) if clock else None)
+    return JobStore(path, limits, clock=StoreClock(running=clock.running) if clock else None)
 
 
 def running(jobs: Jobs, reader: ScriptedReader, at_once: int = 1) -> JobRunner:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from platoon.store import event_file
+from platoon.store.event import Event
 from platoon.store.event_file import EventFile
 from platoon.store.events import EventStore
 from tests.fake_site import event
@@ -25,7 +26,7 @@ class Site:
 
     def put(self, file: EventFile | None, *names: str, **fields: Any) -> None:
         for name in names:
-            self.store.put(event(name, **fields))
+            self.store.put(Event.of(event(name, **fields)))
             if file is not None:
                 file.hear({"type": "event", "event": {}})
 

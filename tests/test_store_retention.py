@@ -10,6 +10,7 @@ import pytest
 
 from platoon.settings import StoreSettings
 from platoon.store import space
+from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.store.pace import why_less
@@ -34,10 +35,12 @@ class Kept:
 
     def add(self, name: str, *, days_old: float, n_bytes: int = 10, state: str = "final") -> None:
         self.crops.put(f"{name}.jpg", b"x" * n_bytes)
-        self.events.put(event(name, time=self.ago(days_old), crop=f"{name}.jpg", crop_bytes=n_bytes, state=state))
+        self.events.put(
+            Event.of(event(name, time=self.ago(days_old), crop=f"{name}.jpg", state=state)), crop_bytes=n_bytes
+        )
 
     def add_without_crop(self, name: str, *, days_old: float) -> None:
-        self.events.put(event(name, time=self.ago(days_old)))
+        self.events.put(Event.of(event(name, time=self.ago(days_old))))
 
     def ago(self, days: float) -> str:
         return datetime.fromtimestamp(self.now - days * DAY_S, UTC).isoformat()
@@ -70,7 +73,7 @@ def test_events_past_their_age_go_with_their_crops(kept: Kept) -> None:
 
 def test_more_than_one_transaction_of_old_events_goes_in_one_sweep(kept: Kept) -> None:
     for number in range(600):
-        kept.events.put(event(str(number), time="2020-01-01T00:00:00Z"))
+        kept.events.put(Event.of(event(str(number), time="2020-01-01T00:00:00Z")))
     assert kept.retention().sweep().events == 600
     assert kept.events.search() == []
 
@@ -100,7 +103,7 @@ def test_crops_whose_size_an_older_version_did_not_note_are_measured(kept: Kept)
     for days_old in (2, 1):
         name = f"d{days_old}"
         kept.add(name, days_old=days_old, n_bytes=MEGABYTE)
-        kept.events.put({**(kept.events.get(name) or {}), "crop_bytes": None})
+        kept.events.put(Event.of(kept.events.get(name) or {}))
     assert kept.retention(max_bytes=MEGABYTE).sweep().kept_bytes == MEGABYTE
     assert kept.pictures() == {"d1.jpg"}
 
@@ -108,7 +111,7 @@ def test_crops_whose_size_an_older_version_did_not_note_are_measured(kept: Kept)
 def test_what_a_final_replaced_goes_even_if_the_writer_could_not_delete_it(kept: Kept) -> None:
     kept.add("e1", days_old=1, state="preview")
     kept.crops.put("final.jpg", b"x")
-    kept.events.put({**(kept.events.get("e1") or {}), "state": "final", "crop": "final.jpg"})
+    kept.events.put(Event.of({**(kept.events.get("e1") or {}), "state": "final", "crop": "final.jpg"}))
     assert kept.events.dropped(10) == ["e1.jpg"]
     kept.retention().sweep()
     assert kept.pictures() == {"final.jpg"}
@@ -270,7 +273,7 @@ def test_after_a_jump_a_short_age_catches_up_with_a_steady_inflow(kept: Kept) ->
 
 def test_pages_of_deleted_events_are_given_back(kept: Kept) -> None:
     for number in range(200):
-        kept.events.put(event(str(number), time="2020-01-01T00:00:00Z", raw="x" * 20_000))
+        kept.events.put(Event.of(event(str(number), time="2020-01-01T00:00:00Z", raw="x" * 20_000)))
     with kept.events._writer() as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = kept.events.path.stat().st_size
@@ -301,7 +304,7 @@ class Disk:
     def add(self, name: str, days_old: float, n_bytes: int = 1000) -> None:
         moment = datetime.fromtimestamp(self.now - days_old * DAY_S, UTC)
         self.crops.put(f"{name}.jpg", b"x" * n_bytes)
-        self.events.put(event(name, time=moment.isoformat(), crop=f"{name}.jpg", crop_bytes=n_bytes))
+        self.events.put(Event.of(event(name, time=moment.isoformat(), crop=f"{name}.jpg")), crop_bytes=n_bytes)
 
 
 @pytest.fixture
@@ -315,11 +318,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 def test_expiry_works_on_a_disk_without_a_single_free_byte(disk: Disk) -> None:
     disk.retention.sweep()
     for number in range(50):
-        disk.events.put(event(str(number), time="2020-01-01T00:00:00Z"))
+        disk.events.put(Event.of(event(str(number), time="2020-01-01T00:00:00Z")))
     fill(disk.folder)
     assert space.free(disk.folder) == 0
     assert disk.retention.sweep().events == 50
-    disk.events.put(event("new"))
+    disk.events.put(Event.of(event("new")))
 
 
 def test_crops_of_a_disk_that_others_fill_make_room_for_events_a_tenth_of_them_a_day(disk: Disk) -> None:
@@ -334,7 +337,7 @@ def test_crops_of_a_disk_that_others_fill_make_room_for_events_a_tenth_of_them_a
     assert {one["id"] for one in disk.events.search(limit=100) if one["crop"] is None} == {
         str(number) for number in range(90, 100)
     }
-    disk.events.put(event("new", time=datetime.fromtimestamp(disk.now, UTC).isoformat()))
+    disk.events.put(Event.of(event("new", time=datetime.fromtimestamp(disk.now, UTC).isoformat())))
     fill(disk.folder, "others, still")
     disk.now += DAY_S
     assert 0 < disk.retention.sweep().crops <= 9
@@ -354,13 +357,13 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -
     old.close()
     store = EventStore(path)
     assert store.get("old") == event("old", crop="old.jpg")
-    assert [one["id"] for one in store.search(plate="15EB")] == ["old"]
+    assert [one["id"] for one in store.search(text="15EB")] == ["old"]
     assert store.unmeasured(10) == [("old", "old.jpg")]
     assert store.written_since(0, 10) == []
-    store.put(event("new"))
+    store.put(Event.of(event("new")))
     assert [(number, one["id"]) for number, one in store.written_since(0, 10)] == [(1, "new")]
     for number in range(100):
-        store.put(event(str(number), raw="x" * 20_000))
+        store.put(Event.of(event(str(number), raw="x" * 20_000)))
     store.delete(map(str, range(100)))
     store.give_back()
     assert path.stat().st_size < MEGABYTE

@@ -8,6 +8,7 @@ import pytest
 from platoon.errors import StoreError
 from platoon.settings import StoreSettings
 from platoon.store import space
+from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.store.retention import Retention
@@ -64,11 +65,11 @@ def test_uploads_that_fill_a_small_disk_leave_room_for_events(disk: Path) -> Non
             uploads += 1
     assert uploads > 8
     for number in range(20):
-        one = event(str(number), time=now.isoformat(), crop=f"{number}.jpg", crop_bytes=1000)
+        one = Event.of(event(str(number), time=now.isoformat(), crop=f"{number}.jpg"))
         for _ in range(5):  # as the writer does, while retention looks after the room
             try:
                 crops.put(f"{number}.jpg", bytes(1000))
-                events.put(one)
+                events.put(one, crop_bytes=1000)
                 break
             except StoreError:
                 retention.sweep()

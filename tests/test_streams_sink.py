@@ -2,7 +2,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 
 from platoon.errors import StoreError
+from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.plates.events import EventState, PlateEvent, PlateWatch
 from platoon.plates.grammar import Grammar
 from platoon.store import spill as spills
+from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.store.spill import Spill
 from platoon.streams import sink as sinks
 from platoon.streams.sink import EventSink
 from tests.plate_scripts import drive, passing
+from tests.running import wait_until
 from tests.small_disk import fill, small_disk
 
 
@@ -64,9 +67,9 @@ class _Store(EventStore):
         super().__init__(path)
         self.before_put: Callable[[Any], None] = lambda _event: None
 
-    def put(self, event: Any) -> None:
-        self.before_put(event)
-        super().put(event)
+    def put(self, event: Event, *, crop_bytes: int | None = None) -> None:
+        self.before_put(event.to_json())
+        super().put(event, crop_bytes=crop_bytes)
 
 
 def full(_event: Any) -> None:
@@ -211,6 +214,39 @@ def test_what_was_spilled_is_taken_in_once_at_the_next_start(place: Place, event
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
     place.sink().close()
     assert len(place.told) == 3
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a scene shows, as an analysis to come may emit it."""
+
+    id: str
+    crop: Pixels
+    state: str = "final"
+    camera: str = "gate"
+    time: float = 1_769_860_800.0
+    told_at: float = 1_769_860_800.0
+
+    def to_json(self, *, crop_key: str | None) -> dict[str, Any]:
+        fields = {"kind": "caption", "id": self.id, "state": self.state, "camera": self.camera}
+        return {**fields, "time": "2026-01-31T12:00:00Z", "text": "a red car", "crop": crop_key}
+
+
+def test_events_of_other_kinds_go_the_same_way_also_through_the_spill(place: Place, event: PlateEvent) -> None:
+    captions = [Caption(f"c{number}", event.crop) for number in range(2)]
+    place.events.before_put = full
+    sink = place.sink()
+    sink.put(captions[0])
+    with pytest.raises(StoreError, match="1 events could not be stored"):
+        sink.close()
+    place.events.before_put = lambda _event: None
+    sink = place.sink()
+    sink.put(captions[1])
+    wait_until(lambda: len(place.kept()) == 2, "both are stored")
+    sink.close()
+    assert [one["kind"] for one in place.events.search(kind="caption")] == ["caption", "caption"]
+    assert place.pictures() == {"c0-final.jpg", "c1-final.jpg"}
+    assert sorted(place.told) == ["c0", "c1"]
 
 
 def test_a_spilled_event_that_the_store_already_has_is_not_told_again(place: Place, event: PlateEvent) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _REST_OF_END_S = 30.0
 """For what ends after the faces: jobs are given back, cameras and models closed."""
+_DELIVERY_S = 30.0
+"""How long a run over recorded files waits at its end for receivers of its events."""
 
 app = typer.Typer(
     help="One engine reads every camera, page and clip.",
@@ -342,6 +344,7 @@ def _run_live(
     from platoon.api.connections import raise_descriptor_limit
     from platoon.api.paddlex.gateway import pipeline_for
     from platoon.api.serve import Faces
+    from platoon.api.webhooks import event_deliveries
     from platoon.documents.layout import LayoutModel
     from platoon.ocr.service import OcrService
     from platoon.store.event_file import EventFile
@@ -356,6 +359,7 @@ def _run_live(
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True)
     with ExitStack() as stack:
         event_file = None if events is None else stack.enter_context(EventFile(events, site.events.path))
+        site.subscribe(stack.enter_context(event_deliveries(site.events.path, settings, site.metrics)))
         stack.callback(site.stop)
         if event_file is not None:
             site.subscribe(event_file.hear)
@@ -404,6 +408,7 @@ def _run_once(
     isolated: bool,
     tell: Callable[[Mapping[str, Any]], None],
 ) -> None:
+    from platoon.api.webhooks import event_deliveries
     from platoon.media.input import is_remote
 
     remote = [camera.id for camera in cameras if camera.enabled and is_remote(camera.url)]
@@ -411,6 +416,8 @@ def _run_once(
         raise InvalidSettings(f"--once reads files; these cameras never end: {', '.join(remote)}")
     site = _site(settings, isolated=isolated, recorded=True, loop=False, callers=False, tell=tell)
     with ExitStack() as stack:
+        deliveries = event_deliveries(site.events.path, settings, site.metrics, patience_s=_DELIVERY_S)
+        site.subscribe(stack.enter_context(deliveries))
         stack.callback(site.stop)
         progress = stack.enter_context(bars())
         task = progress.add_task("frames", total=None)

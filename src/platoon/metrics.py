@@ -94,6 +94,18 @@ class Metrics:
             ["camera", "cause"],
             registry=registry,
         )
+        self.deliveries = Counter(
+            "platoon_deliveries_total",
+            "Deliveries of events: delivered, failed (an attempt), expired and full (given up as old, as too many)",
+            ["delivery", "result"],
+            registry=registry,
+        )
+        self.delivery_oldest = Gauge(
+            "platoon_delivery_oldest_seconds",
+            "For how long the oldest delivery that has not arrived has waited",
+            ["delivery"],
+            registry=registry,
+        )
         self.rejected_reads = Counter(
             "platoon_reads_rejected_total",
             "Readings that became no event, by the gate that held them",

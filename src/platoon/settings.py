@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
@@ -149,6 +158,18 @@ class RemoteSettings(_Section):
     """What it did not read is read here, or (`hold`) stays unread."""
 
 
+def _of_webhook(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # its text may repeat what is secret in the address
+        fits = False
+    if not fits or not text.isascii() or parts.username is not None or parts.fragment:
+        raise ValueError("is no http:// or https:// address in ASCII, without a login and without '#'") from None
+    return url
+
+
 class StoreSettings(_Section):
     """What is kept, and for how long."""
 
@@ -161,6 +182,29 @@ class StoreSettings(_Section):
     reserve_bytes: int = Field(default=200_000_000, ge=0)
     """Free space on the store's disk that uploads leave to events; a tenth of the disk where that is less. Once it is
     not free any more, the oldest crops make room, a tenth of them a day."""
+
+
+class DeliverySettings(_Section):
+    """A webhook that events are delivered to."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """What it is called in logs and metrics; its deliveries that wait go on under the same name."""
+    url: Annotated[SecretStr, AfterValidator(_of_webhook)]
+    """Where events are posted to, http or https."""
+    secret: SecretStr = Field(min_length=16)
+    """What deliveries are signed with."""
+    private: bool = False
+    """Whether its host may have an address that is not public, as inside the own network."""
+    kinds: tuple[str, ...] = Field(default=("plate",), min_length=1)
+    """Which kinds of events it gets."""
+    states: tuple[Literal["preview", "final", "revised"], ...] = Field(default=("final", "revised"), min_length=1)
+    """In which states."""
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = 10.0
+    """An attempt that takes longer has failed."""
+    max_age_hours: float = Field(default=24, gt=0, le=720)
+    """What could not be delivered for so long is given up."""
+    max_waiting: int = Field(default=100_000, ge=1)
+    """So many deliveries may wait; of more, the oldest are given up."""
 
 
 class ApiSettings(_Section):
@@ -351,6 +395,9 @@ class Settings(BaseSettings):
     plates: PlateSettings = PlateSettings()
     remote: RemoteSettings = RemoteSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
+    deliveries: tuple[DeliverySettings, ...] = ()
+    """Webhooks that events are delivered to, each a table with `name`, `url`, `secret`, and if wanted `private`,
+    `kinds`, `states`, `timeout_s`, `max_age_hours`, `max_waiting`."""
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
     jobs: JobSettings = JobSettings()
@@ -368,6 +415,13 @@ class Settings(BaseSettings):
     Needs the extra `otel`."""
     cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "platoon")
     """Folder for what can be made again: measured choices, the demo's clips."""
+
+    @field_validator("deliveries")
+    @classmethod
+    def _names_differ(cls, deliveries: tuple[DeliverySettings, ...]) -> tuple[DeliverySettings, ...]:
+        if len({one.name for one in deliveries}) < len(deliveries):
+            raise ValueError("two deliveries have the same name")
+        return deliveries
 
     @classmethod
     def load(cls, file: Path | None = None, **flags: Any) -> Self:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from platoon.store.events import STATES, EventStore
+from platoon.store.event import STATES
+from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from tests.rtsp_server import Clip, RtspServer
 from tests.running import Place
@@ -51,7 +52,7 @@ def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
             kept = store.get(event["id"])
             assert kept is not None
             assert kept == event or rank(kept) > rank(event)
-            assert event["id"] in {found["id"] for found in store.search(plate=kept["text"], limit=1000)}
+            assert event["id"] in {found["id"] for found in store.search(text=kept["text"], limit=1000)}
             jpeg = crops.get(kept["crop"])  # that of a preview goes when its final's is there
             assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
         kept_before = {event["id"] for event in store.search(limit=1000)}

@@ -18,6 +18,7 @@ from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings, StoreSettings
+from platoon.store.event import Event
 from tests.browser import Browser
 from tests.fake_site import FakeSite, camera, event
 from tests.keys import key
@@ -226,7 +227,7 @@ def test_plates_can_be_limited_to_one_camera(browser: Browser, site: FakeSite, s
 
 def test_older_plates_are_fetched_when_asked_for(browser: Browser, site: FakeSite, show: Opener) -> None:
     for number in range(70):
-        site.events.put(event(f"e{number}", text=f"N {number}", time=moments_ago(60 + number)))
+        site.events.put(Event.of(event(f"e{number}", text=f"N {number}", time=moments_ago(60 + number))))
     show(site)
     browser.wait_for("document.querySelectorAll('#feed li').length === 60")
     browser.evaluate("document.getElementById('older').click()")
@@ -282,13 +283,13 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
 
 
 def test_after_a_long_absence_the_list_starts_again_rather_than_show_a_gap(browser: Browser, site: FakeSite) -> None:
-    site.events.put(event("old", time=moments_ago(900)))
+    site.events.put(Event.of(event("old", time=moments_ago(900))))
     (port,) = free_ports(1)
     with Faces(site, Settings(api=ApiSettings(port=port))) as faces:
         browser.open(f"{faces.address}/")
         browser.wait_for("document.querySelector('[data-event=old]')")
     for number in range(70):
-        site.events.put(event(f"e{number}", time=moments_ago(100 - number)))
+        site.events.put(Event.of(event(f"e{number}", time=moments_ago(100 - number))))
     with Faces(site, Settings(api=ApiSettings(port=port))):
         browser.wait_for("document.querySelectorAll('#feed li').length === 60")
         assert browser.evaluate("document.querySelector('[data-event=old]')") is None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.webhooks import Webhooks
+from platoon.api.webhooks import job_webhooks
 from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Job, Jobs, Limits
@@ -34,7 +34,7 @@ def documents_in_background(service: OcrService, settings: Settings, layout: Lay
         jobs, announce = _at_workers(settings, stack) if settings.broker else _here(service, settings, layout, stack)
         service.metrics.jobs_waiting.set_function(lambda: _waiting(jobs))
         if (secret := settings.jobs.webhook_secret) is not None:
-            stack.enter_context(Webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
+            stack.enter_context(job_webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
         yield JobDesk(jobs, announce, settings)
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from platoon.api.problems import described
 from platoon.errors import NotFound, StoreError
 from platoon.settings import Settings
+from platoon.store.event import PLATE
 from platoon.store.pace import why_less
 from platoon.streams.site import Site
 
@@ -32,7 +33,13 @@ def routes(site: Site, settings: Settings) -> APIRouter:
         since 1970.
         """
         found = site.events.search(
-            plate=plate or None, camera=camera or None, state=state or None, since=since, until=until, limit=limit
+            kind=PLATE,
+            text=plate or None,
+            camera=camera or None,
+            state=state or None,
+            since=since,
+            until=until,
+            limit=limit,
         )
         return {"events": found}
 

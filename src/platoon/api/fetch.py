@@ -34,13 +34,21 @@ class Fetcher:
         hosts: names whose addresses may be private.
         timeout_s: for one file, looking up names, redirects and all.
         resolver: none: a new one.
+        way_out: what could let others be reached, for messages.
     """
 
     def __init__(
-        self, *, hosts: Iterable[str], max_bytes: int, timeout_s: float, resolver: Resolver | None = None
+        self,
+        *,
+        hosts: Iterable[str],
+        max_bytes: int,
+        timeout_s: float,
+        resolver: Resolver | None = None,
+        way_out: str = "service.fetch_hosts could allow it",
     ) -> None:
         self._max_bytes, self._timeout_s = max_bytes, timeout_s
-        self._backend = _CheckedNetwork(frozenset(host.lower() for host in hosts), resolver or Resolver())
+        allowed = frozenset(host.lower() for host in hosts)
+        self._backend = _CheckedNetwork(allowed, resolver or Resolver(), way_out)
         self._tls = ssl.create_default_context()
 
     async def fetch(self, url: str) -> bytes:
@@ -141,8 +149,8 @@ def check_url(url: str) -> str:
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to public addresses, and to those of the hosts that are allowed."""
 
-    def __init__(self, hosts: frozenset[str], resolver: Resolver) -> None:
-        self._hosts, self._resolver = hosts, resolver
+    def __init__(self, hosts: frozenset[str], resolver: Resolver, way_out: str) -> None:
+        self._hosts, self._resolver, self._way_out = hosts, resolver, way_out
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -156,7 +164,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         """Connect to the first of the host's addresses that answers, if all may be connected to."""
         addresses = await self._resolver.addresses(host)
         if host.lower() not in self._hosts and not all(map(is_public, addresses)):
-            raise InvalidInput(f"{host} is at an address that is not public; service.fetch_hosts could allow it")
+            raise InvalidInput(f"{host} is at an address that is not public; {self._way_out}")
         failure: Exception | None = None
         for address in addresses:
             try:

@@ -1,111 +1,131 @@
-"""Tells callers' webhooks that a job has ended: signed, tried again, and only at addresses that may be fetched from.
+"""Webhooks: what is delivered by HTTP, signed, and only to addresses that may be called.
 
-What is to be told is kept with the job, so it survives a restart; a webhook may hear twice of a job, never not at all
-while it answers within the attempts there are. Many are told at once, but of one receiver and one key only some: who
-answers slowly, or never, delays nobody else. The signature is HMAC-SHA256 with the secret of the settings over
-`TIMESTAMP.BODY`, in `X-Platoon-Signature: t=TIMESTAMP,v1=HEX`: whoever checks it, and that the timestamp is recent,
-knows that it comes from here and is not sent again by somebody else.
+The signature is HMAC-SHA256 with the secret of the settings over `TIMESTAMP.BODY`, in `X-Platoon-Signature:
+t=TIMESTAMP,v1=HEX`: whoever checks it, and that the timestamp is recent, knows that it comes from here and is not sent
+again by somebody else. `X-Platoon-Delivery` is the id of the delivery, by which its receiver drops what comes twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import Future
-from typing import Any, Final, Self
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from platoon.api.fetch import Fetcher
 from platoon.documents.jobs import Job, Jobs
 from platoon.errors import PlatoonError
+from platoon.metrics import Metrics
+from platoon.settings import DeliverySettings, Settings
+from platoon.store.deliveries import LEASE_S, EventOutbox
+from platoon.store.outbox import Delivery, OutboxPublisher
 
 SIGNATURE: Final = "X-Platoon-Signature"
-AT_ONCE: Final = 64
-"""Webhooks that are told at the same time."""
-AT_ONCE_OF_RECEIVER: Final = 2
-AT_ONCE_OF_OWNER: Final = 16
-_LOOK_S: Final = 1.0
-_GRACE_S: Final = 2.0
-"""For answers under way at a stop."""
+DELIVERY: Final = "X-Platoon-Delivery"
+_LOOK_S: Final = 0.05
 
 _log = logging.getLogger(__name__)
 
 
-class Webhooks:
-    """Tells webhooks from a thread of its own, between `__enter__` and `__exit__`."""
+class Webhook:
+    """Delivers by HTTP; a `Transport`."""
 
-    def __init__(self, jobs: Jobs, fetcher: Fetcher, secret: str) -> None:
-        self._jobs, self._fetcher, self._secret = jobs, fetcher, secret
-        self._trouble = ""
-        self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
-        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    def __init__(self, fetcher: Fetcher, secret: str) -> None:
+        self._fetcher, self._secret = fetcher, secret
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    async def send(self, delivery: Delivery) -> None:
+        """See `Transport.send`."""
+        headers = [
+            ("Content-Type", "application/json"),
+            (DELIVERY, delivery.id),
+            (SIGNATURE, sign(delivery.body, self._secret, int(time.time()))),
+        ]
+        await self._fetcher.post(delivery.address, delivery.body, headers)
 
-    def __exit__(self, *_: object) -> None:
-        loop, stop = self._started.result()
-        loop.call_soon_threadsafe(stop.set)
-        self._thread.join()
 
-    def _work(self) -> None:
-        asyncio.run(self._run())
+class EventTransport:
+    """Delivers events to each receiver of the settings in its own way; a `Transport`."""
 
-    async def _run(self) -> None:
-        stop = asyncio.Event()
-        self._started.set_result((asyncio.get_running_loop(), stop))
-        stopping = asyncio.create_task(stop.wait())
-        telling: dict[asyncio.Task[None], Job] = {}
-        while not stop.is_set():
-            job = await self._next(telling) if len(telling) < AT_ONCE else None
-            if job is not None:
-                telling[asyncio.create_task(self._tell(job))] = job
-                continue
-            await asyncio.wait({stopping, *telling}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-            telling = {task: job for task, job in telling.items() if not task.done()}
-        if telling:
-            await asyncio.wait(telling, timeout=_GRACE_S)
-        for task in telling:
-            task.cancel()  # told once more after the next start
-        await asyncio.gather(*telling, return_exceptions=True)
+    def __init__(self, deliveries: Sequence[DeliverySettings]) -> None:
+        self._ways = {one.name: Webhook(_fetcher_of(one), one.secret.get_secret_value()) for one in deliveries}
 
-    async def _next(self, telling: Mapping[asyncio.Task[None], Job]) -> Job | None:
-        """A job whose webhook is due, and neither its receiver nor its owner is told as much as may be."""
-        receivers = Counter(job.order.receiver or "" for job in telling.values())
-        owners = Counter(job.order.owner for job in telling.values())
-        busy = [receiver for receiver, count in receivers.items() if count >= AT_ONCE_OF_RECEIVER]
-        full = [owner for owner, count in owners.items() if count >= AT_ONCE_OF_OWNER]
-        try:
-            job = await asyncio.to_thread(self._jobs.due_webhook, busy, full)
-        except Exception as error:
-            if self._trouble != str(error):
-                self._trouble = str(error)
-                _log.warning("webhooks are not told: %s", error, exc_info=not isinstance(error, PlatoonError))
+    async def send(self, delivery: Delivery) -> None:
+        """See `Transport.send`."""
+        await self._ways[delivery.receiver].send(delivery)
+
+
+class JobOutbox:
+    """The webhooks of jobs, which their store keeps with them; an `Outbox`.
+
+    The store puts off what is claimed, so that a failure needs nothing more. A job is told once, under its own id.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def claim(self, receivers: Collection[str], owners: Collection[str]) -> Delivery | None:
+        """See `Outbox.claim`."""
+        job = self._jobs.due_webhook(receivers, owners)
+        if job is None:
             return None
-        self._trouble = ""
-        return job
-
-    async def _tell(self, job: Job) -> None:
-        assert job.order.webhook is not None
+        order = job.order
+        assert order.webhook is not None
         body = json.dumps(message(job), ensure_ascii=False).encode()
-        headers = [("Content-Type", "application/json"), (SIGNATURE, sign(body, self._secret, int(time.time())))]
-        try:
-            await self._fetcher.post(job.order.webhook, body, headers)
-            await asyncio.to_thread(self._jobs.told, job.id)
-        except PlatoonError as error:
-            _log.warning("the webhook of job %s was not told: %s", job.id, error)
-        except Exception:
-            _log.exception("the webhook of job %s was not told", job.id)
+        return Delivery(id=job.id, receiver=order.receiver or "", owner=order.owner, address=order.webhook, body=body)
+
+    def delivered(self, delivery: Delivery) -> None:
+        """See `Outbox.delivered`."""
+        self._jobs.told(delivery.id)
+
+    def failed(self, delivery: Delivery, error: PlatoonError) -> None:
+        """See `Outbox.failed`."""
+        _log.warning("the webhook of job %s was not told: %s", delivery.id, error)
+
+
+def job_webhooks(jobs: Jobs, fetcher: Fetcher, secret: str) -> OutboxPublisher:
+    """Tells the webhooks of jobs."""
+    return OutboxPublisher(JobOutbox(jobs), Webhook(fetcher, secret), what="webhooks of jobs", deadline_s=LEASE_S / 2)
+
+
+@contextmanager
+def event_deliveries(
+    store: Path, settings: Settings, metrics: Metrics, *, patience_s: float = 0.0
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Delivers the events in the database `store` as the settings say, as long as it lasts.
+
+    Args:
+        patience_s: so long leaving waits for what waits; what then does is delivered after the next start.
+
+    Yields:
+        What takes the messages of a site: where one tells of an event, there is one to be delivered. Returns at once.
+
+    Raises:
+        StoreError: the events cannot be opened.
+    """
+    if not settings.deliveries:
+        yield lambda _message: None
+        return
+    transport = EventTransport(settings.deliveries)
+    with (
+        closing(EventOutbox(store, settings.deliveries, metrics)) as outbox,
+        OutboxPublisher(outbox, transport, what="events", deadline_s=LEASE_S / 2) as publisher,
+    ):
+        yield lambda message: publisher.look() if message["type"] == "event" else None
+        deadline = time.monotonic() + patience_s
+        while (left := outbox.waiting()) and time.monotonic() < deadline:
+            publisher.look()
+            time.sleep(_LOOK_S)
+        if left:
+            _log.warning("%d deliveries of events wait for the next start with %s", left, store)
 
 
 def message(job: Job) -> dict[str, Any]:
-    """What a webhook is told."""
+    """What the webhook of a job is told."""
     return {
         "task_id": job.id,
         "status": job.state,
@@ -118,3 +138,13 @@ def sign(body: bytes, secret: str, timestamp: int) -> str:
     """The value of the header."""
     digest = hmac.digest(secret.encode(), b"%d.%s" % (timestamp, body), "sha256").hex()
     return f"t={timestamp},v1={digest}"
+
+
+def _fetcher_of(delivery: DeliverySettings) -> Fetcher:
+    host = urlsplit(delivery.url.get_secret_value()).hostname or ""
+    return Fetcher(
+        hosts=(host,) if delivery.private else (),
+        max_bytes=1,
+        timeout_s=delivery.timeout_s,
+        way_out=f"`private = true` in deliveries, at {delivery.name}, allows it",
+    )

@@ -6,7 +6,7 @@ How many bytes each owner's jobs take is counted by triggers, so that no change 
 from pathlib import Path
 from typing import Final
 
-from platoon.documents.job_clock import SCHEMA as CLOCK
+from platoon.store.clock import SCHEMA as CLOCK
 from platoon.store.database import Database
 
 _SCHEMA_VERSION: Final = 2

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from platoon.documents.job_clock import JobClock
 from platoon.documents.job_holders import Holders
 from platoon.documents.job_schema import jobs_at
 from platoon.documents.jobs import (
@@ -37,6 +36,7 @@ from platoon.documents.jobs import (
 )
 from platoon.documents.page import Page
 from platoon.errors import NotFound, StoreError, StoreUnusable
+from platoon.store.clock import StoreClock
 from platoon.store.database import Connection, give_back, transaction
 from platoon.store.space import check_room
 
@@ -77,9 +77,9 @@ class JobStore:
         StoreError: from every method but `not_ready`, when the file cannot be written or read; says what to do.
     """
 
-    def __init__(self, path: Path, limits: Limits, *, clock: JobClock | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits, *, clock: StoreClock | None = None) -> None:
         self.path, self.lease_s = path, limits.lease_s
-        self._limits, self._clock = limits, clock or JobClock()
+        self._limits, self._clock = limits, clock or StoreClock()
         self._database = jobs_at(path)
         self._writer = Connection(self._database, self._open_writer)
         self._reader = Connection(self._database, self._open_reader)

@@ -1,4 +1,4 @@
-"""Plate events in one SQLite file: written durably, found by any part of a plate.
+"""Events of all kinds in one SQLite file: written durably, found by any part of their text.
 
 `put` returns once the event is on the disk: every write is synced (`synchronous=FULL`), because an event that
 was announced must survive a killed process and a power cut alike, and events are few: a vehicle passes every
@@ -14,83 +14,36 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from platoon.errors import InvalidInput, StoreUnusable
-from platoon.store.database import Connection, Database, give_back, transaction
+from platoon.errors import StoreUnusable
+from platoon.settings import DeliverySettings
+from platoon.store.clock import StoreClock
+from platoon.store.database import Connection, give_back, transaction
+from platoon.store.deliveries import enqueue, join_clock
+from platoon.store.event import PLATE, STATES, Event, not_kept
+from platoon.store.event_schema import events_at
 
-STATES: Final = ("preview", "final", "revised")
-"""Of an event, in the order in which they replace each other."""
-
-_SCHEMA_VERSION: Final = 2
-_APPLICATION_ID: Final = 0x504C4154  # "PLAT"
-_KEEP_LESS: Final = "PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS"
 _CLOSE_S: Final = 5.0
 _SHORTEST_INDEXED: Final = 3  # letters; the trigram index cannot find fewer
 
-_SCHEMA: Final = """
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    state TEXT NOT NULL,
-    rank INTEGER NOT NULL,   -- of the state in STATES
-    camera TEXT NOT NULL,
-    plate TEXT NOT NULL,     -- the text as it is searched: letters and digits, upper case
-    time REAL NOT NULL,      -- seconds since 1970
-    crop TEXT,               -- key in the object store; the body does not repeat it
-    body TEXT NOT NULL,      -- the whole event as JSON
-    crop_bytes INTEGER,      -- NULL: not measured yet
-    revision INTEGER         -- counts all writes of the store, upwards; NULL: written by an older version
-);
-CREATE INDEX event_by_time ON event (time);
-CREATE INDEX event_by_camera ON event (camera, time);
-CREATE VIRTUAL TABLE plate_index
-    USING fts5 (plate, content='event', content_rowid='number', tokenize='trigram');
-CREATE TRIGGER event_added AFTER INSERT ON event BEGIN
-    INSERT INTO plate_index (rowid, plate) VALUES (new.number, new.plate);
-END;
-CREATE TRIGGER event_removed AFTER DELETE ON event BEGIN
-    INSERT INTO plate_index (plate_index, rowid, plate) VALUES ('delete', old.number, old.plate);
-END;
-CREATE TRIGGER event_replaced AFTER UPDATE OF plate ON event BEGIN
-    INSERT INTO plate_index (plate_index, rowid, plate) VALUES ('delete', old.number, old.plate);
-    INSERT INTO plate_index (rowid, plate) VALUES (new.number, new.plate);
-END;
-"""
-_SINCE_2: Final = """
-CREATE INDEX event_with_crop ON event (time, crop_bytes) WHERE crop IS NOT NULL;
-CREATE INDEX event_undecided ON event (time) WHERE crop IS NOT NULL AND rank = 0;
-CREATE INDEX event_unmeasured ON event (number) WHERE crop IS NOT NULL AND crop_bytes IS NULL;
-CREATE INDEX event_by_crop ON event (crop) WHERE crop IS NOT NULL;
-CREATE INDEX event_by_revision ON event (revision);
-CREATE TABLE dropped_crop (key TEXT PRIMARY KEY) WITHOUT ROWID;  -- to be deleted: no event names it any more
-CREATE TABLE memo (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT INTO memo VALUES ('revision', 0);
-"""
-_UPGRADES: Final = {
-    1: "DROP INDEX event_with_crop;\n"
-    "ALTER TABLE event ADD COLUMN crop_bytes INTEGER;\n"
-    "ALTER TABLE event ADD COLUMN revision INTEGER;" + _SINCE_2
-}
-
 _UPSERT: Final = """
-INSERT INTO event (id, state, rank, camera, plate, time, crop, body, crop_bytes, revision)
-VALUES (:id, :state, :rank, :camera, :plate, :time, :crop, :body, :crop_bytes,
+INSERT INTO event (id, kind, state, rank, camera, plate, time, crop, body, crop_bytes, revision)
+VALUES (:id, :kind, :state, :rank, :camera, :text, :time, :crop, :body, :crop_bytes,
     (SELECT value + 1 FROM memo WHERE name = 'revision'))
 ON CONFLICT (id) DO UPDATE SET
-    state = excluded.state, rank = excluded.rank, camera = excluded.camera, plate = excluded.plate,
-    time = excluded.time, crop = excluded.crop, body = excluded.body, crop_bytes = excluded.crop_bytes,
-    revision = excluded.revision
+    kind = excluded.kind, state = excluded.state, rank = excluded.rank, camera = excluded.camera,
+    plate = excluded.plate, time = excluded.time, crop = excluded.crop, body = excluded.body,
+    crop_bytes = excluded.crop_bytes, revision = excluded.revision
 WHERE excluded.rank >= event.rank
 """
 
 
 def searchable(text: str) -> str:
-    """The letters and digits of `text` in upper case: what a plate is searched by, whatever its spacing."""
+    """The letters and digits of `text` in upper case: what an event is searched by, whatever its spacing."""
     return "".join(letter for letter in text.upper() if letter.isalnum())
 
 
@@ -99,53 +52,59 @@ class EventStore:
 
     Args:
         path: the database file; made, with its folder, where there is none.
+        deliveries: what of each event is to be delivered to whom, see `deliveries`.
 
     Raises:
         StoreError: from every method, when the file cannot be written or read; says what to do.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._database = Database(
-            path, "events", _SCHEMA + _SINCE_2, _SCHEMA_VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES
-        )
+    def __init__(
+        self, path: Path, deliveries: Sequence[DeliverySettings] = (), *, clock: StoreClock | None = None
+    ) -> None:
+        self.path, self._deliveries, self._clock = path, deliveries, clock or StoreClock()
+        self._database = events_at(path)
         self.written_at = path.stat().st_mtime if path.exists() else time.time()
         """When an event was written last, by the clock of that time, seconds since 1970."""
-        self._writer, self._reader = Connection(self._database), Connection(self._database)
+        self._writer = Connection(self._database, self._open_writer)
+        self._reader = Connection(self._database)
         with self._writing(), self._reading():  # what cannot be used is found out now
             pass
 
-    def put(self, event: Mapping[str, Any]) -> None:
-        """Keep `event`; durable on return.
+    def put(self, event: Event, *, crop_bytes: int | None = None) -> None:
+        """Keep `event`, and with it what of it is to be delivered; durable on return.
 
         An event of the same id is replaced, unless the one kept is in a later state (see `STATES`): a preview
         that comes late never replaces its final. A crop that no event names after this, of the one replaced or of the
-        one that came late, is among `dropped` from then on. `crop_bytes` in an event is the size of its crop, where
-        that is known; it is kept for `oldest_crops` and is no part of what `get` and `search` return.
+        one that came late, is among `dropped` from then on.
+
+        Args:
+            crop_bytes: the size of its crop, where that is known, for `oldest_crops`.
 
         Raises:
-            InvalidInput: a field that the store needs (id, state, camera, text, time) is missing or unusable.
+            InvalidInput: its body is no JSON, or its state none of `STATES`.
         """
-        row = _row(event)
+        row = _row(event, crop_bytes)
         with self._writing() as writer, transaction(writer) as db:
             kept = db.execute("SELECT crop FROM event WHERE id = ?", [row["id"]]).fetchone()
             before = None if kept is None else kept[0]
             replaced = db.execute(_UPSERT, row).rowcount > 0
             if replaced:
                 db.execute("UPDATE memo SET value = value + 1 WHERE name = 'revision'")
+                enqueue(db, self._deliveries, event, self._clock())
             dropped = {before, row["crop"]} - {None, row["crop"] if replaced else before}
             db.executemany("INSERT OR IGNORE INTO dropped_crop VALUES (?)", [(key,) for key in dropped])
         self.written_at = time.time()
 
     def get(self, event_id: str) -> dict[str, Any] | None:
-        """The event of this id."""
+        """The event of this id, as `Event.to_json` gives it."""
         found = self._select("WHERE id = ?", [event_id])
         return found[0] if found else None
 
     def search(
         self,
         *,
-        plate: str | None = None,
+        kind: str | None = None,
+        text: str | None = None,
         camera: str | None = None,
         state: str | None = None,
         since: float | None = None,
@@ -155,13 +114,18 @@ class EventStore:
         """At most `limit` events that match all that is given, newest first.
 
         Args:
-            plate: any part of the text; case, spaces and punctuation do not matter.
+            text: any part of it; case, spaces and punctuation do not matter.
             since, until: bounds of the event's time, seconds since 1970; `until` is not included.
         """
         conditions: list[str] = []
         values: list[Any] = []
-        if plate is not None and plate.strip():
-            part = searchable(plate)
+        if kind is not None:
+            # A camera or a text finds fewer than a kind does: the plus keeps SQLite from looking at the kind first.
+            narrow = camera is not None or (text is not None and text.strip())
+            conditions.append("+kind = ?" if narrow else "kind = ?")
+            values.append(kind)
+        if text is not None and text.strip():
+            part = searchable(text)
             if not part:
                 return []
             if len(part) < _SHORTEST_INDEXED:
@@ -178,9 +142,10 @@ class EventStore:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         return self._select(f"{where} ORDER BY time DESC, number DESC LIMIT ?", [*values, max(0, limit)])
 
-    def count(self, *, since: float = 0.0) -> int:
-        """How many plates were decided (previews do not count) since then, seconds since 1970."""
-        return int(self._rows("SELECT count(*) FROM event WHERE time >= ? AND rank > 0", [since])[0][0])
+    def count(self, kind: str = PLATE, *, since: float = 0.0) -> int:
+        """How many events of a kind were decided (previews do not count) since then, seconds since 1970."""
+        query = "SELECT count(*) FROM event WHERE kind = ? AND time >= ? AND rank > 0"
+        return int(self._rows(query, [kind, since])[0][0])
 
     def last_time(self, camera: str) -> float | None:
         """When `camera` had its latest event, seconds since 1970."""
@@ -295,6 +260,12 @@ class EventStore:
         with self._writing() as writer, transaction(writer) as db:
             return db.executemany(statement, rows).rowcount
 
+    def _open_writer(self) -> sqlite3.Connection:
+        db = self._database.open()
+        if self._deliveries:
+            join_clock(db, self._clock)
+        return db
+
     def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._used(self._writer, "written")
 
@@ -311,24 +282,19 @@ class EventStore:
             raise
 
 
-def _row(event: Mapping[str, Any]) -> dict[str, Any]:
+def _row(event: Event, crop_bytes: int | None) -> dict[str, Any]:
     try:
-        moment = datetime.fromisoformat(event["time"])
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        body = {field: value for field, value in event.items() if field not in ("crop", "crop_bytes")}
         return {
-            "id": str(event["id"]),
-            "state": event["state"],
-            "rank": STATES.index(event["state"]),
-            "camera": str(event["camera"]),
-            "plate": searchable(event["text"]),
-            "time": moment.timestamp(),
-            "crop": event.get("crop"),
-            "crop_bytes": event.get("crop_bytes"),
-            "body": json.dumps(body, ensure_ascii=False, allow_nan=False),
+            "id": event.id,
+            "kind": event.kind,
+            "state": event.state,
+            "rank": STATES.index(event.state),
+            "camera": event.camera,
+            "text": searchable(event.text),
+            "time": event.time,
+            "crop": event.crop,
+            "crop_bytes": crop_bytes,
+            "body": json.dumps(dict(event.body), ensure_ascii=False, allow_nan=False),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidInput(
-            f"not an event that can be kept ({type(error).__name__}: {error}): {event!r:.300}"
-        ) from error
+    except (TypeError, ValueError) as error:
+        raise not_kept(error, event) from error

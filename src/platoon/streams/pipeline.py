@@ -132,7 +132,7 @@ class SharedSite:
         self._open_input, self._close_decoder = opener(
             settings.source, settings.cache, cameras=lambda: sum(spec.enabled for spec in self._specs)
         )
-        self.events = EventStore(settings.store.path / "events.sqlite")
+        self.events = EventStore(settings.store.path / "events.sqlite", settings.deliveries)
         self.crops = ObjectStore(settings.store.path / "crops")
         self._pixels = OpenCvPixels(self.metrics.pixels)
         self._hub = Hub()

@@ -15,15 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from platoon.errors import PlatoonError, StoreError
-from platoon.media.frame import as_jpeg
+from platoon.media.frame import Pixels, as_jpeg
 from platoon.metrics import Metrics
-from platoon.plates.events import PlateEvent
-from platoon.store.events import STATES, EventStore
+from platoon.store.event import STATES, Event
+from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.store.spill import Spill, Spilled
 
@@ -46,6 +46,37 @@ TRIES = 3
 DROPPED_AT_ONCE = 16
 LOOK_S = 10.0
 """How soon it is seen that somebody has taken away what cannot be taken in."""
+
+
+class Emitted(Protocol):
+    """An event of any kind as an analysis emits it, with its picture still in memory."""
+
+    @property
+    def id(self) -> str:
+        """The same in all its states."""
+
+    @property
+    def state(self) -> str:
+        """One of `store.event.STATES`."""
+
+    @property
+    def camera(self) -> str:
+        """Its id."""
+
+    @property
+    def time(self) -> float:
+        """When what it tells of was seen, seconds since 1970."""
+
+    @property
+    def told_at(self) -> float:
+        """When the frame was received that decided to tell it."""
+
+    @property
+    def crop(self) -> Pixels:
+        """Its picture."""
+
+    def to_json(self, *, crop_key: str | None) -> Mapping[str, Any]:
+        """See `store.event.Event.of`."""
 
 
 class EventSink:
@@ -71,7 +102,7 @@ class EventSink:
         self._spill = Spill(events.path.parent / "spill")
         self._changed = threading.Condition()
         """Guards what waits, and tells the writer of it."""
-        self._waiting: deque[PlateEvent] = deque()
+        self._waiting: deque[Emitted] = deque()
         """The first is being written."""
         self._waiting_bytes = 0
         self._stopping = False
@@ -92,7 +123,7 @@ class EventSink:
         self._thread = threading.Thread(target=self._run, name="event-sink", daemon=True)
         self._thread.start()
 
-    def put(self, event: PlateEvent) -> None:
+    def put(self, event: Emitted) -> None:
         """Take an event; returns at once. Beyond twice the bounds it is lost, which is said and counted."""
         with self._changed:
             if not self._exceeds(2, event):
@@ -168,7 +199,7 @@ class EventSink:
                     self._lose(event, "event", error)
                 self._leave(event)
 
-    def _next(self) -> PlateEvent | None:
+    def _next(self) -> Emitted | None:
         """The event to be written next; None at the end. What was spilled is taken in while nothing waits."""
         while True:
             with self._changed:
@@ -180,7 +211,7 @@ class EventSink:
                     return None
             self._look()
 
-    def _write(self, event: PlateEvent) -> bool:
+    def _write(self, event: Emitted) -> bool:
         """Store an event, or leave it to the spill; False when no more is to be written."""
         tries = 0
         while self._is_first(event):
@@ -215,12 +246,12 @@ class EventSink:
         self._leave(second)
         return True
 
-    def _stored(self, event: PlateEvent) -> bool:
+    def _stored(self, event: Emitted) -> bool:
         """Whether the store took the event; anything but a fault of the store is raised."""
         self._began = time.monotonic()
         try:
             row = event.to_json(crop_key=_key(event))
-            self._keep(row, as_jpeg(event.crop, quality=JPEG_QUALITY))
+            self._keep(Event.of(row), as_jpeg(event.crop, quality=JPEG_QUALITY))
             self._announce(row)
         except StoreError as error:
             if self.error is None and not self._give_up:
@@ -234,10 +265,11 @@ class EventSink:
         self._metrics.capture_to_event.observe(max(0.0, self._now() - event.told_at))
         return True
 
-    def _keep(self, row: Mapping[str, Any], crop: bytes) -> None:
+    def _keep(self, event: Event, crop: bytes) -> None:
         """Crop and row, durably; then away with the crop of the preview that this replaces."""
-        self._crops.put(row["crop"], crop)
-        self._events.put({**row, "crop_bytes": len(crop)})
+        assert event.crop is not None
+        self._crops.put(event.crop, crop)
+        self._events.put(event, crop_bytes=len(crop))
         try:
             if dropped := self._events.dropped(DROPPED_AT_ONCE):
                 self._crops.delete(dropped)
@@ -292,7 +324,7 @@ class EventSink:
             row = spilled.event
             kept = self._events.get(str(row["id"]))
             if kept is None or STATES.index(kept["state"]) < STATES.index(row["state"]):
-                self._keep(row, _as_jpeg(spilled.picture))
+                self._keep(Event.of(row), _as_jpeg(spilled.picture))
                 self._spill.remove(name)
                 self._announce(row)
                 self._metrics.events.labels(row["camera"], row["state"]).inc()
@@ -325,7 +357,7 @@ class EventSink:
                 self._left += 1
                 self._leave(event)
 
-    def _spilled(self, event: PlateEvent, cause: object, kind: str) -> bool:
+    def _spilled(self, event: Emitted, cause: object, kind: str) -> bool:
         """Whether the event lies in the spill now; `kind` of cause: its own (event), the store's, the stop."""
         try:
             row = event.to_json(crop_key=_key(event))
@@ -346,15 +378,15 @@ class EventSink:
         self._lies = self._spill.size()
         return True
 
-    def _lose(self, event: PlateEvent, cause: str, reason: object) -> None:
+    def _lose(self, event: Emitted, cause: str, reason: object) -> None:
         self._metrics.events_lost.labels(event.camera, cause).inc()
         _log.error("event %s of camera %s is lost: %s", event.id, event.camera, reason)
 
-    def _is_first(self, event: PlateEvent) -> bool:
+    def _is_first(self, event: Emitted) -> bool:
         with self._changed:
             return bool(self._waiting) and self._waiting[0] is event
 
-    def _leave(self, event: PlateEvent) -> None:
+    def _leave(self, event: Emitted) -> None:
         """It waits no more."""
         with self._changed:
             for place, other in enumerate(self._waiting):
@@ -364,7 +396,7 @@ class EventSink:
                     break
             self._changed.notify_all()
 
-    def _exceeds(self, times: int, event: PlateEvent | None = None) -> bool:
+    def _exceeds(self, times: int, event: Emitted | None = None) -> bool:
         """Whether what waits, with `event`, exceeds the bounds so many times."""
         more, n_bytes = (0, 0) if event is None else (1, _bytes(event))
         return bool(self._waiting) and (
@@ -372,17 +404,17 @@ class EventSink:
         )
 
 
-def _key(event: PlateEvent) -> str:
+def _key(event: Emitted) -> str:
     day = datetime.fromtimestamp(event.time, UTC)
     return f"{event.camera}/{day:%Y/%m/%d}/{event.id}-{event.state}.jpg"
 
 
-def _bytes(event: PlateEvent) -> int:
+def _bytes(event: Emitted) -> int:
     """What it takes in memory, in bytes, roughly."""
     return int(getattr(event.crop, "nbytes", 0)) + 2048
 
 
-def _picture(event: PlateEvent) -> bytes | None:
+def _picture(event: Emitted) -> bytes | None:
     """The crop as JPEG, or as an array where that cannot be made."""
     try:
         return as_jpeg(event.crop, quality=JPEG_QUALITY)

@@ -112,7 +112,7 @@ const receive = {
     removeCamera(camera);
   },
   overlay: (message) => tiles.get(message.camera)?.overlay(message),
-  event: ({ event }) => showEvent(event),
+  event: ({ event }) => event.kind || showEvent(event), // those of plates name no kind
 };
 
 function showLink(state) {

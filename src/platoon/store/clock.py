@@ -1,4 +1,4 @@
-"""Seconds by which jobs are due, held and expire: they go on, whatever anybody does to the clock of the machine.
+"""Seconds by which jobs and deliveries are due, held and expire: they go on, whatever is done to the machine's clock.
 
 The system counts seconds since it was started, which nobody can set. They begin anew with each start, so a store keeps
 how far it was, and goes on from there. What the machine was off is not counted: no clock that was set meanwhile can
@@ -38,7 +38,7 @@ def boot_id() -> str:
 
 
 @dataclass
-class JobClock:
+class StoreClock:
     """The seconds of one store.
 
     Args:

@@ -12,7 +12,7 @@ import pytest
 
 from platoon.errors import ModelError, PlatoonError, Unavailable
 from platoon.media.source import SourceState, SourceStatus
-from platoon.ocr import remote
+from platoon.plates import remote
 from platoon.settings import PlateSettings, RemoteSettings, Settings, StoreSettings
 from platoon.streams import pipeline, readiness
 from platoon.streams.pipeline import SharedSite

@@ -4,13 +4,12 @@ Order of precedence: flags, then variables (`PLATOON_STORE__MAX_AGE_DAYS=30`), t
 (`HPS_VLM_URL`), then the file given with `--settings` (TOML, the same tree). Every field has a sentence and a default.
 """
 
-import logging
 import os
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,8 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from platoon.errors import InvalidSettings
-
-_log = logging.getLogger(__name__)
+from platoon.gateway_variables import of_gateways
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
@@ -444,7 +442,7 @@ class Settings(BaseSettings):
                 file_secret_settings: PydanticBaseSettingsSource,
             ) -> tuple[PydanticBaseSettingsSource, ...]:
                 del dotenv_settings, file_secret_settings
-                others = InitSettingsSource(settings_cls, _of_gateways(os.environ))
+                others = InitSettingsSource(settings_cls, _tree(of_gateways(os.environ)))
                 return init_settings, env_settings, others, InitSettingsSource(settings_cls, tree)
 
         try:
@@ -453,32 +451,6 @@ class Settings(BaseSettings):
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InvalidSettings(f"settings do not fit: {problems}") from error
         return cls.model_construct(**{name: getattr(loaded, name) for name in cls.model_fields})
-
-
-_OF_GATEWAYS: Final[Mapping[str, str]] = {
-    "HPS_TRITON_URL": "gateway__triton_url",
-    "HPS_VLM_URL": "gateway__vlm_url",
-    "HPS_MAX_CONCURRENT_REQUESTS": "gateway__max_inference_requests",
-    "HPS_MAX_CONCURRENT_INFERENCE_REQUESTS": "gateway__max_inference_requests",
-    "HPS_MAX_CONCURRENT_NON_INFERENCE_REQUESTS": "gateway__max_other_requests",
-    "HPS_INFERENCE_TIMEOUT": "gateway__timeout_s",
-    "HPS_HEALTH_CHECK_TIMEOUT": "gateway__health_timeout_s",
-    "HPS_LOG_LEVEL": "log_level",
-    "GPU_DEVICE_ID": "engine__device",
-    "HPS_DEVICE_ID": "engine__device",
-}
-"""Variables of the gateway of PaddleOCR-VL, older names first, and what they set here. Its `HPS_UVICORN_WORKERS` sets
-nothing: one process serves all, so that limits hold for all."""
-
-
-def _of_gateways(environment: Mapping[str, str]) -> dict[str, Any]:
-    given = {name: environment[variable] for variable, name in _OF_GATEWAYS.items() if environment.get(variable)}
-    if "log_level" in given:
-        given["log_level"] = given["log_level"].upper()
-    for variable in ("HPS_UVICORN_WORKERS", "UVICORN_WORKERS"):
-        if environment.get(variable, "1") not in ("", "1"):
-            _log.warning("%s has no effect: one process serves all callers, within limits that hold for all", variable)
-    return _tree(given)
 
 
 def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,9 +47,9 @@ from platoon.metrics import Metrics
 from platoon.ocr import detection
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import cut
-from platoon.ocr.reader import Reader
 from platoon.ocr.reading import read
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH, PADDING, decode, recognition_graph
+from platoon.reader import Reader
 from platoon.settings import EngineSettings, Settings
 
 RESULTS = Path(__file__).parent / "results"

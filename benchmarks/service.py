@@ -44,10 +44,10 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.plate import INPUT_SIZE
-from platoon.ocr.reader import Reader
 from platoon.ocr.reading import How, read
 from platoon.ocr.recognition import PLATE, fit_line, recognition_graph
 from platoon.plates.remote import png
+from platoon.reader import Reader
 from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

@@ -30,6 +30,7 @@ ALLOWED = {
     "scale": EVERYBODY | {"documents", "ocr"},
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
+    "reader": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "doctor": EVERYBODY | {"documents", "plates", "ocr", "engine", "store"},
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "tracing", "streams", "scale", "documents", "ocr", "engine", "media", "store", "web"},

@@ -12,8 +12,8 @@ from platoon.errors import InvalidInput, ModelError, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr import engine as module
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import Reader
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_RECOGNITION
+from platoon.reader import Reader
 from platoon.settings import EngineSettings
 from tests.running import wait_until
 

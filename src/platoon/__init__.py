@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from platoon.errors import PlatoonError
-    from platoon.ocr.reader import Reader
+    from platoon.reader import Reader
     from platoon.settings import Settings
     from platoon.streams.pipeline import SharedSite
     from platoon.streams.registry import CameraSpec
@@ -25,7 +25,7 @@ __all__ = ["CameraSpec", "PlatoonError", "Reader", "Settings", "SharedSite"]
 _HOMES = {
     "CameraSpec": "platoon.streams.registry",
     "PlatoonError": "platoon.errors",
-    "Reader": "platoon.ocr.reader",
+    "Reader": "platoon.reader",
     "Settings": "platoon.settings",
     "SharedSite": "platoon.streams.pipeline",
 }

@@ -22,11 +22,11 @@ from platoon.media.input import SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture
-from platoon.ocr.reader import Reader
 from platoon.plates import open_engine
 from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_clip, read_picture
+from platoon.reader import Reader
 from platoon.settings import Settings
 from platoon.terminal import bars, plain, stderr
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import platoon.ocr.reader as module
+import platoon.reader as module
 from platoon.errors import InvalidInput, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reader import AT_A_TIME, Picture, Reader
 from platoon.ocr.reading import How, Reading
+from platoon.reader import AT_A_TIME, Picture, Reader
 from tests.clips import cut
 from tests.drawn import INVOICE, INVOICE_TEXTS, encoded, page
 from tests.stuck import Stuck
@@ -133,6 +133,12 @@ def test_of_a_plate_only_its_own_line_is_read_in_its_alphabet(reader: Reader) ->
     cv2.putText(plate, "California", (100, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (20, 20, 20), 1)
     cv2.putText(plate, "KA7351", (50, 100), cv2.FONT_HERSHEY_SIMPLEX, 2.0, (20, 20, 20), 4)
     assert texts(reader.read([plate], mode="plate")) == [["KA7351"]]
+
+
+def test_a_whole_plate_is_read_as_one(reader: Reader) -> None:
+    plate = np.full((60, 240, 3), 235, np.uint8)
+    cv2.putText(plate, "KA 7351", (24, 44), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (20, 20, 20), 3)
+    assert texts(reader.read([plate], "whole-plate")) == [["KA7351"]]
 
 
 def test_one_call_may_wish_for_more_than_a_mode_says(reader: Reader) -> None:
@@ -266,7 +272,7 @@ def test_a_reader_closes_the_engine_that_it_made_and_no_other(monkeypatch: pytes
         async with reader as entered:
             assert entered is reader
 
-    monkeypatch.setattr(module, "TextEngine", make)
+    monkeypatch.setattr(module, "PlateEngine", make)
     with Reader(make() if shared else None):  # type: ignore[arg-type]
         pass
     asyncio.run(in_a_task(Reader(make() if shared else None)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Reading pictures and clips from Python: what `reading` does for one call, for any number of pictures of any kind.
+"""Reading pictures and clips from Python: what `ocr.reading` does for one call, for any number of pictures of any kind.
 
 Pictures are taken a few at a time, so any number of them needs the memory of a few. What several readers ask for at
 the same time travels in common batches; the models are the engine's.
@@ -29,6 +29,7 @@ from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
 from platoon.ocr.picture_process import reading
 from platoon.ocr.reading import How, Reading, ReadLine, how_of, read
 from platoon.ocr.sheets import check_size
+from platoon.plates.engine import PlateEngine
 from platoon.settings import Settings, SourceSettings
 
 AT_A_TIME = 64
@@ -71,7 +72,7 @@ class Reader:
         self._owns_engine = engine is None
         if engine is None:
             settings = Settings()
-            engine = TextEngine(settings.engine, settings.cache, Metrics())
+            engine = PlateEngine(settings.engine, settings.cache, Metrics())
         self._engine = engine
 
     def read(

@@ -1,6 +1,8 @@
+import asyncio
 import base64
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from platoon.api.paddlex_envelope import file_of
 from platoon.ocr.engine import TextEngine
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, endless_pdf, page
 from tests.http_server import files_of
@@ -256,6 +259,16 @@ def test_base64_may_be_wrapped_and_a_data_url(client: httpx.Client, prefix: str)
     text = base64_of(PNG)
     wrapped = "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))
     assert pruned(client, prefix + wrapped)["rec_texts"] == INVOICE_TEXTS
+
+
+def test_base64_of_many_short_lines_takes_no_more_memory_than_it_is_long() -> None:
+    text = "AAAA " * 600_000
+    tracemalloc.start()
+    try:
+        assert asyncio.run(file_of(text, None)) == bytes(1_800_000)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_pdf_that_can_never_be_drawn_is_given_up(text_engine: TextEngine) -> None:

@@ -118,7 +118,7 @@ class Access:
             return self.known(given, client)
         key = self.sessions.key_of(headers.get("cookie", ""))
         if key is None:
-            raise Unauthorised("an API key is needed: send it as Authorization: Bearer KEY, or as X-API-Key: KEY")
+            raise Unauthorised("an API key is needed: send it as X-API-Key, or as the bearer token of Authorization")
         return next(caller for caller in self._callers if caller.key is key)
 
 

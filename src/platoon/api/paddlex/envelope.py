@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -28,6 +28,7 @@ from platoon.redaction import redact
 
 Request = TypeVar("Request", bound=BaseModel)
 MAX_LOG_ID = 256
+_BLANKS = string.whitespace.encode()
 
 
 class PaddleXRefused(BaseModel):
@@ -101,7 +102,7 @@ async def file_of(file: str, fetcher: Fetcher | None) -> bytes:
             raise Faults.of("file", f"cannot be had: {error}", status=error.status) from error
     try:
         return await asyncio.to_thread(_decode, file)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise Faults.of("file", "is neither base64 nor an http or https URL") from None
 
 
@@ -136,6 +137,8 @@ def as_json(content: Any) -> bytes:
 
 
 def _decode(file: str) -> bytes:
+    """Raises ValueError for what is no base64."""
     if file.startswith("data:"):
         file = file.partition(",")[2]
-    return base64.b64decode("".join(file.split()), validate=True)
+    # Blanks are taken out in one go: `split` would make an object of each word, and a body may hold millions of them.
+    return base64.b64decode(file.encode("ascii").translate(None, _BLANKS), validate=True)

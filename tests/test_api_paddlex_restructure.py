@@ -1,5 +1,6 @@
 import copy
 import json
+import time
 from itertools import chain
 from typing import Any
 
@@ -225,6 +226,34 @@ def test_one_page_has_the_lines_and_the_layout_of_all() -> None:
     assert whole["overall_ocr_res"] == [{"rec_texts": ["a."]}, {}]
     assert whole["table_res_list"] == [{"pred_html": "t", "page_index": 1}]
     assert [block["block_order"] for block in whole["parsing_res_list"]] == [1, 2]
+
+
+MANY = {
+    "a table over all pages": lambda count: [page(grid(("a", "b"), ("c", str(n)))) for n in range(count)],
+    "a paragraph over all pages": lambda count: [page(block("text", "goes on " * 20)) for _ in range(count)],
+    "nothing on most pages": lambda count: [page(block("text", "")) for _ in range(count)],
+    "titles of as many heights": lambda count: [
+        page(
+            block("paragraph_title", "1 first", (0, 0, 9, 10 + n)), block("paragraph_title", "second", (0, 0, 9, 9 + n))
+        )
+        for n in range(count)
+    ],
+    "a cell beside endless rows": lambda count: (
+        [page(block("table", "<table><tr><td colspan=900 rowspan=65534>" + "<tr><td>" * count))] * 2
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_the_time_it_takes_is_in_proportion_to_what_comes(kind: str) -> None:
+    def seconds(count: int) -> float:
+        pages = MANY[kind](count)
+        begun = time.thread_time()
+        restructured(pages, concatenate=True)
+        return time.thread_time() - begun
+
+    few = min(seconds(250) for _ in range(3))
+    assert seconds(4000) < 60 * few + 0.5  # 16 times as much; it was 256 times as long
 
 
 def test_no_pages_are_none() -> None:

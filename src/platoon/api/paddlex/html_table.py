@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 _TAG = re.compile(r"<(/?)(table|tr|td|th)\b([^<>]*)>", re.IGNORECASE)
@@ -17,6 +19,7 @@ _MARKUP = re.compile(r"<[^<>]*>")
 _MOST_COLUMNS: Final = 1000
 """As HTML has it for `colspan`; wider tables are none that anybody put on a page."""
 _MOST_ROWS: Final = 65_534
+_MOST_TAGS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +48,41 @@ class HtmlTable:
     def columns(self) -> int:
         """The width of its grid, with what spans rows and columns; 0 where it is too wide to be believed."""
         widest = 0
-        below: dict[int, int] = {}
-        for row in self.rows:
+        taken = bytearray(_MOST_COLUMNS + 1)
+        """Of the present row; the last column is always free."""
+        ending: dict[int, list[tuple[int, int]]] = {}
+        """Row -> what no longer reaches down to it: the first column, and how many."""
+        for number, row in enumerate(self.rows):
+            for start, columns in ending.pop(number, ()):
+                taken[start : start + columns] = bytes(columns)
             at = 0
-            began: dict[int, int] = {}
             for columns, rows in row.spans:
-                while at in below:
-                    at += 1
+                at = taken.index(0, at)
                 if at + columns > _MOST_COLUMNS:
                     return 0
                 if rows > 1:
-                    began |= dict.fromkeys(range(at, at + columns), rows - 1)
+                    taken[at : at + columns] = b"\1" * columns
+                    ending.setdefault(number + rows, []).append((at, columns))
                 at += columns
-            widest = max(widest, at, *(column + 1 for column in below), 0)
-            below = {column: left - 1 for column, left in below.items() if left > 1} | began
+            widest = max(widest, at, taken.rfind(1) + 1)
         return widest
 
-    def with_below(self, other: HtmlTable) -> HtmlTable:
-        """Its rows and, below them, those of `other`, without a head that only repeats its own."""
-        rows = other.rows
-        if self.rows and rows and len(rows) > 1 and _alike(self.rows[0], rows[0]):
-            rows = rows[1:]
-        added = "".join(row.source for row in rows)
-        return HtmlTable(self.html[: self.end] + added + self.html[self.end :], self.rows + rows, self.end + len(added))
+
+def joined(tables: Sequence[HtmlTable]) -> str:
+    """The first with the rows of all others below its own, without heads that only repeat those before them."""
+    first = tables[0]
+    added = []
+    for before, table in pairwise(tables):
+        repeats = bool(before.rows and table.rows) and _alike(before.rows[0], table.rows[0])
+        rows = table.rows[1:] if repeats and (len(table.rows) > 1 or table is not tables[-1]) else table.rows
+        added += [row.source for row in rows]
+    return first.html[: first.end] + "".join(added) + first.html[first.end :]
 
 
 def parse(source: str) -> HtmlTable | None:
-    """The table in `source`; none where there is none with rows, or one inside another."""
+    """The table in `source`; none where there is none with rows, one inside another, or more than a page can hold."""
+    if source.count("<") > _MOST_TAGS:
+        return None
     tags = list(_TAG.finditer(source))
     if sum(tag[2].lower() == "table" and not tag[1] for tag in tags) != 1:
         return None

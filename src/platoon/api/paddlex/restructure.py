@@ -8,13 +8,14 @@ its `parsing_res_list` and its width.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
 from platoon.api.paddlex import html_table
 from platoon.api.paddlex.block_markdown import IGNORED, PICTURES, breaks_off, goes_on, page_width
+from platoon.api.paddlex.html_table import HtmlTable
 
 Pruned = Mapping[str, Any]
 
@@ -22,6 +23,7 @@ DEEPEST: Final = 6
 """The deepest level of headings, as in HTML and Markdown."""
 _SIMILAR: Final = 0.15
 """By how much widths of tables, and heights of letters, differ that are the same on two pages."""
+_HIGHEST: Final = 1000.0
 _CAPTION = frozenset({"table_title", "figure_table_chart_title", "figure_title"})
 _GOES_ON = re.compile(
     r"\b(continued|cont\.|cont'd|suite|fortsetzung|fortgesetzt|continuación|segue)|续表|續表|续上表|続き", re.IGNORECASE
@@ -82,17 +84,23 @@ def with_merged_tables(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
     two are as wide and have as many columns. A head that is repeated is left out; of the block only its place stays.
     """
     whole = _copied(pages)
-    for above, below in reversed([*pairwise(whole)]):  # from the end: a table may go on over many pages
+    chains: list[list[tuple[dict[str, Any], HtmlTable]]] = []
+    for above, below in pairwise(whole):
         upper, lower = _last_table(above), _first_table(below)
         if upper is None or lower is None or not _as_wide(upper, above, lower, below):
             continue
         one, other = html_table.parse(upper["block_content"]), html_table.parse(lower["block_content"])
         if one is None or other is None or one.columns != other.columns or not one.columns:
             continue
-        upper["block_content"] = one.with_below(other).html
-        lower["block_content"] = ""
-        lower["global_group_id"] = upper["global_block_id"]
-    _group_by_first(whole)
+        if not chains or chains[-1][-1][0] is not upper:
+            chains.append([(upper, one)])
+        chains[-1].append((lower, other))
+    for chain in chains:  # each is put together once, over however many pages it goes
+        first = chain[0][0]
+        first["block_content"] = html_table.joined([table for _, table in chain])
+        for block, _ in chain[1:]:
+            block["block_content"] = ""
+            block["global_group_id"] = first["global_group_id"]
     return whole
 
 
@@ -122,14 +130,24 @@ def concatenated(pages: Sequence[Pruned]) -> dict[str, Any]:
     A paragraph that goes on over a page break becomes one block.
     """
     blocks: list[dict[str, Any]] = []
+    before: dict[str, Any] | None = None
+    texts: list[str] = []
+    """What `before`, the last that is told, is made of: put together once, over however many pages it goes."""
     for page in pages:
         own = [dict(block) for block in page["parsing_res_list"]]
-        before, after = _last_told(blocks), _first_told(own)
-        if before is not None and after is not None and breaks_off(before) and goes_on(after):
-            before["block_content"] = _joined(before["block_content"], after["block_content"])
+        after = _first_told(own)
+        broken_off = before is not None and breaks_off({**before, "block_content": texts[-1]})
+        if before is not None and broken_off and after is not None and goes_on(after):
+            texts.append(after["block_content"])
             after["block_content"] = ""
             after["global_group_id"] = before["global_group_id"]
+        if (last := _last_told(own)) is not None:
+            if before is not None:
+                before["block_content"] = _joined(texts)
+            before, texts = last, [last["block_content"]]
         blocks += own
+    if before is not None:
+        before["block_content"] = _joined(texts)
     order = 0
     for number, block in enumerate(blocks):
         block["block_id"] = number
@@ -193,16 +211,6 @@ def _width(block: Mapping[str, Any]) -> float:
     return max(1.0, float(right) - float(left))
 
 
-def _group_by_first(pages: Sequence[Pruned]) -> None:
-    """Name of each block the very first that it goes on."""
-    first: dict[int, int] = {}
-    for page in pages:
-        for block in page["parsing_res_list"]:
-            if block["global_group_id"] != block["global_block_id"]:
-                block["global_group_id"] = first.get(block["global_group_id"], block["global_group_id"])
-            first[block["global_block_id"]] = block["global_group_id"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Heading:
     """What tells how deep a title is."""
@@ -211,13 +219,15 @@ class _Heading:
     """One of `_NUMBERINGS`; empty: it has no number."""
     dots: int
     height: float
-    """Of its letters, in pixels: all pages of a document are drawn at one scale."""
+    """Of its letters, in pixels, to the half and 1000 at most, so that there are few: all pages of a document are drawn
+    at one scale."""
 
 
 def _heading(block: Mapping[str, Any]) -> _Heading:
     text = block["block_content"]
     _, top, _, bottom = block["block_bbox"]
-    height = max(1.0, float(bottom) - float(top)) / max(1, len(text.strip().splitlines()))
+    lines = max(1, len(text.strip().splitlines()))
+    height = round(2 * min(max(1.0, float(bottom) - float(top)) / lines, _HIGHEST)) / 2
     for kind, pattern in _NUMBERINGS:
         if found := pattern.match(text):
             return _Heading(kind, found[1].count(".") if kind == "dotted" else 0, height)
@@ -233,24 +243,33 @@ def _depths(headings: Sequence[_Heading]) -> list[float]:
             base[heading.kind] = deepest + 1
         if heading.kind:
             deepest = max(deepest, base[heading.kind] + heading.dots)
-    known = [(heading.height, base[heading.kind] + heading.dots) for heading in headings if heading.kind]
-    depths: list[float] = []
+    known: dict[float, list[int]] = {}
     for heading in headings:
         if heading.kind:
-            depths.append(base[heading.kind] + heading.dots)
-            continue
-        similar = [depth for height, depth in known if _similar(height, heading.height)]
-        depths.append(min(similar) if similar else _by_height(heading.height, headings, known))
-    return depths
+            depth = base[heading.kind] + heading.dots
+            shallowest, lowest = known.get(heading.height, (depth, depth))
+            known[heading.height] = [min(shallowest, depth), max(lowest, depth)]
+    unnumbered = {heading.height for heading in headings if not heading.kind}
+    by_height = {height: _depth_of(height, known, unnumbered) for height in unnumbered}
+    return [base[heading.kind] + heading.dots if heading.kind else by_height[heading.height] for heading in headings]
 
 
-def _by_height(height: float, headings: Sequence[_Heading], known: Sequence[tuple[float, int]]) -> float:
-    """Below the deepest numbered title with higher letters; without such, above all of them by the size of letters."""
-    higher = [depth for other, depth in known if other > height]
+def _depth_of(height: float, known: Mapping[float, Sequence[int]], unnumbered: Collection[float]) -> float:
+    """Of a title without a number: as deep as one with letters as high, or just below the deepest with higher ones;
+    without such, above all that have numbers, by the size of letters.
+
+    Args:
+        known: the least and the greatest depth of titles with numbers, by their height.
+        unnumbered: the heights of those without.
+    """
+    similar = [depths[0] for other, depths in known.items() if _similar(other, height)]
+    if similar:
+        return min(similar)
+    higher = [depths[1] for other, depths in known.items() if other > height]
     if higher:
         return max(higher) + 0.5
     classes: list[float] = []  # the smallest height of each, from the highest
-    for other in sorted({heading.height for heading in headings if not heading.kind}, reverse=True):
+    for other in sorted(unnumbered, reverse=True):
         if classes and _similar(classes[-1], other):
             classes[-1] = other
         else:
@@ -262,8 +281,11 @@ def _similar(one: float, other: float) -> bool:
     return abs(one - other) <= _SIMILAR * max(one, other)
 
 
-def _joined(before: str, after: str) -> str:
-    before, after = before.rstrip(), after.lstrip()
-    if before.endswith("-") and before[-2:-1].isalpha():
-        return before[:-1] + after
-    return f"{before} {after}"
+def _joined(texts: Sequence[str]) -> str:
+    """One text; a word that was parted at the end of one of them is whole again."""
+    whole = [texts[0]]
+    for after in texts[1:]:
+        before = whole[-1].rstrip()
+        parted = before.endswith("-") and before[-2:-1].isalpha()
+        whole[-1:] = [before[:-1] if parted else f"{before} ", after.lstrip()]
+    return "".join(whole)

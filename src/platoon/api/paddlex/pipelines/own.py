@@ -160,16 +160,19 @@ def put_together(asked: RestructureRequest) -> list[dict[str, Any]]:
     shown = asked.shown()
     pages: list[dict[str, Any]] = []
     images: list[dict[str, str]] = []
+    known: dict[str, str] = {}
+    """Path -> picture, of all pages before."""
     for index, page in enumerate(asked.pages):
         pruned = page.prunedResult.model_dump()
         pictures = dict(page.markdownImages or {})
-        moved = _moved(pictures, images, index) if asked.concatenatePages else {}
+        moved = _moved(pictures, known, index) if asked.concatenatePages else {}
         for block in pruned["parsing_res_list"]:
             if block["block_label"] in PICTURES:
                 path = block.get("block_image") or _paddlex_path(block)
                 block["block_image"] = moved.get(path, path)
         pages.append(pruned)
         images.append({moved.get(path, path): data for path, data in pictures.items()})
+        known |= images[-1]
     whole = restructured(
         pages,
         merge_tables=asked.mergeTables,
@@ -184,12 +187,12 @@ def put_together(asked: RestructureRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _moved(pictures: dict[str, str], before: Sequence[dict[str, str]], index: int) -> dict[str, str]:
+def _moved(pictures: dict[str, str], known: dict[str, str], index: int) -> dict[str, str]:
     """New paths for pictures that have those of others on pages before."""
     return {
         path: f"imgs/page_{index + 1}_{path.rpartition('/')[2]}"
         for path, data in pictures.items()
-        if any(other.get(path, data) != data for other in before)
+        if known.get(path, data) != data
     }
 
 

@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from platoon.api.paddlex_envelope import file_of
 
+from platoon.api.paddlex.envelope import file_of
 from platoon.ocr.engine import TextEngine
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, endless_pdf, page
 from tests.http_server import files_of

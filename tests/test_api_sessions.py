@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from platoon.api.serve import Faces
@@ -129,6 +129,25 @@ def test_a_key_shown_once_opens_everything_that_it_may_do_and_a_cameras_port_too
     for address in (f"{client.base_url}/api/ws", f"http://127.0.0.1:{port}/ws"):
         with connect(address.replace("http", "ws", 1), additional_headers=cookies, proxy=None) as socket:
             assert socket.recv(60)
+
+
+def test_a_socket_that_is_open_ends_with_its_session_and_no_other_does(client: httpx.Client) -> None:
+    logged_in(client, "gate-secret")
+    cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+    address = f"{client.base_url}/api/ws".replace("http", "ws", 1)
+    with (
+        connect(address, additional_headers=cookies, proxy=None) as socket,
+        connect(address, additional_headers=shown("gate-secret"), proxy=None) as of_a_key,
+    ):
+        assert socket.recv(60)
+        assert of_a_key.recv(60)
+        assert client.delete("/api/session").status_code == 204
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(60)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+        of_a_key.ping().wait(60)
+        assert of_a_key.close_code is None
 
 
 def test_a_key_in_a_header_counts_before_the_session(client: httpx.Client) -> None:

@@ -30,6 +30,7 @@ NO_KEYS = "no API keys are set, so only callers on this machine are served; set 
 _ALL: Final = frozenset[Scope](get_args(Scope))
 _IMPLIED: Final[Mapping[Scope, frozenset[Scope]]] = {"admin": _ALL, "operate": frozenset({"read"})}
 _CALLER: Final = "platoon.caller"
+_HOLDS: Final = "platoon.admission_holds"
 _GUESSES: Final = 20
 """Different wrong keys that may come from one address within `_GUESSES_S`."""
 _GUESSES_S: Final = 60.0
@@ -94,6 +95,10 @@ class Access:
                 self._buckets[caller.name].take()
         return caller
 
+    def holds(self, headers: Mapping[str, str]) -> bool:
+        """Whether a caller who was admitted with these still is: keys last as long as this process, sessions do not."""
+        return not self.keyed or bool(_key_in(headers)) or self.sessions.key_of(headers.get("cookie", "")) is not None
+
     def known(self, given: str, client: str | None) -> Caller:
         """Whose key this is.
 
@@ -122,9 +127,14 @@ class Access:
         return next(caller for caller in self._callers if caller.key is key)
 
 
-def admitted(scope: Any, caller: Caller) -> None:
-    """Note in an ASGI scope who calls."""
-    scope[_CALLER] = caller
+def admitted(scope: Any, caller: Caller, holds: Callable[[], bool]) -> None:
+    """Note in an ASGI scope who calls, and what tells whether that caller still may."""
+    scope[_CALLER], scope[_HOLDS] = caller, holds
+
+
+def still_admitted(scope: Any) -> bool:
+    """Whether who was admitted still is: a session may end while a socket is open. Raises KeyError as `caller_of`."""
+    return bool(scope[_HOLDS]())
 
 
 def caller_of(scope: Any) -> Caller:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -116,7 +117,7 @@ class Guard:
         try:
             self._hosts.check(scope)
             door = self._doors.of(scope)
-            admitted(scope, self._admit(scope, door))
+            admitted(scope, self._admit(scope, door), partial(self._holds, scope, door))
         except PlatoonError as error:
             self._tell(scope, error)
             await door.refuse(error, HTTPConnection(scope))(scope, receive, send_uncached)
@@ -128,6 +129,9 @@ class Guard:
             raise PlatoonError("this route lets nobody in")
         client = scope.get("client")
         return self._access.admit(Headers(scope=scope), client[0] if client else None, door.need)
+
+    def _holds(self, scope: Scope, door: Door) -> bool:
+        return door.need in ("nothing", "signature") or self._access.holds(Headers(scope=scope))
 
     def _tell(self, scope: Scope, error: PlatoonError) -> None:
         cause = type(error).__name__

@@ -2,7 +2,8 @@
 
 A connection first gets the state of each camera, then every message. One that reads too slowly loses the
 oldest overlays (counted); an event or a state is never left out: when there is no room for one, the
-connection is closed with code 1013, and the client fetches from `/api/events` what it missed.
+connection is closed with code 1013, and the client fetches from `/api/events` what it missed. It is closed with 1008
+when the session ends that it was opened with.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from platoon.api.access import still_admitted
 from platoon.api.problems import as_problem
 from platoon.errors import NotFound
 from platoon.metrics import Metrics
@@ -23,7 +25,10 @@ from platoon.streams.site import Message, Site
 _WAITING_MESSAGES = 256
 """Of one client, a few kilobytes each: an overlay has at most `plates.events.BOXES_MOST` boxes."""
 _TRY_AGAIN_LATER = 1013
+_NOT_ALLOWED = 1008
 _CLOSE_TIMEOUT_S = 1.0
+_LOOK_S = 1.0
+"""Between two looks whether a session still holds."""
 _KEPT_TEXTS = 64
 
 
@@ -135,10 +140,12 @@ async def feed(websocket: WebSocket, site: Site, texts: Texts, camera: str | Non
 
 
 async def _converse(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
+    shut_out = asyncio.create_task(_until_shut_out(websocket))
     tasks = {
         asyncio.create_task(_send(websocket, outbox, texts, first)),
         asyncio.create_task(_until_gone(websocket)),
         asyncio.create_task(outbox.overfull.wait()),
+        shut_out,
     }
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -149,10 +156,16 @@ async def _converse(websocket: WebSocket, outbox: Outbox, texts: Texts, first: l
     for error in ended:
         if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
             raise error
-    if outbox.overfull.is_set():
-        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await websocket.close(_TRY_AGAIN_LATER, "too slow: events would have been left out; connect again")
+    if not shut_out.cancelled():
+        await _close(websocket, _NOT_ALLOWED, "the session has ended; log in again")
+    elif outbox.overfull.is_set():
+        await _close(websocket, _TRY_AGAIN_LATER, "too slow: events would have been left out; connect again")
+
+
+async def _close(websocket: WebSocket, code: int, why: str) -> None:
+    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await websocket.close(code, why)
 
 
 async def _send(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
@@ -161,6 +174,11 @@ async def _send(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[
     while True:
         await websocket.send_text(texts.of(await outbox.take()))
         await asyncio.sleep(0)  # one message each: others are served in between, however many wait here
+
+
+async def _until_shut_out(websocket: WebSocket) -> None:
+    while still_admitted(websocket.scope):  # noqa: ASYNC110 - a time that is over tells nobody
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _until_gone(websocket: WebSocket) -> None:

@@ -31,7 +31,7 @@ ALLOWED = {
     "plates": EVERYBODY | {"ocr", "engine", "media"},
     "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
     "reader": EVERYBODY | {"plates", "ocr", "engine", "media"},
-    "doctor": EVERYBODY | {"documents", "plates", "ocr", "engine", "store"},
+    "doctor": EVERYBODY | {"documents", "plates", "ocr", "engine", "media", "store"},
     "web": EVERYBODY,
     "api": EVERYBODY | {"logs", "tracing", "streams", "scale", "documents", "ocr", "engine", "media", "store", "web"},
 }

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 from platoon import doctor
 from platoon.cli import app
 from platoon.doctor import Finding, Verdict, examine
+from platoon.media.gstreamer import binding
 from platoon.plates.served import PURPOSES
 from platoon.settings import Settings
 from platoon.store.events import EventStore
@@ -40,6 +42,17 @@ def test_every_runtime_is_usable_or_says_why_not(findings: list[Finding]) -> Non
     for name in ("cuda", "tensorrt", "triton"):
         assert of(findings, "runtimes", name).verdict in (Verdict.GOOD, Verdict.NOTE)
         assert of(findings, "runtimes", name).text
+
+
+def test_every_decoder_is_there_or_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    binding._loaded.cache_clear()
+    found = list(doctor._decoders(settings(tmp_path, source__decoder="deepstream")))
+    assert [(name, verdict) for name, _, verdict in found] == [
+        ("gstreamer", Verdict.NOTE),
+        ("deepstream", Verdict.FAULT),
+    ]
+    assert all("pip install 'platoon[deepstream]'" in text for _, text, _ in found)
 
 
 @pytest.mark.parametrize("name", (*PURPOSES, "layout"))

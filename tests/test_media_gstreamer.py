@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from platoon.media.gstreamer.configurations import Configurations
 from platoon.media.gstreamer.elements import GSTREAMER
 from platoon.media.gstreamer.input import PipelineInput
 from platoon.media.gstreamer.pipeline import CameraPipeline
@@ -31,9 +32,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pipeline() -> Iterator[CameraPipeline]:
     bring()
-    pipeline = CameraPipeline(GSTREAMER, cameras=lambda: 1)
+    pipeline = CameraPipeline(GSTREAMER, cameras=lambda: 1, configured=unconfigured)
     yield pipeline
     pipeline.close()
+
+
+def unconfigured(_batch: int) -> Configurations:
+    raise AssertionError("these elements read no files")
 
 
 def watching(pipeline: CameraPipeline, url: str | Path, **options: Any) -> Watch:

@@ -10,6 +10,7 @@ import pytest
 
 from platoon.engine.batcher import Reply
 from platoon.errors import Overloaded, PlatoonError, Unavailable
+from platoon.media.frame import Detection
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import TextLine
 from platoon.plates.analysis import Analysis
@@ -72,6 +73,18 @@ def test_a_frame_that_raises_in_the_middle_of_a_batch_is_lost_alone(bench: Bench
     for step in range(4, 8):
         assert bench.batch(step / 4) == [None] * len(CAMERAS)
     assert bench.finals()[-1] == PLATES[POISONED], "and it is back by itself"
+
+
+def test_what_was_found_where_a_frame_was_decoded_is_read_without_looking_again(bench: Bench) -> None:
+    known = [Detection(PLACE.quad, 0.9)]
+    for step in range(5):
+        frames: list[Any] = [ScriptedFrame(number, step / 4, empty=step == 4) for number in CAMERAS]
+        frames[0].detections = [] if step == 4 else known
+        frames[1].detections = []
+        errors = bench.analysis.analyse([*zip(frames, bench.watches, strict=True)], bench.told.extend)
+        assert errors == [None] * len(CAMERAS)
+    assert all(set(batch) <= {*CAMERAS, -1} - {0, 1} for batch in bench.engine.batches)
+    assert bench.finals() == [PLATES[number] for number in CAMERAS if number != 1]
 
 
 @pytest.mark.parametrize("what", ["observe", "settle", "gone"])

@@ -24,7 +24,9 @@ from platoon.documents.layout import LayoutModel, layout_model
 from platoon.engine.gpu import provided
 from platoon.engine.runtime import ModelReport, open_runtime
 from platoon.engine.tuning import Tuning, processor
-from platoon.errors import ModelError, PlatoonError
+from platoon.errors import MissingExtra, ModelError, PlatoonError
+from platoon.media.gstreamer.pipeline import require
+from platoon.media.openers import PIPELINES
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
 from platoon.plates import open_detector, open_engine
@@ -64,6 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("versions", _versions),
         ("processor", _processor),
         ("runtimes", _runtimes),
+        ("decoders", _decoders),
         ("models", _models),
         ("choices", _choices),
         ("disk", _disk),
@@ -118,6 +121,17 @@ def _runtimes(settings: Settings) -> Found:
                 runtime.close()
             except Exception as error:  # executing raises errors that share no base
                 yield name, str(error), Verdict.FAULT if asked else Verdict.NOTE
+
+
+def _decoders(settings: Settings) -> Found:
+    """Whether what each way to decode cameras needs is here; that of FFmpeg always is."""
+    for name, elements in PIPELINES.items():
+        try:
+            require(elements)
+            yield name, "there", Verdict.GOOD
+        except MissingExtra as error:
+            asked = name == settings.source.decoder
+            yield name, str(error), Verdict.FAULT if asked else Verdict.NOTE
 
 
 def _models(settings: Settings) -> Found:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from platoon.media.gstreamer import configurations
 from platoon.media.gstreamer.elements import DEEPSTREAM, GSTREAMER, Elements
 from platoon.media.gstreamer.input import PipelineInput
-from platoon.media.gstreamer.nvinfer import configure
 from platoon.media.gstreamer.pipeline import CameraPipeline
 from platoon.media.input import Input, Opener
 from platoon.settings import SourceSettings
@@ -25,15 +25,15 @@ def opener(settings: SourceSettings, cache: Path, *, cameras: Callable[[], int])
         cameras: how many there are; asked when the first connects.
 
     Raises:
-        MissingExtra: what the decoder needs is not installed.
+        MissingExtra: what the decoder needs is not installed. InvalidSettings: `source.nvinfer` cannot be used.
     """
     elements = PIPELINES.get(settings.decoder)
     if elements is None:
         return Input, lambda: None
-    detector, folder = settings.nvinfer, cache / "nvinfer"
+    detector, folder = settings.nvinfer, cache / "deepstream"
+    if detector is not None:
+        configurations.read(detector)  # so that who starts it sees what is wrong with it
     pipeline = CameraPipeline(
-        elements,
-        cameras=cameras,
-        configured=lambda batch: None if detector is None else configure(detector, folder, batch=batch),
+        elements, cameras=cameras, configured=lambda batch: configurations.write(detector, folder, batch=batch)
     )
     return partial(PipelineInput, pipeline), pipeline.close

@@ -77,13 +77,6 @@ def picture(sample: Any) -> av.VideoFrame:
     return taken
 
 
-def rate(sample: Any) -> float:
-    """Frames per second as the stream declares them; 0: it does not say."""
-    known, numerator, denominator = sample.get_caps().get_structure(0).get_fraction("framerate")
-    fps = numerator / denominator if known and denominator else 0.0
-    return fps if 0 < fps <= 240 else 0.0
-
-
 def assembled(
     form: str,
     size: tuple[int, int],

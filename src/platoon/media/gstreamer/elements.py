@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from platoon.media.gstreamer.configurations import Configurations
+
 
 @dataclass(frozen=True, slots=True)
 class Elements:
     """A table of elements."""
 
     branch: str
-    """One camera; `{number}` stands for its number. It ends in an appsink `frames`, or leads into the `shared` part."""
+    """One camera; `{number}` stands for its number. It ends in an appsink `frames`, or in a `queue` that leads into the
+    shared part."""
     shared: str = ""
-    """From the muxer `mux` on, where there is one; `{cameras}` stands for the size of its batches, `{detector}` for the
-    element that finds plates, with the link behind it, or for nothing."""
+    """From the muxer `mux` on, where there is one; `{batch}` stands for the size of its batches, `{muxer}` for its
+    file, `{detector}` for the element that finds plates, with the link behind it, or for nothing."""
     detector: str = ""
-    """`{configuration}` stands for the path of its file."""
+    """That element; `{file}` stands for its file."""
     factories: Sequence[str] = ()
     """The elements that it cannot do without."""
     packages: str = ""
@@ -30,29 +33,27 @@ class Elements:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that must be set before the elements are loaded."""
 
-    def described(self, cameras: int, configuration: Path | None = None) -> str:
+    def described(self, cameras: int, files: Configurations) -> str:
         """The whole pipeline of so many cameras, a line each for the shared part and every camera.
 
         Args:
             cameras: numbered from 0.
-            configuration: of the detector; none: frames go on without.
+            files: that the shared part reads; without one of the detector frames go on as they are.
         """
         branches = [self.described_branch(number) for number in range(cameras)]
         if not self.shared:
             return "\n".join(branches)
         into_mux = [f"{branch} ! mux.sink_{number}" for number, branch in enumerate(branches)]
-        return "\n".join([self.described_shared(cameras, configuration), *into_mux])
+        return "\n".join([self.described_shared(cameras, files), *into_mux])
 
     def described_branch(self, number: int) -> str:
         """What camera `number` brings, up to the muxer or its own appsink."""
         return self.branch.format(number=number)
 
-    def described_shared(self, cameras: int, configuration: Path | None = None) -> str:
+    def described_shared(self, batch: int, files: Configurations) -> str:
         """What all cameras share."""
-        detector = ""
-        if configuration is not None:
-            detector = self.detector.format(configuration=_quoted(configuration)) + " ! "
-        return self.shared.format(cameras=cameras, detector=detector)
+        detector = "" if files.detector is None else self.detector.format(file=_quoted(files.detector)) + " ! "
+        return self.shared.format(batch=batch, muxer=_quoted(files.muxer), detector=detector)
 
 
 def _quoted(path: Path) -> str:
@@ -79,10 +80,10 @@ DEEPSTREAM: Final = Elements(
         "! queue name=queue max-size-buffers=4 max-size-bytes=0 max-size-time=0"
     ),
     shared=(
-        "nvstreammux name=mux batch-size={cameras} batched-push-timeout=33000 sync-inputs=false "
+        "nvstreammux name=mux batch-size={batch} config-file-path={muxer} "
         "! {detector}video/x-raw(memory:NVMM),format=(string)NV12 ! " + _FRAMES
     ),
-    detector="nvinfer name=detector config-file-path={configuration}",
+    detector="nvinfer name=detector config-file-path={file}",
     factories=("nvurisrcbin", "nvstreammux", "nvinfer", "appsink"),
     packages="NVIDIA DeepStream 7 and its Python bindings, pyds",
     environment={"USE_NEW_NVSTREAMMUX": "yes"},

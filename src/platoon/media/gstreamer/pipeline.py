@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from platoon.errors import MissingExtra, PlatoonError
@@ -17,6 +17,7 @@ from platoon.media.gstreamer import buffers, deepstream
 from platoon.media.gstreamer.arrivals import Arrivals
 from platoon.media.gstreamer.binding import gstreamer
 from platoon.media.gstreamer.branch import Branch, Broken, Decoded, Phase
+from platoon.media.gstreamer.configurations import Configurations
 from platoon.media.gstreamer.elements import Elements
 from platoon.media.gstreamer.failures import failure_of
 from platoon.media.input import SourceFailure, is_remote
@@ -27,16 +28,22 @@ _log = logging.getLogger(__name__)
 
 _LISTEN_NS: Final = 100_000_000
 """How soon the listener notices that it should end."""
+_LEAVE_S: Final = 5.0
+"""How long branches may take to end that somebody else ends already."""
 _CODECS: Final = {"image/jpeg": "mjpeg", "video/x-h265": "hevc"}
 """FFmpeg's names of what GStreamer calls otherwise."""
 _NOBODY: Final[tuple[Branch | None, Any]] = (None, None)
 _TCP: Final = 4  # GST_RTSP_LOWER_TRANS_TCP
 
 
-def missing(elements: Elements) -> list[str]:
-    """Which of its elements are not installed here. Raises MissingExtra without GStreamer itself."""
+def require(elements: Elements) -> None:
+    """Raise MissingExtra, with what to install, unless all that a pipeline of these elements needs is here."""
     gst = gstreamer(elements.environment)
-    return [name for name in elements.factories if gst.ElementFactory.find(name) is None]
+    lacking = [name for name in elements.factories if gst.ElementFactory.find(name) is None]
+    if lacking:
+        raise MissingExtra(f"elements of GStreamer are missing: {', '.join(lacking)}; {elements.packages} bring them")
+    if elements.shared:
+        deepstream.bindings()
 
 
 class CameraPipeline:
@@ -45,7 +52,7 @@ class CameraPipeline:
     Args:
         cameras: how many there are, asked when the pipeline begins: the size of its batches, where frames are batched.
             Cameras that come later share them.
-        configured: the configuration of the detector for batches of a size, see `Elements.described`.
+        configured: writes the files for batches of a size, see `Elements.described`.
 
     Raises:
         MissingExtra: GStreamer or some of the elements are not installed.
@@ -56,12 +63,9 @@ class CameraPipeline:
         elements: Elements,
         *,
         cameras: Callable[[], int],
-        configured: Callable[[int], Path | None] = lambda _batch: None,
+        configured: Callable[[int], Configurations],
     ) -> None:
-        if lacking := missing(elements):
-            raise MissingExtra(
-                f"elements of GStreamer are missing: {', '.join(lacking)}; {elements.packages} bring them"
-            )
+        require(elements)
         self._gst = gstreamer()
         self._elements, self._cameras, self._configured = elements, cameras, configured
         self._pyds = deepstream.bindings() if elements.shared else None
@@ -85,17 +89,24 @@ class CameraPipeline:
                 self._end()
             if self._closed or self._broken:
                 raise Broken(SourceFailure.FAILED, "the pipeline of all cameras has failed, and is built anew")
-            if self._pipeline is None:
-                self._begin()
-            number = next(number for number in range(len(self._branches) + 1) if number not in self._branches)
-            branch = Branch(number, Arrivals(max_lag_s=settings.max_lag_s, skipped=skipped))
-            branch.patient = not is_remote(url)
-            made = self._made(branch, url, settings)
-            self._branches[number] = branch, made
-            self._pipeline.add(made)
-            if self._elements.shared:
-                pad = self._pipeline.get_by_name("mux").request_pad_simple(f"sink_{number}")
-                made.get_static_pad("src").link(pad)
+            try:
+                return self._attached(url, settings, skipped)
+            except Exception as error:  # of whatever library
+                _log.error("a camera cannot be added to the pipeline: %s", redact(traceback.format_exc()))
+                raise Broken(SourceFailure.FAILED, f"the pipeline cannot be built: {redact(str(error))}") from None
+
+    def _attached(self, url: str, settings: SourceSettings, skipped: Callable[[int], None]) -> Branch:
+        if self._pipeline is None:
+            self._begin()
+        number = next(number for number in range(len(self._branches) + 1) if number not in self._branches)
+        branch = Branch(number, Arrivals(max_lag_s=settings.max_lag_s, skipped=skipped))
+        branch.patient = not is_remote(url)
+        made = self._made(branch, url, settings)
+        self._pipeline.add(made)
+        if self._elements.shared:
+            pad = self._pipeline.get_by_name("mux").request_pad_simple(f"sink_{number}")
+            made.get_static_pad("src").link(pad)
+        self._branches[number] = branch, made
         made.set_state(self._gst.State.PLAYING)
         return branch
 
@@ -112,6 +123,7 @@ class CameraPipeline:
         with self._changed:
             if self._elements.shared and (pad := made.get_static_pad("src").get_peer()) is not None:
                 made.get_static_pad("src").unlink(pad)
+                pad.send_event(self._gst.Event.new_flush_stop(False))
                 self._pipeline.get_by_name("mux").release_request_pad(pad)
             self._pipeline.remove(made)
             del self._branches[branch.number]
@@ -135,7 +147,7 @@ class CameraPipeline:
         for branch in branches:
             self.detach(branch)
         with self._changed:
-            self._changed.wait_for(lambda: not self._branches)
+            self._changed.wait_for(lambda: not self._branches, _LEAVE_S)
             self._end()
 
     def _begin(self) -> None:
@@ -144,10 +156,10 @@ class CameraPipeline:
             self._pipeline = gst.Pipeline.new("cameras")
         else:
             batch = max(1, self._cameras())
-            configuration = self._configured(batch)
-            self._pipeline = gst.parse_launch(self._elements.described_shared(batch, configuration))
+            files = self._configured(batch)
+            self._pipeline = gst.parse_launch(self._elements.described_shared(batch, files))
             frames = self._pipeline.get_by_name("frames")
-            frames.connect("new-sample", self._batch, configuration is not None)
+            frames.connect("new-sample", self._batch, files.detector is not None)
         self._pipeline.set_state(gst.State.PLAYING)
         self._listener = threading.Thread(target=self._listen, args=(self._pipeline,), name="gstreamer", daemon=True)
         self._listener.start()
@@ -160,15 +172,15 @@ class CameraPipeline:
     def _made(self, branch: Branch, url: str, settings: SourceSettings) -> Any:
         """The bin of a branch, before it connects."""
         gst = self._gst
-        made = gst.parse_bin_from_description(
-            self._elements.described_branch(branch.number), bool(self._elements.shared)
-        )
+        made = gst.parse_bin_from_description(self._elements.described_branch(branch.number), False)
         made.set_name(f"camera{branch.number}")
         made.set_property("async-handling", True)  # one that waits for its camera holds up no other
         made.connect("deep-element-added", self._added, branch, settings)
         source = made.get_by_name("source")
         source.set_property("uri", url)
         if self._elements.shared:
+            # Not left to the parser, which would also take the pad that waits for what the source will bring.
+            made.add_pad(gst.GhostPad.new("src", made.get_by_name("queue").get_static_pad("src")))
             made.get_static_pad("src").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, self._passing, branch)
         else:
             frames = made.get_by_name("frames")
@@ -205,8 +217,11 @@ class CameraPipeline:
 
     def _due(self, pad: Any, info: Any, branch: Branch) -> Any:
         if not branch.codec and (caps := pad.get_current_caps()) is not None:
-            kind = caps.get_structure(0).get_name()
-            branch.codec = _CODECS.get(kind, kind.rpartition("/")[2].removeprefix("x-"))
+            said = caps.get_structure(0)
+            branch.codec = _CODECS.get(said.get_name(), said.get_name().rpartition("/")[2].removeprefix("x-"))
+            known, frames, seconds = said.get_fraction("framerate")
+            if known and seconds and 0 < frames / seconds <= 240:
+                branch.fps = frames / seconds
         buffer, answer = info.get_buffer(), self._gst.PadProbeReturn
         wanted = branch.patient or branch.arrivals.wanted(buffer.pts, keyframe=self._is_keyframe(buffer))
         return answer.OK if wanted else answer.DROP
@@ -231,11 +246,10 @@ class CameraPipeline:
             if buffer.has_flags(self._gst.BufferFlags.CORRUPTED):
                 return self._gst.FlowReturn.OK
             picture = buffers.picture(sample)
-            branch.fps = buffers.rate(sample)
             none = buffer.pts == self._gst.CLOCK_TIME_NONE
             self._give(branch, Decoded(picture, None if none else buffer.pts / self._gst.SECOND), buffer.pts)
         except Exception as error:
-            _log.exception("a picture of camera %d of the pipeline cannot be taken", branch.number)
+            _log.error("a picture cannot be taken from the pipeline: %s", redact(traceback.format_exc()))
             branch.end(Broken(SourceFailure.FAILED, f"a picture cannot be taken: {redact(str(error))}"))
         return self._gst.FlowReturn.EOS if branch.over else self._gst.FlowReturn.OK
 
@@ -253,7 +267,7 @@ class CameraPipeline:
             self._fail_all(Broken(SourceFailure.FAILED, str(error)))
             return self._gst.FlowReturn.ERROR
         except Exception as error:
-            _log.exception("a batch of frames cannot be taken")
+            _log.error("a batch of frames cannot be taken: %s", redact(traceback.format_exc()))
             self._fail_all(Broken(SourceFailure.FAILED, f"frames cannot be taken: {type(error).__name__}"))
             return self._gst.FlowReturn.ERROR
         return self._gst.FlowReturn.OK

@@ -1,8 +1,8 @@
-"""The configuration of DeepStream's detector (`nvinfer`), rewritten for the batches of a site.
+"""The files that DeepStream's elements read at their start, for batches of as many frames as a site has cameras.
 
-An operator brings a file that works for one stream, as every model's author publishes one. Of it everything is kept but
-what a batch of cameras wants otherwise: the size of the batch, the name of the engine that was built for that size, and
-paths, which are relative to the file.
+Of the muxer (`nvstreammux`) all is ours. Of the detector (`nvinfer`) an operator brings a file that works for one
+stream, as every model's author publishes one; of it everything is kept but what a batch of cameras wants otherwise: the
+size of the batch, the name of the engine that is built for that size, and paths, which are relative to the file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import configparser
 import io
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from platoon.errors import InvalidSettings
 from platoon.private import make_folder
@@ -25,31 +25,59 @@ _PRECISIONS: Final = {"0": "fp32", "1": "int8", "2": "fp16"}
 """By `network-mode`."""
 _GPU: Final = 0
 LABELS: Final = "labels.txt"
+MUXER: Final = """\
+[property]
+algorithm-type=1
+batch-size={batch}
+adaptive-batching=0
+max-same-source-frames=1
+overall-max-fps-n=240
+overall-max-fps-d=1
+overall-min-fps-n=30
+overall-min-fps-d=1
+"""
+"""One frame of a camera in a batch, and a batch that waits for a slow camera for a thirtieth of a second at most."""
 
 
-def configure(path: Path, folder: Path, *, batch: int) -> Path:
-    """Write the configuration at `path` for batches of this size into `folder`, with labels if it names none.
+class Configurations(NamedTuple):
+    """Paths of what was written."""
 
-    Returns:
-        The file written.
+    muxer: Path
+    detector: Path | None = None
+
+
+def write(detector: Path | None, folder: Path, *, batch: int) -> Configurations:
+    """Write what batches of this size want into `folder`: for the muxer, and for the detector whose file this is, with
+    labels if it names none.
 
     Raises:
-        InvalidSettings: it cannot be read, or is not that of a detector of whole frames.
+        InvalidSettings: the file of the detector cannot be read, or is not for whole frames.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"source.nvinfer: {path} cannot be read: {error}") from None
+    text = "" if detector is None else read(detector)
     make_folder(folder)
+    muxer = folder / f"muxer_b{batch}.txt"
+    muxer.write_text(MUXER.format(batch=batch), encoding="utf-8")
+    if detector is None:
+        return Configurations(muxer)
     labels = folder / LABELS
     labels.write_text("plate\n", encoding="utf-8")
-    written = folder / f"{path.stem}_b{batch}.txt"
-    written.write_text(rewritten(text, path.absolute(), batch=batch, labels=labels.absolute()), encoding="utf-8")
-    return written
+    written = folder / f"{detector.stem}_b{batch}.txt"
+    written.write_text(rewritten(text, detector.absolute(), batch=batch, labels=labels.absolute()), encoding="utf-8")
+    return Configurations(muxer, written)
+
+
+def read(detector: Path) -> str:
+    """The text of the file at this path. Raises InvalidSettings where it is none that can be rewritten."""
+    try:
+        text = detector.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"source.nvinfer: {detector} cannot be read: {error}") from None
+    rewritten(text, detector.absolute(), batch=1, labels=Path(LABELS))
+    return text
 
 
 def rewritten(text: str, path: Path, *, batch: int, labels: Path) -> str:
-    """`text`, which lies at the absolute `path`, for batches of this size. Raises as `configure`."""
+    """`text`, which lies at the absolute `path`, for batches of this size. Raises InvalidSettings."""
     config = configparser.ConfigParser(
         delimiters=("=",), comment_prefixes=("#",), interpolation=None, strict=False, default_section="\0"
     )

@@ -1,3 +1,4 @@
+import errno
 import json
 import sqlite3
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from platoon.settings import StoreSettings
+from platoon.store import retention as retention_module
 from platoon.store import space
 from platoon.store.event import Event
 from platoon.store.events import EventStore
@@ -289,6 +291,27 @@ def test_the_thread_sweeps_at_once_and_ends_when_asked(kept: Kept) -> None:
     with kept.retention():
         assert gone.wait(30)
     assert kept.events.search() == []
+
+
+def test_a_disk_that_cannot_be_looked_at_ends_no_thread(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention_module, "_LOOK_S", 0.01)
+    looks = iter(range(1000))
+    looked, swept = threading.Event(), threading.Event()
+
+    def free(_path: Path) -> int:
+        if swept.is_set() and next(looks) < 20:
+            looked.set()
+            raise OSError(errno.EIO, "Input/output error")
+        return 0 if looked.is_set() else 10**12
+
+    monkeypatch.setattr(space, "free", free)
+    retention = Retention(kept.events, kept.crops, StoreSettings())
+    sweep = retention.sweep
+    sweeps = threading.Semaphore(0)
+    retention.sweep = lambda: (sweep(), swept.set(), sweeps.release())[0]  # type: ignore
+    with retention:
+        assert sweeps.acquire(timeout=30)
+        assert sweeps.acquire(timeout=30)  # as the disk has no room left
 
 
 class Disk:

@@ -1,6 +1,7 @@
 """A site whose server goes and comes, and one camera of which fails: nothing ends, and all is back by itself."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,6 +174,25 @@ def test_one_camera_whose_frames_raise_leaves_the_others_and_the_site_alone(benc
     bench.source(1).fails = lambda _stage: None
     bench.engine.fails = lambda _stage, _number: None
     wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "events of all, also of the one that failed")
+
+
+def test_vehicles_of_one_camera_that_cannot_be_told_leave_the_others_and_the_site_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise ValueError("poison")
+
+    monkeypatch.setattr(pipeline, "QUIET_S", 0.05)
+    bench.start()
+    wait_until(lambda: all(bench.analysed(number) for number in range(CAMERAS)) or None, "frames")
+    failing = bench.site._cameras["camera 1"]
+    failing.watch.finish = fails
+    bench.source(1).stop()
+    wait_until(lambda: failing.came_at == math.inf or None, "its vehicles")
+    bench.site.change([spec for spec in bench.site._specs if spec.id != "camera 1"])
+    assert [status.id for status in bench.site.cameras()] == ["camera 0", "camera 2"]
+    bench.more(bench.analysed)
+    assert bench.site.not_ready() == []
 
 
 def test_frames_of_all_cameras_that_raise_are_not_the_engines_fault(bench: Bench) -> None:

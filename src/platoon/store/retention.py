@@ -201,6 +201,12 @@ class Retention:
             except Exception:
                 log.exception("retention waits for its next turn")
             due = time.monotonic() + self._interval_s
-            while not self._stopping.wait(min(_LOOK_S, self._interval_s)) and time.monotonic() < due:
-                if self._short_of_room():
-                    break
+            while not self._stopping.wait(min(_LOOK_S, self._interval_s)) and not self._is_due(due):
+                pass
+
+    def _is_due(self, due: float) -> bool:
+        """Whether it is time for the next sweep, as the interval is over or the disk is full."""
+        try:
+            return time.monotonic() >= due or self._short_of_room()
+        except OSError:  # a disk that does not even say how full it is, as the sweep will tell
+            return False

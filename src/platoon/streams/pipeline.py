@@ -316,7 +316,7 @@ class SharedSite:
         if camera.source is not None:
             camera.source.join(STOP_S)  # so that its last words do not follow the first of its successor
         with self._turn:
-            self._emit(camera.watch.finish())
+            self._finish(camera)
             if gone:
                 del self._cameras[identity]
         if gone:
@@ -385,7 +385,7 @@ class SharedSite:
             _log.exception("analysis stopped")
         with self._turn:
             for camera in self._cameras.values():
-                self._emit(camera.watch.finish())
+                self._finish(camera)
 
     def _get_ready(self) -> None:
         """Load what frames need; later, see whether it works again. Raises what keeps it from working."""
@@ -451,7 +451,14 @@ class SharedSite:
         for camera in self._cameras.values():
             if now - QUIET_S > camera.came_at:
                 camera.came_at = math.inf
-                self._emit(camera.watch.finish())
+                self._finish(camera)
+
+    def _finish(self, camera: Camera) -> None:
+        """Tell the vehicles that are in sight of a camera."""
+        try:
+            self._emit(camera.watch.finish())
+        except Exception:
+            _log.exception("camera %s: the vehicles in sight cannot be told", camera.spec.id)
 
     def _lose(self, frame: Frame, camera: Camera, error: Exception) -> None:
         """Count a frame as dropped, and log an error that comes from it once until a frame is analysed again."""

@@ -609,6 +609,17 @@ def test_a_file_that_somebody_empties_is_named_until_it_is_moved_away(path: Path
         assert jobs.waiting() == 1
 
 
+def test_jobs_go_on_where_somebody_takes_their_whole_folder_away(path: Path, clock: Clock) -> None:
+    with closing(opened(path, clock)) as jobs:
+        jobs.add(Order(), b"document")
+        shutil.rmtree(path.parent)
+        assert jobs.not_ready() == []
+        job = jobs.add(Order(), b"another")
+        claim = jobs.claim("worker")
+        assert claim is not None
+        assert claim.job.id == job.id
+
+
 def test_jobs_of_the_version_before_go_on(path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.executescript(_FIRST_VERSION)

@@ -11,7 +11,8 @@ from platoon.metrics import DroppedFrames
 from platoon.plates.events import PlateWatch
 from platoon.plates.grammar import Grammar
 from platoon.settings import Settings, StoreSettings
-from platoon.streams.pipeline import RATE_FRAMES_MOST, Camera, SharedSite
+from platoon.streams.camera import RATE_FRAMES_MOST, Camera
+from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
 from tests import plate_scripts
 

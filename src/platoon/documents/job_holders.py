@@ -39,6 +39,10 @@ class Holders:
         running = {process for process in processes if not self._remove(process)}
         return [holder for holder in holders if holder.partition("/")[0] not in running | {self._process}]
 
+    def seen(self) -> bool:
+        """Whether others can tell that this process runs: nobody has taken its file away."""
+        return (self._folder / self._process).exists()
+
     def close(self) -> None:
         """As if this process had ended."""
         (self._folder / self._process).unlink(missing_ok=True)

@@ -354,6 +354,9 @@ class JobStore:
 
     def _free_the_dead(self, db: sqlite3.Connection) -> None:
         """What processes of this machine held that are no more may be begun at once."""
+        if self._holders is not None and not self._holders.seen():
+            self._holders.close()
+            self._holders = None
         if self._holders is None:
             self._holders = Holders(self.path.with_suffix(".holders"))
         found = db.execute("SELECT DISTINCT holder FROM job WHERE state = 'STARTED'").fetchall()

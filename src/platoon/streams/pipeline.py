@@ -12,7 +12,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,20 +33,17 @@ from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
+from platoon.streams.camera import DISABLED, Camera
 from platoon.streams.hub import Hub
 from platoon.streams.manual import Sight, read_sight
 from platoon.streams.mux import Mux
 from platoon.streams.readiness import Readiness
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
-from platoon.streams.site import CameraStatus, Message, not_live
+from platoon.streams.site import CameraStatus, Message
 
 _log = logging.getLogger(__name__)
 
-RATE_WINDOW_S = 10.0
-"""Over which analysed frames per second are counted."""
-RATE_FRAMES_MOST = 5000
-"""Kept for that: more than any camera has in this time. Of a recording that is read faster the rate is told too low."""
 QUIET_S = 20.0
 """A camera that has given nothing for so long: whoever was in sight has gone, as the next frame would tell."""
 CHECK_S = 1.0
@@ -57,52 +53,6 @@ STOP_S = 5.0
 PREVIEW_QUALITY = 80
 IDLE_S = 0.25
 """How soon the analysis notices that it should stop when no frame comes."""
-
-
-class Camera:
-    """What one camera owns: its source, its plates, its last analysed frame."""
-
-    def __init__(self, spec: CameraSpec, watch: PlateWatch, source: Source | None) -> None:
-        self.spec, self.watch, self.source = spec, watch, source
-        self.last_frame: Frame | None = None
-        self.failing = False
-        """Its last frame failed, which was logged."""
-        self.last_event_at: float | None = None
-        self.analysed = 0
-        self.came_at = math.inf
-        """When the last frame came, by the monotonic clock; infinity: whoever was in sight was told."""
-        self.seen_at = -math.inf
-        """When the last frame was taken from it, by the monotonic clock."""
-        self._first = math.inf
-        self._recent: deque[float] = deque(maxlen=RATE_FRAMES_MOST)
-
-    def count(self, now: float) -> None:
-        """One more frame was analysed, at `now` seconds of the monotonic clock."""
-        self.analysed += 1
-        self._first = min(self._first, now)
-        self._recent.append(now)
-        while now - self._recent[0] > RATE_WINDOW_S:
-            self._recent.popleft()
-
-    def see(self, frame: Frame, now: float) -> None:
-        """A frame came that there is nothing wrong with, at `now` seconds of the monotonic clock."""
-        self.last_frame, self.seen_at = frame, now
-
-    def sees(self, now: float, max_age_s: float) -> Frame:
-        """The last frame, if the camera is live and it is no older; from any thread. Raises Unavailable."""
-        source, frame = _DISABLED if self.source is None else self.source.status, self.last_frame
-        if source.state is not SourceState.LIVE:
-            raise not_live(self.spec.id, source)
-        if frame is None:
-            raise Unavailable(f"camera {self.spec.id!r} has no picture yet: none came since it is live")
-        if (age_s := now - self.seen_at) > max_age_s:
-            raise Unavailable(f"camera {self.spec.id!r}: no frame of it came for {age_s:.0f} s")
-        return frame
-
-    def rate(self, now: float) -> float:
-        """Analysed frames per second over the last seconds, as far as there are any; from any thread."""
-        recent = sum(now - then <= RATE_WINDOW_S for then in self._recent.copy())
-        return recent / min(RATE_WINDOW_S, max(1.0, now - self._first))
 
 
 class SharedSite:
@@ -343,7 +293,7 @@ class SharedSite:
             url=redact(spec.url),
             port=spec.port,
             enabled=spec.enabled,
-            source=camera.source.status if camera.source is not None else _DISABLED,
+            source=camera.source.status if camera.source is not None else DISABLED,
             analysed_fps=round(camera.rate(now), 2),
             analysed=camera.analysed,
             dropped=self.metrics.frames_dropped.of(spec.id),
@@ -479,9 +429,6 @@ class SharedSite:
     def _emit(self, events: Sequence[PlateEvent]) -> None:
         for event in events:
             self._sink.put(event)
-
-
-_DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the registry")
 
 
 def _cause(error: Exception) -> str:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test clients triton vlm gstreamer check bench lock system-packages clean
+.PHONY: demo test clients triton vlm gstreamer paddle check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -41,6 +41,9 @@ vlm: $(VENV)/run.stamp  ## a real OpenAI-compatible server for tests; 1.2 GB
 gstreamer: $(VENV)/run.stamp  ## PyGObject for tests of cameras by GStreamer; needs make system-packages; 10 MB
 	PYTHON="$(BIN)/python" scripts/gstreamer-env
 
+paddle: $(VENV)/dev.stamp  ## Paddle's own engine for tests; 750 MB
+	PYTHON="$(BIN)/python" scripts/paddle-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +59,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer .venv-paddle build dist

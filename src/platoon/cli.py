@@ -241,7 +241,7 @@ def list_models(
     from platoon.plates.served import PURPOSES, served
 
     settings = Settings.load(settings_file)
-    rows = [(name, served(name)[0].model, purpose) for name, purpose in PURPOSES.items()]
+    rows = [(name, served(name, settings.engine)[0].model, purpose) for name, purpose in PURPOSES.items()]
     if (layout := _layout(settings)) is not None:
         rows.append((NAME, layout.graph.model, PURPOSE))
     if isinstance(settings.plates.detector, Path):
@@ -268,7 +268,7 @@ def export_triton(
     from platoon.plates.served import PURPOSES, served
 
     settings = Settings.load(settings_file, engine__max_batch=max_batch)
-    graphs = [served(name) for name in PURPOSES]
+    graphs = [served(name, settings.engine) for name in PURPOSES]
     if (layout := _layout(settings)) is not None and layout.head.batches:
         graphs.append((layout.graph, {}))
     for path in export(graphs, folder, max_batch=settings.engine.max_batch):

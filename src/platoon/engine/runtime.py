@@ -1,8 +1,8 @@
-"""What executes a graph: OpenVINO or ONNX Runtime on the CPU, a GPU, or a server, behind one face.
+"""What executes a graph: OpenVINO or ONNX Runtime on the CPU, a GPU, Paddle, or a server, behind one face.
 
 A runtime is called by one thread at a time, a thread of its batcher. `open_runtime` and `best_batch`
-choose by measuring on this machine. Nothing here knows what a graph is for. `gpu` and `triton` hold the runtimes
-beyond the CPU.
+choose by measuring on this machine. Nothing here knows what a graph is for. `gpu`, `paddle` and `triton` hold
+the runtimes beyond these two.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from platoon.engine.background import background
 from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.executor import Executor, Extent, Runtime, Shape
 from platoon.engine.gpu import GpuRuntime, provided
+from platoon.engine.paddle import PaddleRuntime
 from platoon.engine.surgery import Graph
 from platoon.engine.triton import TritonRuntime
 from platoon.engine.tuning import Tuning
-from platoon.errors import ModelError
+from platoon.errors import InvalidSettings, ModelError
 from platoon.metrics import Metrics
 from platoon.settings import EngineSettings
 
@@ -208,7 +209,8 @@ def open_runtime(
     """The runtime that `settings` name for `graph`.
 
     `auto` takes a GPU that ONNX Runtime can use, else the faster of OpenVINO and ONNX Runtime on the CPU; what it
-    could not use is counted in `metrics`. Every other name is that runtime or an error.
+    could not use is counted in `metrics`. Every other name is that runtime or an error, but that `paddle` executes
+    models in Paddle's form only, and is `auto` for ONNX graphs.
 
     Args:
         graph: what it executes.
@@ -236,6 +238,7 @@ def open_runtime(
         "triton": lambda: TritonRuntime(
             graph, url=settings.triton_url, timeout_s=settings.triton_timeout_s, max_batch=settings.max_batch
         ),
+        "paddle": lambda: PaddleRuntime(graph, example=example, device=settings.device, **shape),
     }
 
     def tried(names: Sequence[str]) -> dict[str, Runtime]:
@@ -265,6 +268,13 @@ def open_runtime(
 
     failures: list[str] = []
     name: str = settings.runtime
+    if graph.model.parameters is not None and name != "paddle":
+        raise InvalidSettings(
+            f"model {graph.model.path} is in Paddle's form, which only Paddle's own engine executes: set "
+            f"engine.runtime = 'paddle' in place of {name!r}, or name the model as an ONNX file"
+        )
+    if graph.model.parameters is None and name == "paddle":
+        name = "auto"
     runtime = None
     if name == "auto" and provided("cuda"):
         runtime = tried(("cuda",)).get("cuda")

@@ -44,8 +44,13 @@ def signature(graph: Graph) -> Signature:
     """The tensors of `graph` as it is executed.
 
     Raises:
-        ModelError: it has more than one input, or a tensor of a type that is not known here.
+        ModelError: it is not executed as a whole, has more than one input, or a tensor of a type that is not known
+            here.
     """
+    if graph.on_host:
+        raise ModelError(
+            f"model {graph.model.name} is not adapted as an ONNX graph, so no other program can execute it"
+        )
     proto = onnx.load_model_from_string(graph.proto).graph
     constants = {tensor.name for tensor in proto.initializer}
     inputs = [value for value in proto.input if value.name not in constants]

@@ -2,13 +2,15 @@
 
 Each adaptation changes the graph (`graft`) and can do the same work in numpy (`prepare`, `finish`). `adapt`
 grafts them all or, where the graph is not what one of them expects, leaves the graph as it is and does the
-work in numpy, which is slower but gives the same: callers see one face, `Graph`. Nothing here runs a graph.
+work in numpy, which is slower but gives the same: callers see one face, `Graph`. So it does with models of Paddle's
+own format. Nothing here runs a graph.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from platoon.engine.model import Model
+from platoon.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +52,11 @@ class Graph:
     name: str
     """What it is for: its name in metrics and where it is served."""
     proto: bytes
+    """The ONNX graph; empty where the model is none but Paddle's."""
     digest: str
     """Tells apart models and their adaptations."""
     on_host: tuple[Adaptation, ...] = ()
-    """Adaptations that could not be grafted."""
+    """Adaptations that are not grafted: they are for ONNX graphs only, and not for all of these."""
 
     def prepare(self, batch: Array) -> Array:
         """The input of the bare graph for `batch`."""
@@ -76,8 +80,10 @@ def adapt(model: Model, *adaptations: Adaptation, name: str | None = None) -> Gr
     Raises:
         ModelError: the file cannot be loaded.
     """
-    proto = model.load()
     key = hashlib.sha256(f"{model.digest} {adaptations}".encode()).hexdigest()
+    if model.parameters is not None:
+        return Graph(model, name or model.name, b"", digest=key, on_host=adaptations)
+    proto = model.load()
     try:
         for adaptation in adaptations:
             adaptation.graft(proto.graph)
@@ -246,6 +252,45 @@ class TopClasses:
         order = np.argsort(-np.take_along_axis(scores, top, axis=-1), axis=-1, kind="stable")
         classes = np.take_along_axis(top, order, axis=-1)
         return classes.astype(np.int32), np.take_along_axis(scores, classes, axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectOutput:
+    """Nothing changes, but a model whose output is another than expected is refused."""
+
+    model: str
+    """Whose output it is, for the error."""
+    what: str
+    """What it was taken for."""
+    sizes: tuple[tuple[int, ...], ...]
+    """For each axis the sizes it may have; empty: any."""
+
+    def graft(self, graph: onnx.GraphProto) -> None:
+        """See `Adaptation.graft`. Raises ModelError where the graph says that its output is another."""
+        if len(graph.output) == 1 and not graph.output[0].type.tensor_type.HasField("shape"):
+            return
+        self._check([[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.output])
+
+    def prepare(self, batch: Array) -> Array:
+        """See `Adaptation.prepare`."""
+        return batch
+
+    def finish(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """See `Adaptation.finish`. Raises ModelError where they are others."""
+        self._check([output.shape for output in outputs])
+        return outputs
+
+    def _check(self, shapes: Sequence[Sequence[int]]) -> None:
+        """Compare them; 0 is a size that is not known yet."""
+        if [len(shape) for shape in shapes] == [len(self.sizes)] and all(
+            not size or not may or size in may for size, may in zip(shapes[0], self.sizes, strict=True)
+        ):
+            return
+        wanted = ", ".join(" or ".join(map(str, may)) or "any" for may in self.sizes)
+        got = " and ".join(f"({', '.join(str(size or 'any') for size in shape)})" for shape in shapes) or "none"
+        raise ModelError(
+            f"model {self.model} is none that {self.what}: its outputs are {got}, where one of ({wanted}) was expected"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,12 +19,13 @@ from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
-from platoon.engine.model import text_detection
+from platoon.engine.model import Model, text_detection
 from platoon.engine.runtime import ModelReport
-from platoon.engine.surgery import Graph, NameOutputs, PixelInput, adapt
+from platoon.engine.surgery import ExpectOutput, Graph, NameOutputs, PixelInput, adapt
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Quad
 from platoon.metrics import Metrics
+from platoon.ocr.exported import exported
 from platoon.settings import EngineSettings
 
 STRIDE = 32
@@ -44,13 +46,21 @@ LARGEST = (1280, 1280)
 """(height, width) of the largest input that engines built beforehand must take."""
 
 
-def detection_graph() -> Graph:
+def detection_graph(path: Path | None = None) -> Graph:
     """Pixels in, `map` (N, 1, H, W) out.
 
+    Args:
+        path: a PP-OCR model for it, as an ONNX file or in Paddle's form; none: the weights that come with Platoon.
+
     Raises:
-        ModelError: see `text_detection`.
+        ModelError: see `text_detection`; the model at `path` is none, or one for something else.
     """
-    return adapt(text_detection(), INPUT, NameOutputs(("map",)), name="text-detection")
+    if path is None:
+        return adapt(text_detection(), INPUT, NameOutputs(("map",)), name="text-detection")
+    model = Model.from_path(path)
+    pixels = exported(model, "DBPostProcess", INPUT).pixels or INPUT
+    expected = ExpectOutput(model.name, "finds text", ((), (1,), (), ()))
+    return adapt(model, pixels, expected, NameOutputs(("map",)), name="text-detection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +106,7 @@ class TextDetector:
         item = (*size, 3)
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
         self._model: BatchedModel[Array, NDArray[np.float32]] = BatchedModel(
-            detection_graph(),
+            detection_graph(settings.text_detection),
             settings,
             tuning,
             metrics,

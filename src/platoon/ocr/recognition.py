@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,11 +21,23 @@ from platoon.arrays import Array, is_uint8, on_host
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
-from platoon.engine.model import metadata, text_recognition
+from platoon.engine.model import Model, metadata, text_recognition
 from platoon.engine.runtime import ModelReport
-from platoon.engine.surgery import Adaptation, Graph, KeepClasses, NameOutputs, PixelInput, TopClasses, adapt
+from platoon.engine.surgery import (
+    Adaptation,
+    ExpectOutput,
+    Graph,
+    KeepClasses,
+    NameOutputs,
+    PixelInput,
+    TopClasses,
+    adapt,
+)
 from platoon.engine.tuning import Tuning
+from platoon.errors import ModelError
 from platoon.metrics import Metrics
+from platoon.ocr.exported import NAME as EXPORTED
+from platoon.ocr.exported import exported
 from platoon.settings import EngineSettings
 
 HEIGHT = 48
@@ -116,7 +129,7 @@ class Recogniser:
         *,
         alphabet: str | None = None,
     ) -> None:
-        graph, self.characters = recognition_graph(alphabet)
+        graph, self.characters = recognition_graph(alphabet, settings.text_recognition)
         item, most = (HEIGHT, MIN_WIDTH, 3), settings.max_batch
         self._model: BatchedModel[_Input, Any] = BatchedModel(
             graph,
@@ -176,15 +189,21 @@ class Recogniser:
         self._model.close()
 
 
-def recognition_graph(alphabet: str | None = None) -> tuple[Graph, Sequence[str]]:
+def recognition_graph(alphabet: str | None = None, path: Path | None = None) -> tuple[Graph, Sequence[str]]:
     """Lines in, `ids` and `scores` of the likeliest classes at each step out; and the character of each class.
 
+    Args:
+        alphabet: only these characters; none: all that the model knows.
+        path: a PP-OCR model for it, as an ONNX file or in Paddle's form; none, or where it does not know all of
+            `alphabet`: the weights that come with Platoon.
+
     Raises:
-        ModelError: see `text_recognition`. ValueError: the model cannot read all of `alphabet`.
+        ModelError: see `text_recognition`; the model at `path` is none, or one for something else, or nothing says
+            which characters its classes are. ValueError: the model cannot read all of `alphabet`.
     """
-    model = text_recognition()
-    known = ["", *metadata(model.load())["character"].split("\n"), " "]
-    changes: list[Adaptation] = [INPUT]
+    model, known, changes = _own_weights() if path is None else _weights_at(path)
+    if alphabet is not None and path is not None and not set(alphabet) <= set(known):
+        model, known, changes = _own_weights()
     if alphabet is not None:
         unknown = set(alphabet) - set(known)
         if unknown:
@@ -194,6 +213,32 @@ def recognition_graph(alphabet: str | None = None) -> tuple[Graph, Sequence[str]
         changes.append(KeepClasses(kept))
     changes += [TopClasses(min(ALTERNATIVES + 1, len(known))), NameOutputs(("ids", "scores"))]
     return adapt(model, *changes, name="text-recognition" if alphabet is None else "plate-recognition"), known
+
+
+def _own_weights() -> tuple[Model, list[str], list[Adaptation]]:
+    """The model, the character of each class, and how pixels go in."""
+    model = text_recognition()
+    return model, ["", *metadata(model.load())["character"].split("\n"), " "], [INPUT]
+
+
+def _weights_at(path: Path) -> tuple[Model, list[str], list[Adaptation]]:
+    """The same of a user's model."""
+    model = Model.from_path(path)
+    export = exported(model, "CTCLabelDecode", INPUT)
+    characters = export.characters
+    if characters is None and model.parameters is None and "character" in (told := metadata(model.load())):
+        characters = tuple(told["character"].split("\n"))
+    if not characters:
+        raise ModelError(
+            f"nothing says which characters model {model.path} knows: put the {EXPORTED} beside it that PaddleOCR 3 "
+            "exports with a model, with PostProcess.character_dict"
+        )
+    if export.height not in (None, HEIGHT):
+        raise ModelError(f"model {model.path} reads lines {export.height} pixels high; Platoon gives it {HEIGHT}")
+    # Models differ in whether they know the space, which no dictionary lists.
+    classes = (len(characters) + 1, len(characters) + 2)
+    expected = ExpectOutput(model.name, f"reads the {len(characters)} characters of its dictionary", ((), (), classes))
+    return model, ["", *characters, " "], [export.pixels or INPUT, expected]
 
 
 def _checked(line: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Final
 from platoon.engine.surgery import Graph
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.recognition import PLATE, recognition_graph
+from platoon.settings import EngineSettings
 
 TEXT_DETECTION: Final = "text-detection"
 TEXT_RECOGNITION: Final = "text-recognition"
@@ -21,15 +22,18 @@ PURPOSES: Mapping[str, str] = {
 """Of each model, by its name."""
 
 
-def served(name: str) -> tuple[Graph, Mapping[str, str]]:
+def served(name: str, settings: EngineSettings | None = None) -> tuple[Graph, Mapping[str, str]]:
     """The graph called `name`, one of `PURPOSES`, and what its clients must know.
+
+    `settings` may name other weights than those that come with Platoon.
 
     For recognition that is `alphabet`: the characters of the classes from 1 on, one a line; class 0 is the CTC blank.
 
     Raises:
-        ModelError: its file is damaged or not installed.
+        ModelError: its file is damaged or not installed, or one of a user's cannot be used.
     """
+    own = settings or EngineSettings()
     if name == TEXT_DETECTION:
-        return detection_graph(), {}
-    graph, characters = recognition_graph(PLATE if name == PLATE_RECOGNITION else None)
+        return detection_graph(own.text_detection), {}
+    graph, characters = recognition_graph(PLATE if name == PLATE_RECOGNITION else None, own.text_recognition)
     return graph, {"alphabet": "\n".join(characters[1:])}

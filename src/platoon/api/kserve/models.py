@@ -21,6 +21,7 @@ from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION, served
+from platoon.settings import EngineSettings
 
 VERSION: Final = "1"
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters")
@@ -49,9 +50,15 @@ class Inference:
 class ServedModel:
     """One model. What is told about it is found when first asked for, which may take a second."""
 
-    def __init__(self, name: str, submit: Submit, outputs_of: Callable[[Any], Sequence[NDArray[Any]]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        submit: Submit,
+        outputs_of: Callable[[Any], Sequence[NDArray[Any]]],
+        settings: EngineSettings | None = None,
+    ) -> None:
         self.name = name
-        self._submit, self._outputs_of = submit, outputs_of
+        self._submit, self._outputs_of, self._settings = submit, outputs_of, settings
 
     @property
     def signature(self) -> Signature:
@@ -65,7 +72,7 @@ class ServedModel:
 
     @cached_property
     def _facts(self) -> tuple[Signature, Mapping[str, str]]:
-        graph, parameters = served(self.name)
+        graph, parameters = served(self.name, self._settings)
         return signature(graph), {"digest": graph.digest, **parameters}
 
     def check_input(self, name: str, datatype: str, shape: Sequence[int]) -> tuple[int, ...]:
@@ -159,9 +166,9 @@ class ServedModels:
             return (text_map[None],)
 
         self._models = {
-            TEXT_DETECTION: ServedModel(TEXT_DETECTION, engine.detect, with_channel),
-            PLATE_RECOGNITION: ServedModel(PLATE_RECOGNITION, read_plates, tuple),
-            TEXT_RECOGNITION: ServedModel(TEXT_RECOGNITION, read_lines, tuple),
+            TEXT_DETECTION: ServedModel(TEXT_DETECTION, engine.detect, with_channel, engine.settings),
+            PLATE_RECOGNITION: ServedModel(PLATE_RECOGNITION, read_plates, tuple, engine.settings),
+            TEXT_RECOGNITION: ServedModel(TEXT_RECOGNITION, read_lines, tuple, engine.settings),
         }
         self.not_ready = not_ready
 

@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from platoon.cli import app
-from platoon.engine.model import text_detection
+from platoon.engine.model import text_detection, text_recognition
 from platoon.errors import InvalidSettings, ModelError
 from platoon.plates.finder import PLATE_DETECTION
 from platoon.plates.recogniser import PLATE_READING
@@ -72,3 +73,25 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "file" / "models")])
     assert isinstance(result.exception, InvalidSettings)
     assert str(tmp_path / "file") in str(result.exception)
+
+
+def test_models_in_paddles_form_are_listed_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, reader = tmp_path / "our-detector", tmp_path / "our-reader"
+    for folder in (detector, reader):
+        folder.mkdir()
+        (folder / "inference.json").write_text("a program")
+        (folder / "inference.pdiparams").write_text("weights")
+    (reader / "inference.yml").write_text("PreProcess: {transform_ops: []}\nPostProcess: {character_dict: [a, b]}\n")
+    monkeypatch.setenv("PLATOON_ENGINE__RUNTIME", "paddle")
+    monkeypatch.setenv("PLATOON_ENGINE__TEXT_DETECTION", str(detector))
+    monkeypatch.setenv("PLATOON_ENGINE__TEXT_RECOGNITION", str(reader))
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    assert result.exit_code == 0
+    models = {model["name"]: model for model in map(json.loads, result.stdout.splitlines())}
+    assert {model["weights"] for model in models.values()} >= {"our-detector", "our-reader"}
+    assert models["text-detection"]["origin"] == f"folder {detector}"
+    assert models["text-recognition"]["sha256"] == sha256(b"a programweights").hexdigest()
+    assert models["plate-recognition"]["weights"] == text_recognition().name  # ours knows no plate's characters
+    exported = CliRunner().invoke(app, ["models", "export-triton", str(tmp_path / "models")])
+    assert isinstance(exported.exception, ModelError)
+    assert "our-detector" in str(exported.exception)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from platoon import doctor
 from platoon.cli import app
 from platoon.doctor import Finding, Verdict, examine
+from platoon.engine.model import text_detection
 from platoon.media.gstreamer import binding
 from platoon.plates.served import PURPOSES
 from platoon.settings import Settings
@@ -39,7 +40,7 @@ def test_a_machine_that_passes_these_tests_has_no_fault(findings: list[Finding])
 def test_every_runtime_is_usable_or_says_why_not(findings: list[Finding]) -> None:
     for name in ("openvino", "onnxruntime"):
         assert of(findings, "runtimes", name).text.startswith("executes models")
-    for name in ("cuda", "tensorrt", "triton"):
+    for name in ("cuda", "tensorrt", "triton", "paddle"):
         assert of(findings, "runtimes", name).verdict in (Verdict.GOOD, Verdict.NOTE)
         assert of(findings, "runtimes", name).text
 
@@ -121,3 +122,28 @@ def test_the_exit_code_tells_of_faults(monkeypatch: pytest.MonkeyPatch, verdict:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == code
     assert "no [driver] here" in result.stdout
+
+
+def test_what_paddles_own_engine_lacks_is_told_and_is_a_fault_if_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "paddle", None)
+    folder = tmp_path / "detector"
+    asked = settings(tmp_path, engine__runtime="paddle", engine__text_detection=folder)
+
+    def told() -> tuple[str, Verdict]:
+        ((_, text, verdict),) = doctor._paddle(asked)
+        return text, verdict
+
+    assert told() == (f"model {folder} does not exist", Verdict.FAULT)
+    folder.mkdir()
+    (folder / "inference.json").write_text("{}")
+    assert told()[1] is Verdict.FAULT
+    assert "inference.pdiparams is missing" in told()[0]
+    (folder / "inference.pdiparams").write_text("weights")
+    assert told()[1] is Verdict.FAULT
+    assert "pip install 'platoon[paddle]'" in told()[0]
+    (tmp_path / "mine.onnx").write_bytes(text_detection().path.read_bytes())
+    asked = settings(tmp_path, engine__runtime="paddle", engine__text_detection=tmp_path / "mine.onnx")
+    assert told()[1] is Verdict.NOTE
+    assert "none is in its form" in told()[0]

@@ -49,8 +49,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Model.from_path(tmp_path / "nowhere.onnx")
 
 
-def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read"):
+def test_a_folder_of_anything_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no Paddle model"):
         Model.from_path(tmp_path)
 
 

@@ -123,3 +123,9 @@ def test_a_broker_that_cannot_be_used_does_not_tell_its_password(monkeypatch: py
     with pytest.raises(InvalidSettings, match="broker") as caught:
         Settings.load()
     assert "S3c" not in str(caught.value)
+
+
+def test_paddle_is_no_runtime_without_a_model_for_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="name one in text_detection or text_recognition"):
+        Settings.load(engine__runtime="paddle")
+    assert Settings.load(engine__runtime="paddle", engine__text_detection=tmp_path).engine.runtime == "paddle"

@@ -1,8 +1,8 @@
 """Small networks in the shape of PP-OCR's, with weights that the tests set: as Paddle exports them, and as ONNX graphs
 made of the same weights.
 
-`SEES` finds what is darker than the paper, at a quarter of the size, with a branch to a 32nd and back, as PP-OCR's detectors
-have. `READS` takes the colour of columns eight pixels wide for a class: of the seven characters in `COLOURS`, or none.
+The detector works at a quarter of the size, with a branch to a 32nd and back, as PP-OCR's have; the recogniser takes
+the colour of columns eight pixels wide for a class, of the seven characters in `COLOURS` or of none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ def _set(net: Any, weights: Weights) -> None:
 
 def detection_weights() -> Weights:
     """A pixel is text if the mean of its channels is under 210."""
-    mean, std = np.float32(detection.INPUT.mean), np.float32(detection.INPUT.std)
+    mean, std = np.array(detection.INPUT.mean, np.float32), np.array(detection.INPUT.std, np.float32)
     halve = {"weight": np.full((1, 1, 2, 2), 0.25, np.float32), "bias": np.zeros(1, np.float32)}
     double = {"weight": np.ones((1, 1, 2, 2), np.float32), "bias": np.zeros(1, np.float32)}
     steep = np.float32(40)
@@ -87,7 +87,7 @@ def detection_weights() -> Weights:
 
 
 def recognition_weights(colours: Iterable[tuple[int, int, int]] = tuple(COLOURS.values())) -> Weights:
-    """A column is the character whose colour is nearest: the mean of its middle rows, from -1 to 1, as blue, green, red.
+    """A column is the character whose colour is nearest to the mean of its middle rows.
 
     Class 0 is what lies around nought, or is white; the last is a space, which nothing is.
     """
@@ -147,7 +147,7 @@ def onnx_model(weights: Weights, file: Path) -> Path:
         sizes, in_sizes = ["T", weights["classes.bias"].size], [48, "W"]
         x = layer("Conv", "x", "columns", [48, 8])
         x = add("Transpose", add("Squeeze", x, "axes"), perm=[0, 2, 1])
-        constants["axes"] = np.array([2], np.int64)  # type: ignore[assignment]
+        constants["axes"] = np.array([2], np.int64)
         x = add("Add", add("MatMul", x, "classes.weight"), "classes.bias")
         add("Softmax", x, name="out", axis=2)
     graph = helper.make_graph(

@@ -60,7 +60,7 @@ def detection_graph(path: Path | None = None) -> Graph:
     model = Model.from_path(path)
     pixels = exported(model, "DBPostProcess", INPUT).pixels or INPUT
     expected = ExpectOutput(model.name, "finds text", ((), (1,), (), ()))
-    return adapt(model, pixels, expected, NameOutputs(("map",)), name="text-detection")
+    return adapt(model, expected, pixels, NameOutputs(("map",)), name="text-detection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

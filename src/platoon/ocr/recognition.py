@@ -238,7 +238,7 @@ def _weights_at(path: Path) -> tuple[Model, list[str], list[Adaptation]]:
     # Models differ in whether they know the space, which no dictionary lists.
     classes = (len(characters) + 1, len(characters) + 2)
     expected = ExpectOutput(model.name, f"reads the {len(characters)} characters of its dictionary", ((), (), classes))
-    return model, ["", *characters, " "], [export.pixels or INPUT, expected]
+    return model, ["", *characters, " "], [expected, export.pixels or INPUT]
 
 
 def _checked(line: Array) -> Array:

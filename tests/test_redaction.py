@@ -94,6 +94,8 @@ FORMS = (
     "authorization=Bearer {}",
     "Bearer {}0123456",
     "x-api-key: {}",
+    "password: {}",
+    "pwd:{}",
 )
 AROUND = ("{}", "cannot open {}: no route", "'{}'", '"{}",', "({})", "{}.", "a@b {} c@d", "x={}", "{0} {0}", "n:{}")
 

@@ -17,7 +17,10 @@ _FAR = 256
 """Characters in which a password with blanks ends at the latest."""
 _MOST_SEGMENTS = 16
 
-_SUSPICIOUS = re.compile(r"""(?i)[@=]|:\\{0,4}/|//|%(?:25){0,4}3a|["']\s{0,2}:|key\s{0,2}:|auth|cookie|bearer|basic""")
+_SUSPICIOUS = re.compile(
+    r"""(?i)[@=]|:\\{0,4}/|//|%(?:25){0,4}3a|["']\s{0,2}:|(?:key|pass\w{0,8}|pwd|psw|secret)\s{0,2}:|auth|cookie|bearer"""
+    "|basic"
+)
 _WORD = re.compile(r"\S+")
 _URL = re.compile(
     r"(?i)(?P<scheme>[a-z][a-z0-9+.-]{1,31}):(?P<slashes>(?:\\{0,4}/)+)"
@@ -43,6 +46,7 @@ _PAIR = re.compile(
 )
 _NAMES_SECRET = re.compile(rf"(?i)(?<![a-z]){_SECRET_NAME}")
 _HEADER = re.compile(r"(?i)((?:authorization|api-?key|cookie)\s{0,2}:\s{0,2})[^\n]+")
+_SAID = re.compile(r"(?i)(?<![a-z])((?:pass(?:word|wd|phrase)|pwd|psw|secret)\s{0,2}:\s{0,2})[^\s:*]\S*")
 _SCHEME_AND_KEY = re.compile(r"(?i)\b(bearer|basic|digest)(\s{1,2})(?=[^\s\d=]{0,128}[\d=])[A-Za-z0-9+/_.~=-]{8,}")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -61,7 +65,7 @@ def redact(text: object, most: int = MOST) -> str:
     shown = whole[:room].encode("utf-8", "backslashreplace").decode()[:most]
     if _SUSPICIOUS.search(shown):
         shown = "".join(_without_credentials(shown, is_cut))
-        for pattern in (_PAIR, _HEADER):
+        for pattern in (_PAIR, _HEADER, _SAID):
             shown = pattern.sub(rf"\g<1>{HIDDEN}", shown)
         shown = _SCHEME_AND_KEY.sub(rf"\g<1>\g<2>{HIDDEN}", shown)
     return f"{shown[:room]}… [{len(whole) - room} more characters]" if is_cut else shown[:most]

@@ -10,14 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from platoon.engine import runtime as runtimes
+from platoon.engine.binding import BoundSession
 from platoon.engine.executor import Extent
-from platoon.engine.gpu import KEPT_SHAPES, BoundSession, GpuRuntime, Kind, provided, providers
+from platoon.engine.gpu import GpuRuntime, Kind, bound_session, provided, providers
 from platoon.engine.model import text_recognition
 from platoon.engine.runtime import OnnxRuntime, open_runtime
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
 from platoon.metrics import Metrics
+from platoon.ocr.plate_recognition import plate_reading_graph
 from platoon.ocr.recognition import PLATE, recognition_graph
 from platoon.settings import EngineSettings
 
@@ -131,18 +133,18 @@ def test_onnx_runtime_itself_is_not_believed_when_it_takes_another_provider(
 ) -> None:
     asked = providers(kind, graph, EXTENT, device=0, cache=tmp_path)
     with pytest.raises(InvalidSettings, match=asked[0][0]):
-        BoundSession(graph, asked, memory="cpu", device=0)
+        bound_session(graph, asked, device=0)
 
 
 def test_bound_memory_gives_what_an_ordinary_run_gives(graph: Graph) -> None:
-    bound, plain = BoundSession(graph, ON_CPU, memory="cpu", device=0), OnnxRuntime(graph)
+    bound, plain = bound_session(graph, ON_CPU, device=0), OnnxRuntime(graph)
     for pixels in (noise(1, 48, 320, 3), noise(2, 48, 320, 3), noise(1, 48, 320, 3)[..., ::-1]):
         for ours, theirs in zip(bound(pixels), plain(pixels), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_bound_memory_belongs_to_the_session_and_outputs_to_the_caller(graph: Graph) -> None:
-    bound = BoundSession(graph, ON_CPU, memory="cpu", device=0)
+def test_bound_memory_stays_as_it_was_and_outputs_belong_to_the_caller(graph: Graph) -> None:
+    bound = bound_session(graph, ON_CPU, device=0)
     pixels = noise(1, 48, 320, 3)
     before = pixels.copy()
     first = bound(pixels)
@@ -153,12 +155,15 @@ def test_bound_memory_belongs_to_the_session_and_outputs_to_the_caller(graph: Gr
         np.testing.assert_array_equal(output, copy)
 
 
-def test_memory_is_kept_for_so_many_shapes_only(graph: Graph) -> None:
-    bound = BoundSession(graph, ON_CPU, memory="cpu", device=0)
-    for number in range(KEPT_SHAPES + 5):
-        ids, _ = bound(np.zeros((1, 48, 8 * (number + 1), 3), np.uint8))
-        assert ids.shape == (1, number + 1, 5)
-    assert len(bound._inputs) == KEPT_SHAPES
+@pytest.mark.parametrize("made", [recognition_graph()[0], plate_reading_graph()], ids=lambda made: made.name)
+def test_outputs_are_what_an_ordinary_run_gives_whether_or_not_their_shape_was_known_before(made: Graph) -> None:
+    session = onnxruntime.InferenceSession(made.proto, providers=["CPUExecutionProvider"])
+    height, width = [side if isinstance(side, int) else 320 for side in session.get_inputs()[0].shape[1:3]]
+    bound = BoundSession(session)
+    for count in (2, 1, 3):
+        pixels = noise(count, height, width, 3)
+        for ours, theirs in zip(bound(pixels), session.run(None, {"pixels": pixels}), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_auto_falls_back_to_the_cpu_and_counts_it(

@@ -15,7 +15,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from platoon.arrays import Array, on_host
+from platoon.arrays import Array
+from platoon.engine.binding import BoundSession
 from platoon.engine.executor import Extent, Shape
 from platoon.engine.surgery import Graph
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
@@ -25,8 +26,6 @@ Kind = Literal["cuda", "tensorrt"]
 Provider = tuple[str, Mapping[str, str]]
 
 PROVIDERS: Mapping[Kind, str] = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-KEPT_SHAPES = 32
-"""Inputs of so many shapes keep their memory on the GPU."""
 
 
 def provided(kind: Kind) -> bool:
@@ -81,7 +80,7 @@ class GpuRuntime:
             except OSError as error:
                 raise InvalidSettings(f"cannot keep TensorRT's engines in {folder}: {error.strerror}") from error
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, where they are installed
-        self._bound = BoundSession(graph, asked, memory="cuda", device=device)
+        self._bound = bound_session(graph, asked, device=device)
         self._extent = extent if kind == "tensorrt" else None
         self.name = f"{kind}, GPU {device}"
 
@@ -111,54 +110,24 @@ class GpuRuntime:
         self._bound.close()
 
 
-class BoundSession:
-    """A session of ONNX Runtime whose inputs lie in memory of the device, taken once per shape.
+def bound_session(graph: Graph, asked: Sequence[Provider], *, device: int) -> BoundSession:
+    """A session that runs on the first of the providers `asked` for.
 
-    Args:
-        asked: providers; the session must run on the first.
-        memory: where inputs and outputs lie, in ONNX Runtime's words: `cuda` or `cpu`.
+    Raises:
+        InvalidSettings: it does not.
     """
-
-    def __init__(self, graph: Graph, asked: Sequence[Provider], *, memory: str, device: int) -> None:
-        self._memory, self._device = memory, device
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                graph.proto, options, providers=[(name, dict(wants)) for name, wants in asked], enable_fallback=0
-            )
-        except Exception as error:  # its errors share no base
-            raise _cannot(asked[0][0], device, str(error)) from error
-        got = self._session.get_providers()[0]
-        if got != asked[0][0]:
-            raise _cannot(asked[0][0], device, f"it took {got} instead; its own message is above")
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._inputs: dict[Shape, Any] = {}
-
-    def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
-        """The outputs for `batch`, in memory of their own."""
-        pixels = np.ascontiguousarray(on_host(batch))
-        value = self._inputs.get(pixels.shape)
-        if value is None:
-            if len(self._inputs) >= KEPT_SHAPES:
-                del self._inputs[next(iter(self._inputs))]
-            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                pixels.shape, pixels.dtype, self._memory, self._device
-            )
-            self._inputs[pixels.shape] = value
-        value.update_inplace(pixels)
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._input, value)
-        for name in self._outputs:
-            binding.bind_output(name, self._memory, self._device)
-        self._session.run_with_iobinding(binding)
-        return tuple(binding.copy_outputs_to_cpu())
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self._inputs.clear()
-        self._session = None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            graph.proto, options, providers=[(name, dict(wants)) for name, wants in asked], enable_fallback=0
+        )
+    except Exception as error:  # its errors share no base
+        raise _cannot(asked[0][0], device, str(error)) from error
+    got = session.get_providers()[0]
+    if got != asked[0][0]:
+        raise _cannot(asked[0][0], device, f"it took {got} instead; its own message is above")
+    return BoundSession(session)
 
 
 def _cannot(provider: str, device: int, why: str) -> InvalidSettings:

@@ -22,8 +22,9 @@ import onnxruntime
 import openvino
 from numpy.typing import NDArray
 
-from platoon.arrays import Array, on_host
+from platoon.arrays import HOST, Array, device_of, on_host
 from platoon.engine.background import background
+from platoon.engine.binding import BoundSession
 from platoon.engine.cost import Cost, TimedRuntime, fit
 from platoon.engine.executor import Executor, Extent, Runtime, Shape
 from platoon.engine.gpu import GpuRuntime, provided
@@ -166,16 +167,17 @@ class OnnxRuntime:
         # Its threads would spin for work between executions, on cores that decoders need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(graph.proto, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(graph.proto, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base
             raise ModelError(f"ONNX Runtime cannot run model {graph.model.name}: {error}") from error
         self.name = f"onnxruntime, float32, {_how_many(executions, threads)}"
-        self._input = self._session.get_inputs()[0].name
+        self._session = BoundSession(session)
 
     def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`."""
-        outputs = self._session.run(None, {self._input: self._graph.prepare(on_host(batch))})
-        return self._graph.finish(tuple(outputs))
+        if self._graph.on_host or device_of(batch) != HOST:
+            batch = self._graph.prepare(on_host(batch))
+        return self._graph.finish(self._session(batch))
 
     def prepare(self, shape: Shape) -> None:
         """See `Runtime`. One execution lets it allocate what such inputs need."""
@@ -193,7 +195,7 @@ class OnnxRuntime:
 
     def close(self) -> None:
         """See `Runtime`."""
-        self._session = None
+        self._session.close()
 
 
 def open_runtime(

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test clients triton vlm gstreamer paddle check bench lock system-packages clean
+.PHONY: demo test clients triton vlm gstreamer paddle torch check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -44,6 +44,9 @@ gstreamer: $(VENV)/run.stamp  ## PyGObject for tests of cameras by GStreamer; ne
 paddle: $(VENV)/dev.stamp  ## Paddle's own engine for tests; 750 MB
 	PYTHON="$(BIN)/python" scripts/paddle-env
 
+torch: $(VENV)/run.stamp  ## PyTorch for CPUs, over the ordinary environment, for tests; 0.9 GB
+	ORDINARY="$(BIN)/python" scripts/torch-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +62,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer .venv-paddle build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer .venv-paddle .venv-torch build dist

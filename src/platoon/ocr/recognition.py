@@ -13,11 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.arrays import Array, is_uint8, on_host
+from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import Extent
@@ -35,6 +34,7 @@ from platoon.engine.surgery import (
 )
 from platoon.engine.tuning import Tuning
 from platoon.errors import ModelError
+from platoon.media.pixels import resized, widened
 from platoon.metrics import Metrics
 from platoon.ocr.exported import NAME as EXPORTED
 from platoon.ocr.exported import exported
@@ -260,9 +260,7 @@ def fit_line(crop: Array) -> Array:
     if not height or not width:
         raise ValueError(f"expected a crop with pixels, got {crop.shape = }")
     scaled, padded = width_of(height, width)
-    line = np.full((HEIGHT, padded, 3), PADDING, np.uint8)
-    line[:, :scaled] = cv2.resize(on_host(crop), (scaled, HEIGHT), interpolation=cv2.INTER_LINEAR)
-    return line
+    return widened(resized(crop, (scaled, HEIGHT)), padded, PADDING)
 
 
 def width_of(height: int, width: int) -> tuple[int, int]:

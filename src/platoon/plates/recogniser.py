@@ -12,17 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from platoon.arrays import Array, is_uint8, on_host
+from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
+from platoon.media.pixels import resized
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import ALTERNATIVES, PLATE, Candidate, TextLine, line_of
 from platoon.settings import EngineSettings
@@ -96,8 +96,7 @@ def fit_plate(crop: Array) -> Array:
     """The crop, stretched to the model's input."""
     if len(crop.shape) != 3 or crop.shape[2] != 3 or 0 in crop.shape or not is_uint8(crop):
         raise ValueError(f"expected uint8 (h, w, 3) with pixels, got {crop.dtype} {crop.shape}")
-    method = cv2.INTER_AREA if crop.shape[0] > HEIGHT else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(on_host(crop), (WIDTH, HEIGHT), interpolation=method), np.uint8)
+    return resized(crop, (WIDTH, HEIGHT), area=crop.shape[0] > HEIGHT)
 
 
 def decode(probabilities: NDArray[np.float32]) -> TextLine:

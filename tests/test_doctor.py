@@ -9,6 +9,7 @@ from platoon import doctor
 from platoon.cli import app
 from platoon.doctor import Finding, Verdict, examine
 from platoon.engine.model import text_detection
+from platoon.media.decoder import missing_for_nvdec
 from platoon.media.gstreamer import binding
 from platoon.plates.served import PURPOSES
 from platoon.settings import Settings
@@ -49,11 +50,19 @@ def test_every_decoder_is_there_or_says_what_it_lacks(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "gi", None)
     binding._loaded.cache_clear()
     found = list(doctor._decoders(settings(tmp_path, source__decoder="deepstream")))
-    assert [(name, verdict) for name, _, verdict in found] == [
+    assert [(name, verdict) for name, _, verdict in found[1:]] == [
         ("gstreamer", Verdict.NOTE),
         ("deepstream", Verdict.FAULT),
     ]
-    assert all("pip install 'platoon[deepstream]'" in text for _, text, _ in found)
+    assert all("pip install 'platoon[deepstream]'" in text for _, text, _ in found[1:])
+
+
+@pytest.mark.skipif(missing_for_nvdec(0) is None, reason="this machine has a GPU")
+@pytest.mark.parametrize(("wanted", "verdict"), [("auto", Verdict.NOTE), ("nvdec", Verdict.FAULT)])
+def test_what_nvdec_lacks_is_a_fault_where_it_was_asked_for(tmp_path: Path, wanted: str, verdict: Verdict) -> None:
+    name, text, found = next(iter(doctor._decoders(settings(tmp_path, source__decoder=wanted))))
+    assert (name, found) == ("nvdec", verdict)
+    assert "driver" in text
 
 
 @pytest.mark.parametrize("name", (*PURPOSES, "layout"))

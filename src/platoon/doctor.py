@@ -27,6 +27,7 @@ from platoon.engine.runtime import ModelReport, open_runtime
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning, processor
 from platoon.errors import MissingExtra, ModelError, PlatoonError
+from platoon.media.decoder import missing_for_nvdec
 from platoon.media.gstreamer.pipeline import require
 from platoon.media.openers import PIPELINES
 from platoon.metrics import Metrics
@@ -166,7 +167,10 @@ def _tried(graph: Graph, settings: EngineSettings, cache: Path, shape: Shape) ->
 
 
 def _decoders(settings: Settings) -> Found:
-    """Whether what each way to decode cameras needs is here; that of FFmpeg always is."""
+    """Whether what each way to decode cameras needs is here; that of FFmpeg on the CPU always is."""
+    missing = missing_for_nvdec(settings.engine.device)
+    unmet = Verdict.FAULT if settings.source.decoder == "nvdec" else Verdict.NOTE
+    yield "nvdec", missing or "there", unmet if missing else Verdict.GOOD
     for name, elements in PIPELINES.items():
         try:
             require(elements)

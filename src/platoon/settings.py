@@ -41,9 +41,10 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """How cameras are opened and kept."""
 
-    decoder: Literal["cpu", "gstreamer", "deepstream"] = "cpu"
-    """Who decodes cameras: Platoon on the CPU; one GStreamer pipeline for all, with the decoders that GStreamer has
-    here; or one of NVIDIA DeepStream's, on the GPU (not run on one yet)."""
+    decoder: Literal["auto", "cpu", "nvdec", "gstreamer", "deepstream"] = "auto"
+    """Who decodes cameras: Platoon on the CPU; Platoon by NVDEC on GPU `engine.device`, where pictures stay; one
+    GStreamer pipeline for all, with the decoders that GStreamer has here; or one of NVIDIA DeepStream's, on the GPU.
+    `auto`: NVDEC, if models may run on that GPU too, else the CPU. Neither way on a GPU has run on one yet."""
     nvinfer: Path | None = None
     """Configuration of a plate detector for `nvinfer`, for `deepstream`: its boxes take the place of those of
     `plates.detector`. None: frames are looked at as from every decoder."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import av
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 import torch
 
 from platoon.arrays import Array, address, device_of, on_host, stacked
+from platoon.media import decoder as decoders
 from platoon.media.decode import planar_frame
-from platoon.media.frame import Matrix, PixelMeter, PlanarFrame, Planes, Purpose, Quad, Region
+from platoon.media.frame import Matrix, PlanarFrame, Planes, Quad, Region
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.pixels import resized, widened
 from platoon.media.torch_pixels import TorchPixels
+from platoon.metrics import PixelMeter, Purpose
+from platoon.settings import EngineSettings, Settings, SourceSettings
 from tests.clips import picture
 
 OPENCV, TORCH = OpenCvPixels(PixelMeter()), TorchPixels(PixelMeter(), "cpu")
@@ -183,3 +187,13 @@ def test_tensors_are_stacked_and_found_where_they_lie() -> None:
     assert on_host(stacked(mixed)).tolist() == [[[0] * 3] * 2, [[1] * 3] * 2]
     with pytest.raises(ValueError, match="contiguous"):
         address(batch[:, :, ::2])
+
+
+@pytest.mark.parametrize("wanted", ["auto", "nvdec"])
+def test_nvdec_is_taken_with_pytorch_on_the_gpu_of_the_engine(wanted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "missing_for_nvdec", lambda _device: None)
+    settings = Settings(source=SourceSettings(decoder=wanted), engine=EngineSettings(device=1))
+    decoder = decoders.open_decoder(settings, meter := PixelMeter(), cameras=lambda: 1)
+    assert decoder.pixels == TorchPixels(meter, "cuda:1")
+    acceleration = decoder.open_input.keywords["acceleration"]  # type: ignore[attr-defined]
+    assert (acceleration.device_id, acceleration.is_hw_owned) == (1, True)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from platoon.media.decode import planar_frame
-from platoon.media.frame import PixelMeter, PixelWork, Purpose
+from platoon.media.frame import PixelWork
 from platoon.media.input import Input
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.torch_pixels import TorchPixels
-from platoon.metrics import Metrics
+from platoon.metrics import Metrics, PixelMeter, Purpose
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.events import PlateEvent, PlateWatch

@@ -8,6 +8,7 @@ text art), and that no message holds a credential. What to do about a failure is
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,15 @@ from urllib.parse import unquote, urlsplit
 import av
 import av.error
 from av.codec.context import Flags
+from av.codec.hwaccel import HWAccel
 
 from platoon.errors import PlatoonError
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.frame import Detection
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
+
+_log = logging.getLogger(__name__)
 
 
 class SourceFailure(StrEnum):
@@ -160,27 +164,36 @@ class Opener(Protocol):
 
 
 class Input:
-    """An open source, for one thread; an `OpenInput` by FFmpeg on the CPU.
+    """An open source, for one thread; an `OpenInput` by FFmpeg.
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
         skipped: told of packets of a live stream that were left out, as decoding was behind.
+        acceleration: decodes what it can on a device, and leaves the pictures there; none: the CPU decodes.
 
     Raises:
         SourceError: it cannot be opened within the deadline, or holds no video that can be decoded.
     """
 
     def __init__(
-        self, url: str, settings: SourceSettings, *, skipped: Callable[[int], None] = lambda _count: None
+        self,
+        url: str,
+        settings: SourceSettings,
+        *,
+        skipped: Callable[[int], None] = lambda _count: None,
+        acceleration: HWAccel | None = None,
     ) -> None:
-        self._url, self._settings, self._skipped = redact(url), settings, skipped
+        self._url, self._settings, self._skipped, self._acceleration = redact(url), settings, skipped, acceleration
         self._backlog: Backlog | None = None
         self._live = is_remote(url)
         target, options = _target(url, settings)
         started = time.monotonic()
         try:
             self._container = av.open(
-                target, options=options, timeout=(settings.open_timeout_s, settings.read_timeout_s)
+                target,
+                options=options,
+                timeout=(settings.open_timeout_s, settings.read_timeout_s),
+                hwaccel=acceleration,
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._named(error, opening_s=time.monotonic() - started, host=_host(url)) from None
@@ -267,6 +280,8 @@ class Input:
                     last_picture = time.monotonic()
                     fruitless = 0
                     given += 1
+                    if given == 1 and self._acceleration is not None and picture.format.name != "cuda":
+                        _log.warning("%s: NVDEC cannot decode its %s; the CPU does", self._url, self.codec)
                     if picture.pts is not None:
                         end_s = float((picture.pts + picture.duration) * picture.time_base)
                     yield picture, picture.opaque if nominal else picture.time

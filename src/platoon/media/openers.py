@@ -1,4 +1,4 @@
-"""Who decodes the cameras of a site, as `source.decoder` says."""
+"""Decoders that are one pipeline for all cameras of a site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from platoon.media.gstreamer import configurations
 from platoon.media.gstreamer.elements import DEEPSTREAM, GSTREAMER, Elements
 from platoon.media.gstreamer.input import PipelineInput
 from platoon.media.gstreamer.pipeline import CameraPipeline
-from platoon.media.input import Input, Opener
+from platoon.media.input import Opener
 from platoon.settings import SourceSettings
 
 PIPELINES: dict[str, Elements] = {"gstreamer": GSTREAMER, "deepstream": DEEPSTREAM}
@@ -27,9 +27,7 @@ def opener(settings: SourceSettings, cache: Path, *, cameras: Callable[[], int])
     Raises:
         MissingExtra: what the decoder needs is not installed. InvalidSettings: `source.nvinfer` cannot be used.
     """
-    elements = PIPELINES.get(settings.decoder)
-    if elements is None:
-        return Input, lambda: None
+    elements = PIPELINES[settings.decoder]
     detector, folder = settings.nvinfer, cache / "deepstream"
     if detector is not None:
         configurations.read(detector)  # so that who starts it sees what is wrong with it

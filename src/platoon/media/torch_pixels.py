@@ -23,16 +23,15 @@ from platoon.media.frame import (
     Frame,
     Letterbox,
     Matrix,
-    PixelMeter,
     Pixels,
     Planes,
-    Purpose,
     Quad,
     Region,
     around,
     colours,
     perspective,
 )
+from platoon.metrics import PixelMeter, Purpose
 
 Tensor = Any
 """A `torch.Tensor`; PyTorch is an extra, without which this module is not imported."""

@@ -17,6 +17,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from platoon.errors import NotFound, PlatoonError, StoreError
+from platoon.media.decoder import takes_nvdec
 from platoon.metrics import Metrics
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
@@ -50,7 +51,9 @@ class IsolatedSite:
         tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
         self._callers = callers
-        self._grammar = SiteGrammar(settings.plates)  # what it refuses would end each process instead
+        # What these refuse would end each process instead.
+        self._grammar = SiteGrammar(settings.plates)
+        takes_nvdec(settings)
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.path / "crops")

@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
+from platoon.media.decoder import open_decoder
 from platoon.media.frame import Frame, as_jpeg
-from platoon.media.opencv_pixels import OpenCvPixels
-from platoon.media.openers import opener
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, Source, SourceState, SourceStatus
 from platoon.metrics import Metrics, Purpose
@@ -79,12 +78,11 @@ class SharedSite:
         self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
-        self._open_input, self._close_decoder = opener(
-            settings.source, settings.cache, cameras=lambda: sum(spec.enabled for spec in self._specs)
+        self._decoder = open_decoder(
+            settings, self.metrics.pixels, cameras=lambda: sum(spec.enabled for spec in self._specs)
         )
         self.events = EventStore(settings.store.path / "events.sqlite", settings.deliveries)
         self.crops = ObjectStore(settings.store.path / "crops")
-        self._pixels = OpenCvPixels(self.metrics.pixels)
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
@@ -157,7 +155,7 @@ class SharedSite:
         self._readiness.join()
         if self._analysis is not None:
             self._analysis.close()
-        self._close_decoder()
+        self._decoder.close()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.join(STOP_S)
@@ -246,12 +244,12 @@ class SharedSite:
                 self._mux.add(spec.id, keep_all=recorded, max_age_s=None if recorded else analysis.max_age_s),
                 Sampler(fps=analysis.fps, every=analysis.every),
                 settings=self._settings.source,
-                pixels=self._pixels,
+                pixels=self._decoder.pixels,
                 metrics=self.metrics,
                 pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
                 loop=self._loop,
                 on_status=lambda status: self._hear(spec.id, status),
-                open_input=self._open_input,
+                open_input=self._decoder.open_input,
             )
         with self._turn:
             self._cameras[spec.id] = Camera(spec, watch, source)

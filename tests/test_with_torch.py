@@ -20,7 +20,7 @@ def python() -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.mark.parametrize("module", ["pixels", "way"])
+@pytest.mark.parametrize("module", ["way", "pixels", "benchmark"])
 def test_what_works_on_tensors_does_so_on_the_cpu(module: str) -> None:
     command = [str(python()), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/with_torch/{module}.py"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)

@@ -19,8 +19,8 @@ from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
 from platoon.metrics import Metrics
-from platoon.ocr.plate_recognition import plate_reading_graph
 from platoon.ocr.recognition import PLATE, recognition_graph
+from platoon.plates.recogniser import plate_reading_graph
 from platoon.settings import EngineSettings
 
 EXTENT = Extent((1, 48, 320, 3), (16, 48, 320, 3), (16, 48, 3200, 3))

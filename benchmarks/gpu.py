@@ -37,7 +37,8 @@ from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.synthetic.clips import demo_clips
 from platoon.metrics import Metrics, PixelMeter
 from platoon.plates import open_engine
-from platoon.plates.finder import PLATE_DETECTION, PLATE_READING
+from platoon.plates.finder import PLATE_DETECTION
+from platoon.plates.recogniser import PLATE_READING
 from platoon.settings import EngineSettings, PlateSettings, Settings, SourceSettings
 
 NO_GPU = 3

@@ -4,6 +4,7 @@ the part that all cameras share, made of an element that is installed everywhere
 
 import ctypes
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from platoon.errors import InvalidSettings, MissingExtra, PlatoonError
 from platoon.media.frame import Detection
 from platoon.media.gstreamer import configurations, deepstream
+from platoon.media.gstreamer import pipeline as pipelines
 from platoon.media.gstreamer.binding import gstreamer
 from platoon.media.gstreamer.branch import Decoded
 from platoon.media.gstreamer.buffers import Mapped, assembled
@@ -23,7 +25,7 @@ from platoon.media.gstreamer.deepstream import Surface, SurfaceParams
 from platoon.media.gstreamer.dlpack import HOST
 from platoon.media.gstreamer.elements import DEEPSTREAM, Elements
 from platoon.media.gstreamer.input import PipelineInput
-from platoon.media.gstreamer.pipeline import CameraPipeline
+from platoon.media.gstreamer.pipeline import CameraPipeline, require
 from platoon.media.openers import opener
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import SourceSettings
@@ -93,6 +95,14 @@ def test_without_deepstream_it_says_what_is_missing(tmp_path: Path) -> None:
     bring()
     with pytest.raises(MissingExtra, match="nvurisrcbin, nvstreammux, nvinfer; NVIDIA DeepStream"):
         opener(SourceSettings(decoder="deepstream"), tmp_path, cameras=lambda: 1)
+
+
+def test_pictures_on_a_gpu_need_what_works_on_them_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    bring()
+    monkeypatch.setattr(deepstream, "bindings", lambda: None)
+    monkeypatch.setattr(pipelines, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"platoon\[gpu\]"):
+        require(replace(DEEPSTREAM, factories=()))
 
 
 class Batch:

@@ -47,14 +47,19 @@ def open_decoder(settings: Settings, meter: PixelMeter, *, cameras: Callable[[],
         MissingExtra: what another decoder needs is not installed.
     """
     if settings.source.decoder in PIPELINES:
-        return Decoder(OpenCvPixels(meter), *opener(settings.source, settings.cache, cameras=cameras))
+        opened = opener(settings.source, settings.cache, cameras=cameras)
+        gpu = PIPELINES[settings.source.decoder].gpu
+        return Decoder(OpenCvPixels(meter) if gpu is None else _on_gpu(meter, gpu), *opened)
     if not takes_nvdec(settings):
         return Decoder(OpenCvPixels(meter))
+    device = settings.engine.device
+    return Decoder(_on_gpu(meter, device), partial(Input, acceleration=_nvdec(device, or_else_the_cpu=True)))
+
+
+def _on_gpu(meter: PixelMeter, number: int) -> PixelWork:
     from platoon.media.torch_pixels import TorchPixels
 
-    device = settings.engine.device
-    opened = partial(Input, acceleration=_nvdec(device, or_else_the_cpu=True))
-    return Decoder(TorchPixels(meter, f"cuda:{device}"), opened)
+    return TorchPixels(meter, f"cuda:{number}")
 
 
 def takes_nvdec(settings: Settings) -> bool:

@@ -30,6 +30,8 @@ class Elements:
     """The elements that it cannot do without."""
     packages: str = ""
     """What brings them, for people."""
+    gpu: int | None = None
+    """Number of the GPU in whose memory pictures lie; none: of the host's."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that must be set before the elements are loaded."""
 
@@ -86,6 +88,7 @@ DEEPSTREAM: Final = Elements(
     detector="nvinfer name=detector config-file-path={file}",
     factories=("nvurisrcbin", "nvstreammux", "nvinfer", "appsink"),
     packages="NVIDIA DeepStream 7 and its Python bindings, pyds",
+    gpu=0,
     environment={"USE_NEW_NVSTREAMMUX": "yes"},
 )
 """NVIDIA's: decoded and batched in the memory of the GPU. The newer muxer leaves every camera its size. No tracker:

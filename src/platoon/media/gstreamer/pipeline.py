@@ -10,6 +10,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
 from platoon.errors import MissingExtra, PlatoonError
@@ -44,6 +45,8 @@ def require(elements: Elements) -> None:
         raise MissingExtra(f"elements of GStreamer are missing: {', '.join(lacking)}; {elements.packages} bring them")
     if elements.shared:
         deepstream.bindings()
+    if elements.gpu is not None and find_spec("torch") is None:
+        raise MissingExtra.of("working on pictures in the memory of a GPU", "gpu")
 
 
 class CameraPipeline:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test clients triton vlm gstreamer paddle torch check bench lock system-packages clean
+.PHONY: demo test clients triton vlm gstreamer paddle torch s3 check bench lock system-packages clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -47,6 +47,9 @@ paddle: $(VENV)/dev.stamp  ## Paddle's own engine for tests; 750 MB
 torch: $(VENV)/run.stamp  ## PyTorch for CPUs, over the ordinary environment, for tests; 0.9 GB
 	ORDINARY="$(BIN)/python" scripts/torch-env
 
+s3: $(VENV)/run.stamp  ## a real S3 server for tests; 150 MB
+	PIP="$(BIN)/python -m pip" PYTHON="$(PYTHON)" scripts/s3-env
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +65,4 @@ lock: $(VENV)/dev.stamp  ## resolve the requirements anew, hashed and without in
 	scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer .venv-paddle .venv-torch build dist
+	rm -rf $(VENV) $(VENV)-clients .venv-triton .venv-vlm .venv-gstreamer .venv-paddle .venv-torch .venv-s3 build dist

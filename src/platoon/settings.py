@@ -189,14 +189,23 @@ class StoreSettings(_Section):
     """What is kept, and for how long."""
 
     path: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "platoon")
-    """Folder of the event database and of the crops."""
+    """Folder of the databases, and of the crops unless `crops` says otherwise."""
+    crops: str | None = Field(default=None, pattern=r"^(file:///|(s3|gs|az)://)[^\s@?#]+$")
+    """Where crops are kept, as `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`,
+    with credentials from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so on); none: beside the
+    database."""
     max_age_days: float = Field(default=30, gt=0)
     """Events and their crops older than this are deleted."""
     max_bytes: int = Field(default=10_000_000_000, ge=1_000_000)
     """Bound on the crops; the oldest go first, their events stay."""
     reserve_bytes: int = Field(default=200_000_000, ge=0)
     """Free space on the store's disk that uploads leave to events; a tenth of the disk where that is less. Once it is
-    not free any more, the oldest crops make room, a tenth of them a day."""
+    not free any more, the oldest crops make room, a tenth of them a day, if they are on that disk."""
+
+    @property
+    def crops_place(self) -> Path | str:
+        """The folder or URL of the crops."""
+        return self.crops or self.path / "crops"
 
 
 class DeliverySettings(_Section):

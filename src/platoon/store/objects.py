@@ -4,21 +4,38 @@ On a local disk an object is written beside its place and renamed, so a reader s
 Which pictures are still wanted is for `retention` to decide.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from obstore import exceptions
 from obstore.store import LocalStore, from_url
 
 from platoon.errors import InvalidInput, NotFound, StoreError
 from platoon.private import FILE_MODE, make_folder
+from platoon.redaction import redact
 from platoon.store import space
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 _MAX_KEY_BYTES = 512
+_TIMEOUTS: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=20)}
+_PREFIXES: Final = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+_CLIENT_OPTIONS: Final = (
+    *("allow_http", "allow_invalid_certificates"),
+    *("proxy_url", "proxy_ca_certificate", "proxy_excludes"),
+)
+_RETRY: Final[RetryConfig] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
+"""A store that is away fails in seconds, as a disk does: whoever writes there tries again by itself."""
 _MISSING: Final = (FileNotFoundError, exceptions.NotFoundError)
 
 
@@ -36,8 +53,8 @@ class ObjectStore:
     """Bytes under keys such as `crops/gate-1/2026-01-31/0a1b.jpg`. Safe from any thread.
 
     Args:
-        place: a folder (made where there is none), or a URL: `s3://bucket/prefix`, `gs://…`, `az://…`, `memory:///`;
-            credentials for these come from the environment, as their own tools take them.
+        place: a folder (made where there is none), or a URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`,
+            `memory:///`; credentials for these come from the environment, as their own tools take them.
 
     Raises:
         StoreError: from every method, when the place cannot be written or read.
@@ -46,14 +63,17 @@ class ObjectStore:
 
     def __init__(self, place: Path | str) -> None:
         self.place = str(place)
-        self._folder: Path | None = None
+        self._folder = _folder_of(place)
         with self._explained("opened"):
-            if isinstance(place, str) and "://" in place:
-                self._store = from_url(place)
+            if self._folder is None:
+                self._store = from_url(str(place), client_options=_client(str(place)), retry_config=_RETRY)
             else:
-                self._folder = Path(place).absolute()
                 make_folder(self._folder)
                 self._store = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
+
+    def shares_disk(self, folder: Path) -> bool:
+        """Whether deleting here makes room on the disk of `folder`, which exists."""
+        return self._folder is not None and self._folder.stat().st_dev == folder.stat().st_dev
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`, all or nothing; replaces what was there."""
@@ -100,13 +120,13 @@ class ObjectStore:
         """All objects, in chunks and in no particular order; memory stays bounded however many there are."""
         with self._explained("read"):
             for chunk in self._store.list(chunk_size=1000):
-                yield [_stored(found) for found in chunk]
+                yield _stored(chunk)
 
     def walk(self, folder: str = "") -> Iterator[Sequence[StoredObject]]:
         """All objects, folder by folder; each is only read when it is asked for."""
         with self._explained("read"):
             found = self._store.list_with_delimiter(folder or None)
-        yield [_stored(one) for one in found["objects"]]
+        yield _stored(found["objects"])
         for below in found["common_prefixes"]:
             yield from self.walk(below)
 
@@ -116,10 +136,12 @@ class ObjectStore:
         try:
             yield
         except (exceptions.BaseError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = redact(str(error).splitlines()[0])
             if any(sign in reason.lower() for sign in _FULL):
                 reason = f"disk is full ({reason})"
-            raise StoreError(f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason)}") from error
+            raise StoreError(
+                f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason, self._folder)}"
+            ) from error
 
 
 _FULL: Final = (
@@ -140,8 +162,9 @@ def _keep(path: Path) -> None:
         os.close(file)
 
 
-def _stored(found: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(found["path"], found["size"], found["last_modified"].timestamp())
+def _stored(found: Iterable[Mapping[str, Any]]) -> list[StoredObject]:
+    """What a listing found, but for what is empty: no picture is, and some servers list empty folders so."""
+    return [StoredObject(one["path"], one["size"], one["last_modified"].timestamp()) for one in found if one["size"]]
 
 
 def _valid(key: str) -> str:
@@ -156,7 +179,25 @@ def _valid(key: str) -> str:
     return key
 
 
-def _way_out(reason: str) -> str:
+def _folder_of(place: Path | str) -> Path | None:
+    """The folder that is meant; None: it is elsewhere."""
+    if isinstance(place, str) and "://" in place:
+        parts = urlsplit(place)
+        return Path(url2pathname(parts.path)).absolute() if parts.scheme == "file" else None
+    return Path(place).absolute()
+
+
+def _client(url: str) -> ClientConfig:
+    """How to speak with the store. Options given here keep obstore from looking for any in the environment."""
+    prefix = _PREFIXES.get(urlsplit(url).scheme, "")
+    given = {option: os.environ.get(f"{prefix}_{option.upper()}") for option in _CLIENT_OPTIONS}
+    set_there: Any = {option: value for option, value in given.items() if value}
+    return {**set_there, **_TIMEOUTS}
+
+
+def _way_out(reason: str, folder: Path | None) -> str:
+    if folder is None:
+        return "see that its address (PLATOON_STORE__CROPS) and its credentials in the environment are right"
     if reason.startswith("disk is full"):
         return "free space on its disk, or keep less (PLATOON_STORE__MAX_BYTES, PLATOON_STORE__MAX_AGE_DAYS)"
     return "let this user write there, or choose another place with PLATOON_STORE__PATH"

@@ -154,9 +154,9 @@ class Retention:
 
     def _for_room(self, pace: Pace, now: float) -> int:
         """Where the disk has less room than is kept for events, let a share of the oldest crops make it."""
-        if not self._short_of_room():
-            return 0
         folder = self._events.path.parent
+        if not self._short_of_room() or not self._crops.shares_disk(folder):
+            return 0
         missing = space.reserved(folder, self._settings.reserve_bytes) - space.free(folder)
         may = pace.room(now, self._events.crop_bytes())
         removed, gone_bytes = self._thin(min(missing, may), now)

@@ -56,7 +56,7 @@ class IsolatedSite:
         takes_nvdec(settings)
         self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
         self.events = EventStore(settings.store.path / "events.sqlite")
-        self.crops = ObjectStore(settings.store.path / "crops")
+        self.crops = ObjectStore(settings.store.crops_place)
         self.metrics: Metrics = _MergedMetrics(self)
         self.engine = open_engine(settings, self.metrics)
         """For all who read beside the cameras, whose processes have their own."""

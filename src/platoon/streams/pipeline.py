@@ -82,7 +82,7 @@ class SharedSite:
             settings, self.metrics.pixels, cameras=lambda: sum(spec.enabled for spec in self._specs)
         )
         self.events = EventStore(settings.store.path / "events.sqlite", settings.deliveries)
-        self.crops = ObjectStore(settings.store.path / "crops")
+        self.crops = ObjectStore(settings.store.crops_place)
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())

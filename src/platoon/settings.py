@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +25,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from platoon.errors import InvalidSettings
 from platoon.gateway_variables import of_gateways
+from platoon.secret_urls import of_redis, of_webhook
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
@@ -173,18 +173,6 @@ class RemoteSettings(_Section):
     """What it did not read is read here, or (`hold`) stays unread."""
 
 
-def _of_webhook(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # its text may repeat what is secret in the address
-        fits = False
-    if not fits or not text.isascii() or parts.username is not None or parts.fragment:
-        raise ValueError("is no http:// or https:// address in ASCII, without a login and without '#'") from None
-    return url
-
-
 class StoreSettings(_Section):
     """What is kept, and for how long."""
 
@@ -213,7 +201,7 @@ class DeliverySettings(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """What it is called in logs and metrics; its deliveries that wait go on under the same name."""
-    url: Annotated[SecretStr, AfterValidator(_of_webhook)]
+    url: Annotated[SecretStr, AfterValidator(of_webhook)]
     """Where events are posted to, http or https."""
     secret: SecretStr = Field(min_length=16)
     """What deliveries are signed with."""
@@ -366,16 +354,6 @@ class GatewaySettings(_Section):
     `left_out` of each page, as PaddleOCR's own clients ask for charts unless told otherwise; or refuse it by name."""
 
 
-def _of_redis(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("is no redis:// or rediss:// address")
-    try:
-        urlsplit(url.get_secret_value()).port  # noqa: B018
-    except ValueError:  # its text repeats what may be a password, as would that of whoever connects
-        raise ValueError("is malformed; '/', '?', '#' and '@' in a password are written %2F, %3F, %23, %40") from None
-    return url
-
-
 class JobSettings(_Section):
     """Documents that are read in the background."""
 
@@ -425,7 +403,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     service: ServiceSettings = ServiceSettings()
     jobs: JobSettings = JobSettings()
-    broker: Annotated[SecretStr, AfterValidator(_of_redis)] | None = None
+    broker: Annotated[SecretStr, AfterValidator(of_redis)] | None = None
     """The Redis through which `platoon worker` on any machine reads documents, as `redis://host:6379/0`; it keeps them,
     too. None: this process reads them, and keeps them in the store. Needs the extra `celery`."""
     documents: DocumentSettings = DocumentSettings()

@@ -43,7 +43,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.recognition import TextLine
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
-from platoon.plates.events import EventState, Look, PlateEvent, PlateWatch
+from platoon.plates.events import EventState, PlateEvent, PlateWatch, ReadTask
 from platoon.plates.grammar import Grammar
 from platoon.plates.tracking import centre_of
 from platoon.plates.vote import Vote, edit_distance, fold
@@ -120,7 +120,7 @@ class Listener(PlateWatch):
         super().__init__("clip", grammar, min_reads=min_reads)
         self.readings: list[Reading] = []
 
-    def settle(self, readings: Sequence[tuple[Look, Array, TextLine]]) -> list[PlateEvent]:
+    def settle(self, readings: Sequence[tuple[ReadTask, Array, TextLine]]) -> list[PlateEvent]:
         """See `PlateWatch.settle`."""
         for look, _, line in readings:
             alone = Vote(self._grammar)

@@ -58,12 +58,12 @@ def drive(watch: PlateWatch, frames: Iterable[tuple[float, Sequence[Seen]]], *, 
     told = Told([], 0)
     for media_time, plates in frames:
         now = frame(media_time)
-        looks, gone = watch.observe(now, [PlateBox(plate.quad, 0.9) for plate in plates])
+        tasks, gone = watch.observe(now, [PlateBox(plate.quad, 0.9) for plate in plates])
         readings = []
-        for look in looks:
-            said = next(plate for plate in plates if np.allclose(plate.quad, look.quad))
+        for task in tasks:
+            said = next(plate for plate in plates if np.allclose(plate.quad, task.quad))
             crop = np.full((24, 96, 3), round(media_time * 10) % 255, np.uint8)
-            readings.append((look, crop, line(said.text, said.sure)))
+            readings.append((task, crop, line(said.text, said.sure)))
         told.reads += len(readings)
         told.events += gone + watch.settle(readings)
     if end:

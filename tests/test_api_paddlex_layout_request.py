@@ -168,10 +168,10 @@ def test_fields_reach_what_is_shown() -> None:
         returnWordBox=True,
         visualize=True,
     ).shown()
-    assert shown.look.ignore == {"table"}
-    assert (shown.look.pretty, shown.look.words_of_pictures, shown.images) == (False, True, False)
+    assert shown.style.ignore == {"table"}
+    assert (shown.style.pretty, shown.style.words_of_pictures, shown.images) == (False, True, False)
     assert (shown.markdown_contents, shown.word_boxes, shown.visualize) == (True, True, True)
-    assert asked().shown().look.ignore == IGNORED
+    assert asked().shown().style.ignore == IGNORED
 
 
 def test_pages_are_taken_back_with_whatever_they_hold() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from platoon.api.paddlex.block_markdown import Look
+from platoon.api.paddlex.block_markdown import MarkdownStyle
 from platoon.api.paddlex.layout_result import LABELS, Shown, data_info, layout_result
 from platoon.documents.page import Label, Page
 from platoon.documents.read import Options
@@ -125,7 +125,7 @@ def test_markdown_centres_what_paddlex_centres_and_names_each_picture() -> None:
 
 
 def test_markdown_is_plain_if_asked_for_and_images_are_always_there() -> None:
-    markdown = told(look=Look(pretty=False), images=False)["markdown"]
+    markdown = told(style=MarkdownStyle(pretty=False), images=False)["markdown"]
     assert markdown["images"] == {}
     assert f"![]({PATH})" in markdown["text"]
     assert "<div" not in markdown["text"]
@@ -133,7 +133,7 @@ def test_markdown_is_plain_if_asked_for_and_images_are_always_there() -> None:
 
 
 def test_labels_that_a_caller_wants_left_out_are_left_out_and_others_are_not() -> None:
-    text = told(look=Look(ignore=frozenset({"table", "doc_title"})))["markdown"]["text"]
+    text = told(style=MarkdownStyle(ignore=frozenset({"table", "doc_title"})))["markdown"]["text"]
     assert "Great Title" not in text
     assert "<table" not in text
     assert "Yearly \\*report\\*" in text

@@ -108,8 +108,8 @@ def test_the_page_is_shown_plates_and_what_may_become_one() -> None:
     sign = [(i / 10, [Seen("BAKERY", 300, 100)]) for i in range(20)]
     drive(plates, together(passing("AB123CD"), sign), end=False)
     assert [box["text"] for box in plates.overlay()] == ["AB123CD"]
-    (look, *_), _ = plates.observe(frame(2.0), [PlateBox(Seen("", 900, 600).quad, 0.9)])
-    assert look.quad[0].tolist() == [900, 600]
+    (task, *_), _ = plates.observe(frame(2.0), [PlateBox(Seen("", 900, 600).quad, 0.9)])
+    assert task.quad[0].tolist() == [900, 600]
     assert [(box["text"], box["state"]) for box in plates.overlay()] == [("", "seen")]
 
 
@@ -218,8 +218,8 @@ def test_no_frame_is_kept_in_memory_for_what_was_read_of_it() -> None:
     for media_time, seen in passing("AB123CD", frames=8):
         now = frame(media_time)
         held.append(weakref.ref(now))
-        looks, _ = plates.observe(now, [PlateBox(plate.quad, 0.9) for plate in seen])
-        plates.settle([(look, np.zeros((24, 96, 3), np.uint8), line("AB123CD")) for look in looks])
-        del now, looks
+        tasks, _ = plates.observe(now, [PlateBox(plate.quad, 0.9) for plate in seen])
+        plates.settle([(task, np.zeros((24, 96, 3), np.uint8), line("AB123CD")) for task in tasks])
+        del now, tasks
     gc.collect()
     assert [reference() for reference in held] == [None] * 8

@@ -13,7 +13,7 @@ import pytest
 
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.plates.detector import PlateBox
-from platoon.plates.events import BOXES_MOST, Gate, Look, PlateWatch
+from platoon.plates.events import BOXES_MOST, Gate, PlateWatch, ReadTask
 from platoon.plates.grammar import Grammar
 from platoon.plates.sighting import TEXTS_MOST
 from platoon.plates.tracking import TRACKS_MOST, Tracker
@@ -83,7 +83,7 @@ class Lane:
         self.told += [event.plate.text for event in events if event.state == "final"]
 
     @staticmethod
-    def _read(look: Look, plates: Sequence[Seen]) -> Any:
+    def _read(look: ReadTask, plates: Sequence[Seen]) -> Any:
         said = next(plate for plate in plates if np.allclose(plate.quad, look.quad))
         return look, CROP, line(said.text)
 

@@ -21,7 +21,7 @@ from platoon.metrics import Metrics
 from platoon.plates import open_detector
 from platoon.plates.detector import PlateBox
 from platoon.plates.engine import PlateEngine
-from platoon.plates.events import Look, PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlateWatch, ReadTask
 from platoon.plates.reader import PlateReader, ReadsPlates
 from platoon.settings import Settings
 
@@ -37,7 +37,7 @@ class _Turn:
     place: Letterbox | None = None
     """In the detector's input."""
     boxes: Sequence[PlateBox] = ()
-    looks: Sequence[Look] = ()
+    tasks: Sequence[ReadTask] = ()
     errors: list[Exception] = field(default_factory=list)
 
     def found(self) -> list[PlateBox]:
@@ -133,10 +133,10 @@ class Analysis:
         for turn in going:
             if not turn.errors:
                 with turn:
-                    turn.looks, gone = turn.watch.observe(turn.frame, turn.found())
+                    turn.tasks, gone = turn.watch.observe(turn.frame, turn.found())
                     tell(gone)
         with self._stage.labels("read").time():
-            self._read([(turn, look) for turn in going for look in turn.looks], tell, priority)
+            self._read([(turn, task) for turn in going for task in turn.tasks], tell, priority)
         return [turn.errors[0] if turn.errors else None for turn in turns]
 
     def close(self) -> None:
@@ -178,10 +178,10 @@ class Analysis:
                 with turn:
                     (turn.boxes,) = self._detector.find(batch[number : number + 1])
 
-    def _read(self, wanted: Sequence[tuple[_Turn, Look]], tell: Tell, priority: Priority) -> None:
-        readings = self._reader.read([(look.frame, look.quad) for _, look in wanted], priority=priority)
-        for (turn, look), said in zip(wanted, readings, strict=True):
+    def _read(self, wanted: Sequence[tuple[_Turn, ReadTask]], tell: Tell, priority: Priority) -> None:
+        readings = self._reader.read([(task.frame, task.quad) for _, task in wanted], priority=priority)
+        for (turn, task), said in zip(wanted, readings, strict=True):
             with turn:
                 if isinstance(said, Exception):
                     raise said
-                tell(turn.watch.settle([(look, *said)]))
+                tell(turn.watch.settle([(task, *said)]))

@@ -91,7 +91,7 @@ class PlateEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReadTask:
     """A plate in a frame that should be read now."""
 
     frame: Frame
@@ -152,7 +152,7 @@ class PlateWatch:
         self._visible: list[Sighting] = []
         self._now = 0.0
 
-    def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[Look], list[PlateEvent]]:
+    def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[ReadTask], list[PlateEvent]]:
         """The plates found in a frame (quads in frame pixels).
 
         Returns:
@@ -164,7 +164,7 @@ class PlateWatch:
             for _ in boxes[BOXES_MOST:]:
                 self._rejected(Gate.CROWDED)
         tracks, _ = self._tracker.update([box.quad for box in boxes[:BOXES_MOST]], frame.media_time)
-        looks = []
+        tasks = []
         self._visible = []
         for track in tracks:
             sighting = self._sightings.setdefault(track.id, Sighting(track, Vote(self._grammar)))
@@ -174,11 +174,11 @@ class PlateWatch:
             middle = float(track.centre[1]) / frame.height
             sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
             if self._worth_reading(sighting, frame):
-                looks.append(Look(frame, track.quad, sighting))
+                tasks.append(ReadTask(frame, track.quad, sighting))
         for sighting in self._visible:
             for other in self._visible:
                 sighting.beside(other.track)
-        return looks, events
+        return tasks, events
 
     def gone(self, frame: Frame) -> list[PlateEvent]:
         """The events of vehicles that have gone by the time of a frame, whether or not anybody can look at it; what
@@ -194,19 +194,19 @@ class PlateWatch:
             sighting.part_from_all_but(alive)
         return events
 
-    def settle(self, readings: Sequence[tuple[Look, Array, TextLine]]) -> list[PlateEvent]:
+    def settle(self, readings: Sequence[tuple[ReadTask, Array, TextLine]]) -> list[PlateEvent]:
         """The readings of what `observe` asked for: (look, the pixels that were read, what they say)."""
         events = []
-        for look, crop, line in readings:
-            sighting = self._whose(look, line)
+        for task, crop, line in readings:
+            sighting = self._whose(task, line)
             track = sighting.track
             sighting.attempts += 1
             sighting.note(line.text)
             if line.text:
                 weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
                 sighting.vote.add(line, weight)
-                frame = look.frame
-                seen = (frame.pixels, look.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
+                frame = task.frame
+                seen = (frame.pixels, task.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
                 sighting.witness(Evidence(weight * line.weakest, line.text, crop, *seen))
             events += self._tell(sighting)
         return events
@@ -256,9 +256,9 @@ class PlateWatch:
         sighting.skipped += 1
         return sighting.skipped & (sighting.skipped - 1) == 0
 
-    def _whose(self, look: Look, line: TextLine) -> Sighting:
+    def _whose(self, task: ReadTask, line: TextLine) -> Sighting:
         """The sighting that a reading belongs to: text corrects what place got wrong."""
-        sighting = look.sighting
+        sighting = task.sighting
         track = sighting.track
         known = sighting.vote.result()
         text = fold(line.text)

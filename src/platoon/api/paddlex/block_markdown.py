@@ -36,7 +36,7 @@ _END = re.compile(r"""[.!?:;…。！？：；][)\]"'”’»」』）]*\s*$""")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class MarkdownStyle:
     """How a caller wants Markdown to look."""
 
     pretty: bool = True
@@ -49,46 +49,46 @@ class Look:
     """Write what a picture says below it."""
 
 
-def markdown_of(blocks: Iterable[Block], look: Look, *, plain: bool, width: int) -> str:
+def markdown_of(blocks: Iterable[Block], style: MarkdownStyle, *, plain: bool, width: int) -> str:
     """What the blocks say, parted by empty lines.
 
     Args:
         plain: contents are no markup, so what looks like it is escaped.
         width: of the page, in pixels: pictures are as wide, in relation to it, as on the page.
     """
-    said = (block_markdown(block, look, plain=plain, width=width) for block in blocks)
+    said = (block_markdown(block, style, plain=plain, width=width) for block in blocks)
     return "\n\n".join(part for part in said if part)
 
 
-def block_markdown(block: Block, look: Look, *, plain: bool, width: int) -> str:
+def block_markdown(block: Block, style: MarkdownStyle, *, plain: bool, width: int) -> str:
     """What one block says; empty where it is left out."""
     label, content = block["block_label"], block["block_content"].strip()
-    if label in look.ignore or (label == "formula_number" and not look.formula_numbers):
+    if label in style.ignore or (label == "formula_number" and not style.formula_numbers):
         return ""
     if label in PICTURES and (path := block.get("block_image")):
-        words = content if look.words_of_pictures else ""
-        return "\n\n".join(part for part in (_picture(block, path, look, width), _text(words, plain)) if part)
+        words = content if style.words_of_pictures else ""
+        return "\n\n".join(part for part in (_picture(block, path, style, width), _text(words, plain)) if part)
     if not content:
         return ""
     if label == "table":
-        return _CENTRED.format(content) if look.pretty and content.startswith("<") else content
+        return _CENTRED.format(content) if style.pretty and content.startswith("<") else content
     if label in _TITLES:
         level = min(block.get("title_level") or _TITLES[label], _DEEPEST)
         return f"{'#' * level} {_text(' '.join(content.split()), plain)}"
-    if label in _CAPTIONS and look.pretty:
+    if label in _CAPTIONS and style.pretty:
         return _CENTRED.format(html.escape(content, quote=False) if plain else content)
     return _text(content, plain)
 
 
-def begins_paragraph(blocks: Sequence[Block], look: Look) -> bool:
+def begins_paragraph(blocks: Sequence[Block], style: MarkdownStyle) -> bool:
     """Whether the first block that is told begins something new, and does not go on from the page before."""
-    first = next(iter(_told(blocks, look)), None)
+    first = next(iter(_told(blocks, style)), None)
     return first is None or not goes_on(first)
 
 
-def ends_paragraph(blocks: Sequence[Block], look: Look) -> bool:
+def ends_paragraph(blocks: Sequence[Block], style: MarkdownStyle) -> bool:
     """Whether what the last block says is at its end."""
-    last = next(iter(_told([*reversed(blocks)], look)), None)
+    last = next(iter(_told([*reversed(blocks)], style)), None)
     return last is None or not breaks_off(last)
 
 
@@ -111,16 +111,16 @@ def page_width(page: Mapping[str, Any]) -> int:
     return max([1, *reach])
 
 
-def _told(blocks: Sequence[Block], look: Look) -> Iterable[Block]:
+def _told(blocks: Sequence[Block], style: MarkdownStyle) -> Iterable[Block]:
     return (
         block
         for block in blocks
-        if block["block_label"] not in look.ignore and (block["block_content"].strip() or block.get("block_image"))
+        if block["block_label"] not in style.ignore and (block["block_content"].strip() or block.get("block_image"))
     )
 
 
-def _picture(block: Block, path: str, look: Look, width: int) -> str:
-    if not look.pretty:
+def _picture(block: Block, path: str, style: MarkdownStyle, width: int) -> str:
+    if not style.pretty:
         return f"![]({path})"
     left, _, right, _ = block["block_bbox"]
     share = max(1, min(100, round(100 * (right - left) / max(1, width))))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platoon.api.paddlex.block_markdown import IGNORED, Look
+from platoon.api.paddlex.block_markdown import IGNORED, MarkdownStyle
 from platoon.api.paddlex.layout_result import Shown
 from platoon.api.paddlex.reading_request import NO_MODEL, Body, ReadingOptions, Share
 from platoon.documents.read import Options
@@ -103,7 +103,7 @@ class LayoutOptions(ReadingOptions):
         """How the caller wants pages told."""
         ignore = IGNORED if self.markdownIgnoreLabels is None else frozenset(self.markdownIgnoreLabels)
         return Shown(
-            look=Look(
+            style=MarkdownStyle(
                 pretty=self.prettifyMarkdown,
                 ignore=ignore,
                 formula_numbers=self.showFormulaNumber,
@@ -169,7 +169,9 @@ class RestructureRequest(Body):
 
     def shown(self) -> Shown:
         """How the caller wants pages told."""
-        return Shown(Look(self.prettifyMarkdown, formula_numbers=self.showFormulaNumber), self.returnMarkdownImages)
+        return Shown(
+            MarkdownStyle(self.prettifyMarkdown, formula_numbers=self.showFormulaNumber), self.returnMarkdownImages
+        )
 
 
 _ONE_WAY: Final = "is not available: this is done in one way here; leave it out"

@@ -16,7 +16,7 @@ from platoon.api.paddlex.block_markdown import (
     MARKDOWN,
     PICTURES,
     PLAIN,
-    Look,
+    MarkdownStyle,
     begins_paragraph,
     block_markdown,
     ends_paragraph,
@@ -53,7 +53,7 @@ _JPEG_QUALITY = 90
 class Shown:
     """What a caller wants to be told of a page, and how."""
 
-    look: Look = field(default_factory=Look)
+    style: MarkdownStyle = field(default_factory=MarkdownStyle)
     images: bool = True
     """With the pictures that the Markdown shows."""
     markdown_contents: bool = False
@@ -77,7 +77,7 @@ def layout_result(
     images, drawn = page_pictures(page, pruned, picture, shown)
     markdown = markdown_of_page(pruned, shown, images)
     if shown.markdown_contents:
-        pruned = with_markdown_contents(pruned, shown.look)
+        pruned = with_markdown_contents(pruned, shown.style)
     return {"prunedResult": pruned, "markdown": markdown, **drawn}
 
 
@@ -87,23 +87,23 @@ def markdown_of_page(pruned: Mapping[str, Any], shown: Shown, images: Mapping[st
     Args:
         images: {path: base64 of a picture}, which are told with it.
     """
-    look, blocks = shown.look, pruned["parsing_res_list"]
+    style, blocks = shown.style, pruned["parsing_res_list"]
     if "error" in pruned:
         text = f"> This page could not be read: {escaped(str(pruned['error']))}"
     else:
-        text = markdown_of(blocks, look, plain=is_plain(pruned), width=page_width(pruned))
+        text = markdown_of(blocks, style, plain=is_plain(pruned), width=page_width(pruned))
     return {
         "text": text,
         "images": dict(images),
-        "isStart": begins_paragraph(blocks, look),
-        "isEnd": ends_paragraph(blocks, look),
+        "isStart": begins_paragraph(blocks, style),
+        "isEnd": ends_paragraph(blocks, style),
     }
 
 
-def with_markdown_contents(pruned: Mapping[str, Any], look: Look) -> dict[str, Any]:
+def with_markdown_contents(pruned: Mapping[str, Any], style: MarkdownStyle) -> dict[str, Any]:
     """The page with Markdown as the contents of its blocks, of whatever label."""
     plain, width = is_plain(pruned), page_width(pruned)
-    everything = replace(look, ignore=frozenset(), formula_numbers=True)
+    everything = replace(style, ignore=frozenset(), formula_numbers=True)
     blocks = [
         {**block, "block_content": block_markdown(block, everything, plain=plain, width=width)}
         for block in pruned["parsing_res_list"]

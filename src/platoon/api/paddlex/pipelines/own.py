@@ -140,7 +140,7 @@ class OwnPipeline:
                 }
         if shown.markdown_contents:
             for result in results:
-                result["prunedResult"] = with_markdown_contents(result["prunedResult"], shown.look)
+                result["prunedResult"] = with_markdown_contents(result["prunedResult"], shown.style)
         return {"layoutParsingResults": results, "dataInfo": info}
 
     def _told(self, document: OpenDocument, asked: LayoutRequest, call: Call) -> Iterator[dict[str, Any]]:

@@ -44,7 +44,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.detection import detection_graph
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.plate import INPUT_SIZE
-from platoon.ocr.reading import How, read
+from platoon.ocr.reading import ReadOptions, read
 from platoon.ocr.recognition import PLATE, fit_line, recognition_graph
 from platoon.plates.remote import png
 from platoon.reader import Reader
@@ -54,7 +54,7 @@ RESULTS = Path(__file__).parent / "results"
 CLIENTS = 32
 TOGETHER = 30
 LOADS = (0.6, 0.9)
-LINES = How(limit_side=1280)
+LINES = ReadOptions(limit_side=1280)
 Thing = TypeVar("Thing")
 
 

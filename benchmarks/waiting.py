@@ -19,9 +19,9 @@ from platoon.engine.executor import Runtime
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import How, read
+from platoon.ocr.reading import ReadOptions, read
 
-PLATES = How(plates=True, min_confidence=0.0)
+PLATES = ReadOptions(plates=True, min_confidence=0.0)
 WINDOW_S = 0.03
 MAX_BATCH = 16
 BULK_READERS, BULK_CROPS = 4, 16
@@ -80,7 +80,7 @@ def capacity(runtime: Runtime, line: Pixels, *, seconds: float) -> float:
 
 
 def interactive(
-    engine: TextEngine, crops: Sequence[Pixels], bulk: Sequence[Pixels], how: How, *, seconds: float
+    engine: TextEngine, crops: Sequence[Pixels], bulk: Sequence[Pixels], how: ReadOptions, *, seconds: float
 ) -> dict[str, float]:
     """Latencies in ms of reading one plate after the other, while as much bulk waits as there can be.
 

@@ -12,7 +12,7 @@ from platoon.documents.page import Label, Page
 from platoon.documents.read import Options
 from platoon.media.frame import Pixels
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import How
+from platoon.ocr.reading import ReadOptions
 from tests.pages import block, report
 
 PICTURE = np.full((800, 400, 3), 240, np.uint8)
@@ -85,7 +85,7 @@ def test_lines_texts_scores_and_places_are_aligned() -> None:
     assert counts == {len(report().lines)}
     assert found["rec_boxes"][1] == [40, 50, 360, 110]
     assert found["rec_polys"][1] == [[40, 50], [360, 50], [360, 110], [40, 110]]
-    assert found["text_det_params"]["limit_side_len"] == How().limit_side
+    assert found["text_det_params"]["limit_side_len"] == ReadOptions().limit_side
     assert "text_word" not in found
 
 

@@ -14,7 +14,7 @@ from platoon.errors import InvalidInput, Overloaded, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import How
+from platoon.ocr.reading import ReadOptions
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, endless_pdf, one_page_pdf, page, pdf, stream
 
 INK = page(*INVOICE)
@@ -164,7 +164,7 @@ def test_a_page_that_cannot_be_drawn_says_why_and_the_rest_is_read(text_engine: 
 
 
 def test_a_page_that_cannot_be_read_says_why_and_the_rest_is_read(text_engine: TextEngine) -> None:
-    options = Options(layout=False, how=How(max_lines=1))
+    options = Options(layout=False, how=ReadOptions(max_lines=1))
     first, last = read(text_engine, document([INK, page(("alone", 20, 50))]), options)
     assert first.page.error is not None
     assert "more than 1" in first.page.error

@@ -19,7 +19,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr import engine
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import How, Reading, read
+from platoon.ocr.reading import Reading, ReadOptions, read
 from platoon.settings import EngineSettings
 
 
@@ -40,7 +40,13 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextEngine]:
             yield crowded
 
 
-MODES = (How(), How(find=False), How(upside_down=True), How(plates=True), How(plates=True, find=False))
+MODES = (
+    ReadOptions(),
+    ReadOptions(find=False),
+    ReadOptions(upside_down=True),
+    ReadOptions(plates=True),
+    ReadOptions(plates=True, find=False),
+)
 
 
 @cache
@@ -79,9 +85,9 @@ def said(readings: list[Reading]) -> list[Any]:
 @settings(deadline=None, max_examples=8)
 @given(mix=st.lists(calls, min_size=2, max_size=8))
 def test_whatever_travels_along_changes_no_reading(
-    crowded: TextEngine, mix: list[tuple[list[Pixels], How, Priority]]
+    crowded: TextEngine, mix: list[tuple[list[Pixels], ReadOptions, Priority]]
 ) -> None:
-    def ask(one: tuple[list[Pixels], How, Priority]) -> list[Any]:
+    def ask(one: tuple[list[Pixels], ReadOptions, Priority]) -> list[Any]:
         some, how, priority = one
         return said(read(crowded, some, how, Call(priority, time.monotonic() + 120)))
 
@@ -94,5 +100,5 @@ def test_whatever_travels_along_changes_no_reading(
 def test_company_was_kept(crowded: TextEngine) -> None:
     """The test above compares something: the same pictures at once do share batches."""
     many = [picture("KA 7351", 1.0, 9)] * 12
-    readings = read(crowded, many, How(plates=True), Call(Priority.BULK, time.monotonic() + 120))
+    readings = read(crowded, many, ReadOptions(plates=True), Call(Priority.BULK, time.monotonic() + 120))
     assert max(reading.execution.items for reading in readings) > 1

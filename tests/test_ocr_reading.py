@@ -16,8 +16,8 @@ from platoon.ocr.reading import (
     MAX_INPUT_PIXELS,
     MAX_SIDE,
     MODES,
-    How,
     ReadLine,
+    ReadOptions,
     find,
     how_of,
     limit_met,
@@ -36,36 +36,36 @@ def call(seconds: float = 60) -> Call:
 
 
 def texts(engine: TextEngine, picture: Any, **how: Any) -> list[str]:
-    (reading,) = read(engine, [picture], How(**how), call())
+    (reading,) = read(engine, [picture], ReadOptions(**how), call())
     return [line.text for line in reading.lines]
 
 
 def test_all_lines_are_read_from_top_to_bottom_and_left_to_right(text_engine: TextEngine) -> None:
-    (reading,) = read(text_engine, [INK], How(), call())
+    (reading,) = read(text_engine, [INK], ReadOptions(), call())
     assert reading.text == "\n".join(INVOICE_TEXTS)
     assert (reading.size, len(reading.found)) == ((400, 200), 3)
 
 
 def test_a_reading_tells_how_many_travelled_together(text_engine: TextEngine) -> None:
-    (reading,) = read(text_engine, [INK], How(), call())
+    (reading,) = read(text_engine, [INK], ReadOptions(), call())
     assert reading.execution.items >= 1
     assert 0 < reading.execution.seconds <= reading.seconds
 
 
 def test_without_finding_the_whole_picture_is_one_line(text_engine: TextEngine) -> None:
     line = page(("KA 7351", 8, 36), size=(150, 48))
-    (reading,) = read(text_engine, [line], How(find=False), call())
+    (reading,) = read(text_engine, [line], ReadOptions(find=False), call())
     assert [said.text for said in reading.lines] == ["KA 7351"]
     assert reading.lines[0].box == (0, 0, 150, 48)
 
 
 def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
-    blind, strict = How(boxes=Postprocessing(box_threshold=1.0)), How(min_confidence=1.0)
+    blind, strict = ReadOptions(boxes=Postprocessing(box_threshold=1.0)), ReadOptions(min_confidence=1.0)
     with ThreadPoolExecutor(6) as pool:
-        asked = [How(), blind, strict, How(limit_side=128), How(), blind] * 2
+        asked = [ReadOptions(), blind, strict, ReadOptions(limit_side=128), ReadOptions(), blind] * 2
         readings = list(pool.map(lambda how: read(text_engine, [INK], how, call())[0], asked))
     for how, reading in zip(asked, readings, strict=True):
-        if how == How():
+        if how == ReadOptions():
             assert [line.text for line in reading.lines] == INVOICE_TEXTS
         elif how == blind:
             assert len(reading.found) == 0
@@ -81,37 +81,37 @@ def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
 def test_no_input_is_larger_than_the_bound_and_what_is_charged_is_what_it_has(
     size: tuple[int, int], limit_side: int, limit_type: Literal["min", "max"]
 ) -> None:
-    how = How(limit_side=limit_side, limit_type=limit_type)
+    how = ReadOptions(limit_side=limit_side, limit_type=limit_type)
     place = place_for(*size, how)
     across, down = (-(-length // STRIDE) * STRIDE for length in (place.width, place.height))
     assert across * down <= MAX_INPUT_PIXELS
     assert pixels_held(*size, how) == max(across * down, size[0] * size[1])
     assert max(place.width, place.height) <= MAX_SIDE
-    assert pixels_held(*size, How(find=False)) == size[0] * size[1]
+    assert pixels_held(*size, ReadOptions(find=False)) == size[0] * size[1]
 
 
 def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
-    assert limit_met(400, 200, How(limit_side=4000)) == 4000  # nothing is scaled up to it
-    assert limit_met(4000, 600, How(limit_side=4000)) == 4000
-    assert limit_met(40, 30, How(limit_side=736, limit_type="min")) == 736
-    assert 1900 < limit_met(6000, 6000, How(limit_side=4000)) < 2048
-    assert 1600 < limit_met(40, 30, How(limit_side=4000, limit_type="min")) < 2048
+    assert limit_met(400, 200, ReadOptions(limit_side=4000)) == 4000  # nothing is scaled up to it
+    assert limit_met(4000, 600, ReadOptions(limit_side=4000)) == 4000
+    assert limit_met(40, 30, ReadOptions(limit_side=736, limit_type="min")) == 736
+    assert 1900 < limit_met(6000, 6000, ReadOptions(limit_side=4000)) < 2048
+    assert 1600 < limit_met(40, 30, ReadOptions(limit_side=4000, limit_type="min")) < 2048
 
 
 @pytest.mark.parametrize(
     ("size", "how", "expected"),
     [
-        ((400, 200), How(), (400, 200)),
-        ((2560, 1280), How(), (1280, 640)),
-        ((400, 200), How(limit_side=100), (100, 50)),
-        ((400, 200), How(limit_side=400, limit_type="min"), (800, 400)),
-        ((2560, 1280), How(limit_side=400, limit_type="min"), (2560, 1280)),
-        ((30_000, 300), How(limit_side=736, limit_type="min"), (MAX_SIDE, 40)),
-        ((1, 1), How(), (2, 2)),
+        ((400, 200), ReadOptions(), (400, 200)),
+        ((2560, 1280), ReadOptions(), (1280, 640)),
+        ((400, 200), ReadOptions(limit_side=100), (100, 50)),
+        ((400, 200), ReadOptions(limit_side=400, limit_type="min"), (800, 400)),
+        ((2560, 1280), ReadOptions(limit_side=400, limit_type="min"), (2560, 1280)),
+        ((30_000, 300), ReadOptions(limit_side=736, limit_type="min"), (MAX_SIDE, 40)),
+        ((1, 1), ReadOptions(), (2, 2)),
     ],
 )
 def test_a_picture_is_scaled_by_the_rules_of_its_limit(
-    size: tuple[int, int], how: How, expected: tuple[int, int]
+    size: tuple[int, int], how: ReadOptions, expected: tuple[int, int]
 ) -> None:
     place = place_for(*size, how)
     assert (place.width, place.height) == expected
@@ -119,14 +119,14 @@ def test_a_picture_is_scaled_by_the_rules_of_its_limit(
 
 def test_small_text_is_read_at_its_place_when_scaled_up(text_engine: TextEngine) -> None:
     small = cv2.resize(page(("Tiny words", 40, 110)), None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
-    (reading,) = read(text_engine, [small], How(limit_side=240, limit_type="min"), call())
+    (reading,) = read(text_engine, [small], ReadOptions(limit_side=240, limit_type="min"), call())
     (line,) = reading.lines
     assert line.text == "Tiny words"
     assert line.box == pytest.approx((12, 24, 66, 36), abs=8)
 
 
 def test_boxes_stay_inside_the_picture(text_engine: TextEngine) -> None:
-    (reading,) = read(text_engine, [page(("Edge", 0, 24), size=(74, 26))], How(), call())
+    (reading,) = read(text_engine, [page(("Edge", 0, 24), size=(74, 26))], ReadOptions(), call())
     for quad in (*reading.found, *(line.quad for line in reading.lines)):
         assert quad.min() >= 0
         assert (quad <= (74, 26)).all()
@@ -135,7 +135,7 @@ def test_boxes_stay_inside_the_picture(text_engine: TextEngine) -> None:
 @pytest.mark.parametrize(("turns", "turn"), [(1, Turn.UPWARDS), (3, Turn.DOWNWARDS)])
 def test_it_tells_which_way_a_tall_line_runs(text_engine: TextEngine, turns: int, turn: Turn) -> None:
     picture = np.rot90(page(("Sideways 12", 100, 110)), turns).copy()
-    (reading,) = read(text_engine, [picture], How(), call())
+    (reading,) = read(text_engine, [picture], ReadOptions(), call())
     (line,) = reading.lines
     assert (line.text, line.turn) == ("Sideways 12", turn)
     start, end = line.part(0, 1).mean(axis=0), line.part(10, 11).mean(axis=0)
@@ -145,19 +145,19 @@ def test_it_tells_which_way_a_tall_line_runs(text_engine: TextEngine, turns: int
 def test_lines_upside_down_are_read_when_asked_for(text_engine: TextEngine) -> None:
     picture = np.rot90(page(("Turned over", 40, 110)), 2).copy()
     assert texts(text_engine, picture) != ["Turned over"]
-    (reading,) = read(text_engine, [picture], How(upside_down=True), call())
+    (reading,) = read(text_engine, [picture], ReadOptions(upside_down=True), call())
     (line,) = reading.lines
     assert (line.text, line.turn) == ("Turned over", Turn.UPSIDE_DOWN)
     assert line.part(0, 6)[:, 0].min() > line.part(7, 11)[:, 0].max() - 8, "Turned is on the right"
 
 
 def test_upright_lines_stay_upright_when_both_ways_are_tried(text_engine: TextEngine) -> None:
-    (reading,) = read(text_engine, [INK], How(upside_down=True), call())
+    (reading,) = read(text_engine, [INK], ReadOptions(upside_down=True), call())
     assert [(line.text, line.turn) for line in reading.lines] == [(text, Turn.NONE) for text in INVOICE_TEXTS]
 
 
 def test_parts_of_a_line_lie_where_its_characters_are(text_engine: TextEngine) -> None:
-    (reading,) = read(text_engine, [INK], How(), call())
+    (reading,) = read(text_engine, [INK], ReadOptions(), call())
     line = next(line for line in reading.lines if line.text == "No 4711")
     (width, _), _ = cv2.getTextSize("No", cv2.FONT_HERSHEY_SIMPLEX, 1, 2)
     left, _, right, _ = upright(line.part(0, 2))
@@ -166,8 +166,8 @@ def test_parts_of_a_line_lie_where_its_characters_are(text_engine: TextEngine) -
 
 
 def test_lines_are_found_without_being_read(text_engine: TextEngine) -> None:
-    (found,) = find(text_engine, [INK], How(), call())
-    (reading,) = read(text_engine, [INK], How(), call())
+    (found,) = find(text_engine, [INK], ReadOptions(), call())
+    (reading,) = read(text_engine, [INK], ReadOptions(), call())
     np.testing.assert_array_equal(found.quads, reading.found)
 
 
@@ -185,13 +185,13 @@ def test_a_mode_that_is_none_is_named() -> None:
 
 def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> None:
     with pytest.raises(InvalidInput, match=r"3 lines .* more than 2"):
-        read(text_engine, [INK], How(max_lines=2), call())
+        read(text_engine, [INK], ReadOptions(max_lines=2), call())
 
 
 def test_lines_of_several_pictures_wait_together() -> None:
     engine, mine = Stuck(), call()
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read, engine, [INK] * 24, How(find=False), mine)  # type: ignore[arg-type]
+        reading = pool.submit(read, engine, [INK] * 24, ReadOptions(find=False), mine)  # type: ignore[arg-type]
         deadline = time.monotonic() + 30
         while len(engine.replies) < 24:
             assert time.monotonic() < deadline
@@ -208,7 +208,7 @@ def test_what_a_refused_picture_had_waiting_is_cancelled() -> None:
             text_map[20 + 60 * line : 40 + 60 * line, 30:200] = 1
     engine.maps = map_of
     with pytest.raises(InvalidInput, match="3 lines"):
-        read(engine, [INK, INK], How(max_lines=2), call())  # type: ignore[arg-type]
+        read(engine, [INK, INK], ReadOptions(max_lines=2), call())  # type: ignore[arg-type]
     assert len(engine.replies) == 1
     assert engine.replies[0].cancelled()
 
@@ -216,13 +216,13 @@ def test_what_a_refused_picture_had_waiting_is_cancelled() -> None:
 def test_a_cancelled_call_gives_up_what_waits() -> None:
     engine, mine = Stuck(), call()
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read, engine, [INK, INK], How(), mine)  # type: ignore[arg-type]
+        reading = pool.submit(read, engine, [INK, INK], ReadOptions(), mine)  # type: ignore[arg-type]
         assert engine.asked.wait(30)
         mine.cancel()
         assert isinstance(reading.exception(30), CancelledError)
     assert all(reply.cancelled() for reply in engine.replies)
     with pytest.raises(CancelledError):
-        read(engine, [INK], How(), mine)  # type: ignore[arg-type]
+        read(engine, [INK], ReadOptions(), mine)  # type: ignore[arg-type]
     assert len(engine.replies) == 2, "nothing is submitted any more"
 
 
@@ -235,9 +235,9 @@ def test_what_still_waits_at_the_end_of_a_call_is_given_up() -> None:
 
 def test_an_answer_is_waited_for_no_longer_than_the_deadline() -> None:
     with pytest.raises(DeadlineExceeded):
-        read(Stuck(), [INK], How(), call(0.05))  # type: ignore[arg-type]
+        read(Stuck(), [INK], ReadOptions(), call(0.05))  # type: ignore[arg-type]
     with pytest.raises(DeadlineExceeded):
-        read(Stuck(), [INK], How(), call(-1))  # type: ignore[arg-type]
+        read(Stuck(), [INK], ReadOptions(), call(-1))  # type: ignore[arg-type]
 
 
 def test_what_is_held_after_the_end_is_cancelled_at_once() -> None:
@@ -257,7 +257,7 @@ def plate(*lines: tuple[str, float, int], size: tuple[int, int] = (320, 160)) ->
     return drawn
 
 
-PLATES = How(plates=True, min_confidence=0.0)
+PLATES = ReadOptions(plates=True, min_confidence=0.0)
 
 
 def test_of_a_plate_only_its_own_lines_are_read(text_engine: TextEngine) -> None:
@@ -280,7 +280,7 @@ def test_a_plate_without_text_that_could_be_found_is_read_as_one_line(text_engin
 def test_a_plate_that_is_one_line_is_read_as_by_the_engine_itself(text_engine: TextEngine) -> None:
     line = plate(("B2468XY", 1.3, 36), size=(200, 48))
     (said,) = text_engine.read_plate_lines([line])
-    (reading,) = read(text_engine, [line], How(plates=True, find=False, min_confidence=0.0), call())
+    (reading,) = read(text_engine, [line], ReadOptions(plates=True, find=False, min_confidence=0.0), call())
     assert [(line.text, line.characters) for line in reading.lines] == [
         (said.result(60).text, said.result(60).characters)
     ]

@@ -16,7 +16,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import How, Reading
+from platoon.ocr.reading import Reading, ReadOptions
 from platoon.ocr.service import OcrService, PixelBudget, in_portions
 from platoon.settings import ServiceSettings
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, page
@@ -80,7 +80,7 @@ def lines(outcome: Reading | PlatoonError) -> list[str]:
 
 def test_pictures_come_back_in_order_and_a_bad_one_fails_alone(seeing: OcrService) -> None:
     files = [PNG, b"nothing", encoded(page(("Second", 40, 80))), PNG[:-200], PNG]
-    first, none, second, half, last = asyncio.run(seeing.read_pictures(files, How()))
+    first, none, second, half, last = asyncio.run(seeing.read_pictures(files, ReadOptions()))
     assert lines(first) == lines(last) == INVOICE_TEXTS
     assert lines(second) == ["Second"]
     assert isinstance(none, InvalidInput)
@@ -90,7 +90,7 @@ def test_pictures_come_back_in_order_and_a_bad_one_fails_alone(seeing: OcrServic
 
 def test_a_picture_with_too_many_lines_spoils_no_other(text_engine: TextEngine) -> None:
     service = OcrService(text_engine, ServiceSettings(max_lines=2), Metrics())
-    crowded, fine = asyncio.run(service.read_pictures([PNG, encoded(page(("Fine", 40, 80)))], How()))
+    crowded, fine = asyncio.run(service.read_pictures([PNG, encoded(page(("Fine", 40, 80)))], ReadOptions()))
     service.close()
     assert isinstance(crowded, InvalidInput)
     assert lines(fine) == ["Fine"]
@@ -98,7 +98,9 @@ def test_a_picture_with_too_many_lines_spoils_no_other(text_engine: TextEngine) 
 
 def test_pages_of_a_document_are_read_in_order(seeing: OcrService) -> None:
     data = document([INK, page(("Second page", 40, 100))])
-    kind, pages = asyncio.run(seeing.read_pages(data, How(), lambda picture, reading: (picture.shape, lines(reading))))
+    kind, pages = asyncio.run(
+        seeing.read_pages(data, ReadOptions(), lambda picture, reading: (picture.shape, lines(reading)))
+    )
     assert kind is Kind.PDF
     assert pages == [((400, 800, 3), INVOICE_TEXTS), ((400, 800, 3), ["Second page"])]
 
@@ -106,27 +108,27 @@ def test_pages_of_a_document_are_read_in_order(seeing: OcrService) -> None:
 @pytest.mark.parametrize(("data", "kind"), [(PNG, Kind.PDF), (document([INK[:50]]), Kind.IMAGE)])
 def test_a_file_that_is_not_what_the_caller_says_is_refused(service: OcrService, data: bytes, kind: Kind) -> None:
     with pytest.raises(InvalidInput, match=rf"not {kind}"):
-        asyncio.run(service.read_pages(data, How(), lambda *_: None, kind=kind))
+        asyncio.run(service.read_pages(data, ReadOptions(), lambda *_: None, kind=kind))
 
 
 def test_somebody_waits_for_a_picture_and_nobody_for_a_document(service: OcrService, blind: Blind) -> None:
     small = page(size=(64, 32))
-    asyncio.run(service.read_picture(encoded(small), How()))
-    asyncio.run(service.read_pictures([encoded(small)], How()))
-    asyncio.run(service.read_pages(document([small]), How(), lambda *_: None))
+    asyncio.run(service.read_picture(encoded(small), ReadOptions()))
+    asyncio.run(service.read_pictures([encoded(small)], ReadOptions()))
+    asyncio.run(service.read_pages(document([small]), ReadOptions(), lambda *_: None))
     assert [priority for _, priority in blind.seen] == [Priority.CALL, Priority.BATCH, Priority.BULK]
 
 
 def test_what_declares_too_many_pixels_is_refused_before_it_is_decoded(service: OcrService, blind: Blind) -> None:
     with pytest.raises(TooLarge, match="more than 200000 pixels"):
-        asyncio.run(service.read_picture(encoded(page(size=(600, 400))), How()))
+        asyncio.run(service.read_picture(encoded(page(size=(600, 400))), ReadOptions()))
     assert blind.seen == []
 
 
 def test_no_more_is_decoded_at_once_than_the_settings_allow(service: OcrService, blind: Blind) -> None:
     async def talk() -> None:
         blind.hold = True
-        reading = [asyncio.create_task(service.read_picture(PNG, How())) for _ in range(6)]
+        reading = [asyncio.create_task(service.read_picture(PNG, ReadOptions())) for _ in range(6)]
         for _ in range(2):  # of 80,000 pixels each, in 200,000
             assert await asyncio.to_thread(blind.asked.acquire, timeout=PATIENCE_S)
         await asyncio.sleep(0.05)
@@ -141,21 +143,21 @@ def test_no_more_is_decoded_at_once_than_the_settings_allow(service: OcrService,
 
 
 def test_many_pictures_of_one_call_are_taken_in_portions(service: OcrService, blind: Blind) -> None:
-    asyncio.run(service.read_pictures([PNG] * 5, How()))
+    asyncio.run(service.read_pictures([PNG] * 5, ReadOptions()))
     assert len(blind.seen) == 5
 
 
 def test_a_caller_who_leaves_takes_what_waits_along(service: OcrService, blind: Blind) -> None:
     async def talk() -> None:
         blind.hold = True
-        reading = asyncio.create_task(service.read_picture(PNG, How()))
+        reading = asyncio.create_task(service.read_picture(PNG, ReadOptions()))
         assert await asyncio.to_thread(blind.asked.acquire, timeout=PATIENCE_S)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
         assert blind.held[0].cancelled()
         blind.hold = False
-        await asyncio.wait_for(service.read_picture(PNG, How()), PATIENCE_S)
+        await asyncio.wait_for(service.read_picture(PNG, ReadOptions()), PATIENCE_S)
 
     asyncio.run(talk())
 
@@ -164,27 +166,27 @@ def test_an_answer_that_takes_too_long_is_given_up(blind: Blind) -> None:
     service = OcrService(blind, ServiceSettings(deadline_s=0.2), Metrics())  # type: ignore[arg-type]
     blind.hold = True
     with pytest.raises(DeadlineExceeded):
-        asyncio.run(service.read_picture(PNG, How()))
+        asyncio.run(service.read_picture(PNG, ReadOptions()))
     assert blind.held[0].cancelled()
     service.close()
 
 
 def test_a_full_queue_is_told_for_every_picture(service: OcrService, blind: Blind) -> None:
     blind.fail = Overloaded("full", retry_after_s=3)
-    outcomes = asyncio.run(service.read_pictures([PNG, PNG], How()))
+    outcomes = asyncio.run(service.read_pictures([PNG, PNG], ReadOptions()))
     assert all(isinstance(outcome, Overloaded) for outcome in outcomes)
 
 
 def test_a_stopping_service_gives_up_what_is_under_way_and_takes_no_more(service: OcrService, blind: Blind) -> None:
     async def talk() -> None:
         blind.hold = True
-        reading = asyncio.create_task(service.read_picture(PNG, How()))
+        reading = asyncio.create_task(service.read_picture(PNG, ReadOptions()))
         assert await asyncio.to_thread(blind.asked.acquire, timeout=PATIENCE_S)
         await asyncio.to_thread(service.close)
         with pytest.raises(Unavailable):
             await reading
         with pytest.raises(Unavailable, match="stopping"):
-            await service.read_picture(PNG, How())
+            await service.read_picture(PNG, ReadOptions())
 
     asyncio.run(asyncio.wait_for(talk(), PATIENCE_S))
 
@@ -258,7 +260,7 @@ def test_what_a_call_makes_the_detector_take_is_charged_before_it_is_made(blind:
     service = OcrService(blind, settings, Metrics())  # type: ignore[arg-type]
     service.budget = Counting(settings.max_decoded_pixels)
     dots = [encoded(INK[:2, :2])] * 5
-    how = How(limit_side=4000, limit_type="min")
+    how = ReadOptions(limit_side=4000, limit_type="min")
     try:
         readings = asyncio.run(service.read_pictures(dots, how))
         assert [type(reading) for reading in readings] == [Reading] * 5

@@ -14,7 +14,7 @@ import platoon.reader as module
 from platoon.errors import InvalidInput, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
-from platoon.ocr.reading import How, Reading
+from platoon.ocr.reading import Reading, ReadOptions
 from platoon.reader import AT_A_TIME, Picture, Reader
 from tests.clips import cut
 from tests.drawn import INVOICE, INVOICE_TEXTS, encoded, page
@@ -143,9 +143,9 @@ def test_a_whole_plate_is_read_as_one(reader: Reader) -> None:
 
 def test_one_call_may_wish_for_more_than_a_mode_says(reader: Reader) -> None:
     over = np.rot90(page(("Turned over", 40, 110)), 2)
-    assert texts(reader.read([over], How(upside_down=True))) == [["Turned over"]]
+    assert texts(reader.read([over], ReadOptions(upside_down=True))) == [["Turned over"]]
     assert texts(reader.read([over])) != [["Turned over"]]
-    assert texts(reader.read([INK], How(min_confidence=1.01))) == [[]]
+    assert texts(reader.read([INK], ReadOptions(min_confidence=1.01))) == [[]]
 
 
 def test_a_mode_that_is_none_is_refused(reader: Reader) -> None:

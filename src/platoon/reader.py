@@ -27,7 +27,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
 from platoon.ocr.picture_process import reading
-from platoon.ocr.reading import How, Reading, ReadLine, how_of, read
+from platoon.ocr.reading import Reading, ReadLine, ReadOptions, how_of, read
 from platoon.ocr.sheets import check_size
 from platoon.plates.engine import PlateEngine
 from platoon.settings import Settings, SourceSettings
@@ -78,7 +78,7 @@ class Reader:
     def read(
         self,
         pictures: Iterable[Picture],
-        mode: str | How = "det-rec",
+        mode: str | ReadOptions = "det-rec",
         *,
         priority: Priority = Priority.BULK,
         timeout_s: float = math.inf,
@@ -87,7 +87,7 @@ class Reader:
 
         Args:
             mode: `det-rec` finds and reads all lines, `rec-only` reads each picture as one line, `plate` reads the
-                lines of a licence plate's picture in A-Z and 0-9. A `reading.How` says more than these.
+                lines of a licence plate's picture in A-Z and 0-9. A `reading.ReadOptions` says more than these.
             priority: against others who share the engine.
             timeout_s: for all pictures together.
 
@@ -101,7 +101,7 @@ class Reader:
     async def aread(
         self,
         pictures: Iterable[Picture],
-        mode: str | How = "det-rec",
+        mode: str | ReadOptions = "det-rec",
         *,
         priority: Priority = Priority.BULK,
         timeout_s: float = math.inf,
@@ -168,7 +168,7 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.close)
 
-    def _read(self, pictures: Iterable[Picture], mode: str | How, call: Call) -> list[Reading]:
+    def _read(self, pictures: Iterable[Picture], mode: str | ReadOptions, call: Call) -> list[Reading]:
         how = how_of(mode) if isinstance(mode, str) else mode
         if isinstance(pictures, str | bytes):
             raise InvalidInput("pictures: a list is wanted; one picture is read by read([picture])")
@@ -178,7 +178,7 @@ class Reader:
             readings += some
         return readings
 
-    def _read_some(self, numbered: Iterator[tuple[int, Picture]], how: How, call: Call) -> list[Reading]:
+    def _read_some(self, numbered: Iterator[tuple[int, Picture]], how: ReadOptions, call: Call) -> list[Reading]:
         """What the next few pictures say; nothing at the end."""
         some: list[Pixels] = []
         held = 0

@@ -17,7 +17,7 @@ from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
 from platoon.api.problems import headers_for, told
 from platoon.errors import InvalidInput, PlatoonError
-from platoon.ocr.reading import How, Reading, how_of
+from platoon.ocr.reading import Reading, ReadOptions, how_of
 from platoon.ocr.service import OcrService
 
 ENGINE: Final = "modular-det-rec-batch"
@@ -73,7 +73,7 @@ class FleetBatch(Fleet):
         return self.work_on(incoming, await incoming.fields("images", most=self._service.settings.max_pictures))
 
 
-def how_asked(incoming: Incoming, fields: Fields) -> How:
+def how_asked(incoming: Incoming, fields: Fields) -> ReadOptions:
     """What the fields `mode`, `find` and `lang`, of the form or the query, ask for.
 
     Raises:
@@ -90,7 +90,7 @@ def how_asked(incoming: Incoming, fields: Fields) -> How:
     return how
 
 
-def as_answer(reading: Reading, how: How) -> dict[str, Any]:
+def as_answer(reading: Reading, how: ReadOptions) -> dict[str, Any]:
     """A picture's answer."""
     return {
         "mergedText": ("" if how.plates else " ").join(line.text for line in reading.lines),

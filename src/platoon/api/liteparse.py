@@ -13,7 +13,7 @@ from platoon.api.fleet import refusal
 from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
 from platoon.errors import PlatoonError
-from platoon.ocr.reading import How
+from platoon.ocr.reading import ReadOptions
 from platoon.ocr.service import OcrService
 
 
@@ -31,7 +31,7 @@ class LiteParse:
         data = fields.file("file")
 
         async def work() -> Response:
-            reading = await self._service.read_picture(data, How())
+            reading = await self._service.read_picture(data, ReadOptions())
             results = [
                 {
                     "text": line.text,

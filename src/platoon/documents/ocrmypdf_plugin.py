@@ -35,7 +35,7 @@ from platoon.documents.read import DocumentReader, Options, ReadPage
 from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import PlatoonError
-from platoon.ocr.reading import How
+from platoon.ocr.reading import ReadOptions
 from platoon.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class PlatoonEngine(OcrEngine):
     @staticmethod
     def get_orientation(input_file: Path, options: OcrOptions) -> OrientationConfidence:
         """By how much the page is turned clockwise: against how most of its lines run."""
-        lines = _read(input_file, How(upside_down=True)).page.lines
+        lines = _read(input_file, ReadOptions(upside_down=True)).page.lines
         turns = {turn: sum(_length(line) for line in lines if _turn(line) == turn) for turn in (0, 90, 180, 270)}
         turn = max(turns, key=turns.__getitem__)
         return OrientationConfidence(-turn % 360, SURE * turns[turn] / (sum(turns.values()) or 1.0))
@@ -142,10 +142,10 @@ def _reader() -> DocumentReader:
     return reader
 
 
-def _read(image: Path, how: How | None = None) -> ReadPage:
+def _read(image: Path, how: ReadOptions | None = None) -> ReadPage:
     try:
         with Call(Priority.BULK) as call:
-            options = Options(tables=False, how=how or How())
+            options = Options(tables=False, how=how or ReadOptions())
             with _reader().open(image.read_bytes(), options, call) as document:
                 (read,) = document
     except PlatoonError as error:

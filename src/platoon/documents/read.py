@@ -27,7 +27,7 @@ from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import File, Kind, open_file
-from platoon.ocr.reading import How, ReadLine, read
+from platoon.ocr.reading import ReadLine, ReadOptions, read
 from platoon.ocr.sheets import Sheet
 
 AT_A_TIME = 4
@@ -56,7 +56,7 @@ class Options:
     """Look for titles, tables, figures and so on; otherwise all is text."""
     tables: bool = True
     """Find the cells of tables."""
-    how: How = field(default_factory=How)
+    how: ReadOptions = field(default_factory=ReadOptions)
     """How lines are found and read."""
 
 
@@ -131,7 +131,7 @@ class DocumentReader:
             picture = np.zeros((64, 320, 3), np.uint8)
             with Call(Priority.BULK) as call:
                 for find in (True, False):
-                    read(self._engine, [picture], How(find=find), call)
+                    read(self._engine, [picture], ReadOptions(find=find), call)
                 if self._layout is not None:
                     call.result(self._layout.submit([picture], call)[0])
             self._is_warm = True

@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class ReadOptions:
     """What a caller may choose."""
 
     find: bool = True
@@ -64,17 +64,17 @@ class How:
 
 
 MODES: Final = {
-    "det-rec": How(),
-    "rec-only": How(find=False),
-    "plate": How(plates=True, min_confidence=0.0),  # what a reading is worth is for a vote over several to say
-    "whole-plate": How(find=False, plates=True, whole=True, min_confidence=0.0),
+    "det-rec": ReadOptions(),
+    "rec-only": ReadOptions(find=False),
+    "plate": ReadOptions(plates=True, min_confidence=0.0),  # what a reading is worth is for a vote over several to say
+    "whole-plate": ReadOptions(find=False, plates=True, whole=True, min_confidence=0.0),
 }
 """What callers want who say no more than what their pictures are: pages and scenes, lines, licence plates with room
 around them, or cut out along their edges.
 """
 
 
-def how_of(mode: str) -> How:
+def how_of(mode: str) -> ReadOptions:
     """What the name of a mode stands for.
 
     Raises:
@@ -149,7 +149,7 @@ class Reading:
         return "\n".join(line.text for line in self.lines)
 
 
-def read(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading]:
+def read(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> list[Reading]:
     """What each picture says; blocks.
 
     Args:
@@ -184,7 +184,7 @@ class Found(NamedTuple):
     """The run of the detector."""
 
 
-def find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -> Iterator[Found]:
+def find(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> Iterator[Found]:
     """Where the lines of each picture are; `read` without reading, which blocks and raises as that does."""
     if not how.find:
         yield from (Found(picture, [outline(picture)], None) for picture in pictures)
@@ -202,7 +202,7 @@ def find(engine: TextEngine, pictures: Sequence[Pixels], how: How, call: Call) -
 class _Lines:
     """Reads the lines of some pictures: those of one wait together with those of the next."""
 
-    def __init__(self, engine: TextEngine, how: How, call: Call) -> None:
+    def __init__(self, engine: TextEngine, how: ReadOptions, call: Call) -> None:
         self._engine, self._how, self._call = engine, how, call
         self._started = time.monotonic()
         self._drafts: list[_Draft] = []
@@ -301,7 +301,7 @@ def _breaks(middles: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(1.0, max(0.0, place)) for place in (first, *between, last))
 
 
-def place_for(width: int, height: int, how: How) -> Letterbox:
+def place_for(width: int, height: int, how: ReadOptions) -> Letterbox:
     """Where a picture lies in the detector's input: by PaddleX's rules for its two limits, or as plates do."""
     if how.plates:
         return place_of(width, height)
@@ -314,7 +314,7 @@ def place_for(width: int, height: int, how: How) -> Letterbox:
     return Letterbox(scale=scale, left=0, top=0, width=scaled[0], height=scaled[1])
 
 
-def limit_met(width: int, height: int, how: How) -> int:
+def limit_met(width: int, height: int, how: ReadOptions) -> int:
     """The `limit_side` with which lines of such a picture were looked for: the caller's, or what `MAX_INPUT_PIXELS`
     left of it.
     """
@@ -328,7 +328,7 @@ def limit_met(width: int, height: int, how: How) -> int:
     return max(place.width, place.height) if how.limit_type == "max" else min(place.width, place.height)
 
 
-def pixels_held(width: int, height: int, how: How) -> int:
+def pixels_held(width: int, height: int, how: ReadOptions) -> int:
     """How many pixels count for reading such a picture: its own or, where the detector is given more, those."""
     if not how.find or not width * height:
         return width * height

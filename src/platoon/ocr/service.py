@@ -23,7 +23,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
 from platoon.ocr.picture import DECODE_S, load_picture, picture_size
-from platoon.ocr.reading import How, Reading, pixels_held, read
+from platoon.ocr.reading import Reading, ReadOptions, pixels_held, read
 from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
 from platoon.tracing import Tracing
@@ -59,7 +59,7 @@ class OcrService:
         """Why the service cannot work yet, or not at all."""
         return self.engine.not_ready()
 
-    async def read_picture(self, data: bytes, how: How) -> Reading:
+    async def read_picture(self, data: bytes, how: ReadOptions) -> Reading:
         """What the picture in `data` says; somebody waits for it.
 
         Raises:
@@ -71,7 +71,7 @@ class OcrService:
         return reading
 
     async def read_pictures(
-        self, files: Sequence[bytes], how: How, *, priority: Priority = Priority.BATCH
+        self, files: Sequence[bytes], how: ReadOptions, *, priority: Priority = Priority.BATCH
     ) -> list[Reading | PlatoonError]:
         """What each picture says, in order; or, in its place, why it could not be read.
 
@@ -83,7 +83,7 @@ class OcrService:
         return await self._pictures.run(priority, lambda call: self._read_pictures(files, how, call), most_s=deadline_s)
 
     async def read_pages(
-        self, data: bytes, how: How, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
+        self, data: bytes, how: ReadOptions, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
     ) -> tuple[Kind, list[T]]:
         """What `make` makes of each page of a picture, TIFF or PDF, and what of these it is.
 
@@ -111,7 +111,7 @@ class OcrService:
         self._pictures.close()
         self._documents.close()
 
-    def _read_pictures(self, files: Sequence[bytes], how: How, call: Call) -> list[Reading | PlatoonError]:
+    def _read_pictures(self, files: Sequence[bytes], how: ReadOptions, call: Call) -> list[Reading | PlatoonError]:
         outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
         sizes: dict[int, int] = {}
         for index, data in enumerate(files):
@@ -139,7 +139,7 @@ class OcrService:
                     outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _read_each(self, pictures: Sequence[Pixels], how: How, call: Call) -> list[Reading | PlatoonError]:
+    def _read_each(self, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> list[Reading | PlatoonError]:
         """All pictures together, or, when one of them fails, each alone."""
         try:
             readings: list[Reading | PlatoonError] = [*read(self.engine, pictures, how, call)]
@@ -151,7 +151,7 @@ class OcrService:
         return readings
 
     def _read_pages(
-        self, data: bytes, how: How, make: Callable[[Pixels, Reading], T], kind: Kind | None, call: Call
+        self, data: bytes, how: ReadOptions, make: Callable[[Pixels, Reading], T], kind: Kind | None, call: Call
     ) -> tuple[Kind, list[T]]:
         call.check()
         settings = self.settings

@@ -24,7 +24,7 @@ from platoon.media.input import Input, SourceError
 from platoon.media.opencv_pixels import OpenCvPixels, rectify
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics
-from platoon.ocr.reading import MODES, How, find, read
+from platoon.ocr.reading import MODES, ReadOptions, find, read
 from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
 from platoon.plates.corner_detector import plate_boxes
@@ -89,7 +89,7 @@ Readings = list[tuple[Quad, list[TextLine]]]
 
 def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Call) -> Readings:
     """Lines of text in the shape of plates."""
-    (found,) = find(engine, [picture], How(), call)
+    (found,) = find(engine, [picture], ReadOptions(), call)
     quads = [quad for quad in found.quads if plate_like(quad)]
     crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
     replies = call.hold("recognise", engine.read_plate_lines(crops, priority=call.priority, deadline=call.deadline))

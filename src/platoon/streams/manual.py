@@ -9,7 +9,7 @@ from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.media.frame import Pixels
-from platoon.ocr.reading import How, read
+from platoon.ocr.reading import ReadOptions, read
 from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
 from platoon.plates.recorded import read_picture
@@ -36,7 +36,7 @@ def read_sight(
     warming = engine.not_ready()
     try:
         with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
-            (reading,) = read(engine, [sight.picture], How(), call)
+            (reading,) = read(engine, [sight.picture], ReadOptions(), call)
             found = read_picture(engine, sight.picture, plates, grammar, call)
     except DeadlineExceeded as error:
         if warming:

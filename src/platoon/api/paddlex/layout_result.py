@@ -30,7 +30,7 @@ from platoon.documents.page import MARGINAL, Block, Box, Label, Line, Page
 from platoon.documents.read import Options
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import MAX_SIDE, How, limit_met
+from platoon.ocr.reading import MAX_SIDE, ReadOptions, limit_met
 
 LABELS: Final[Mapping[Label, str]] = {
     Label.TITLE: "paragraph_title",
@@ -178,7 +178,9 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
     return result
 
 
-def overall(lines: Sequence[Line], how: How, size: tuple[int, int], *, word_boxes: bool = False) -> dict[str, Any]:
+def overall(
+    lines: Sequence[Line], how: ReadOptions, size: tuple[int, int], *, word_boxes: bool = False
+) -> dict[str, Any]:
     """All lines of a page as PaddleX's OCR tells them, texts, scores and places at the same index."""
     corners = [_corners(line) for line in lines]
     result: dict[str, Any] = {
@@ -200,7 +202,7 @@ def overall(lines: Sequence[Line], how: How, size: tuple[int, int], *, word_boxe
     return result
 
 
-def text_det_params(how: How, size: tuple[int, int]) -> dict[str, Any]:
+def text_det_params(how: ReadOptions, size: tuple[int, int]) -> dict[str, Any]:
     """With what lines were looked for in a page of this (width, height), in PaddleX's words."""
     return {
         "limit_side_len": limit_met(*size, how),

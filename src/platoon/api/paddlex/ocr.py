@@ -28,7 +28,7 @@ from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels, Quad, as_jpeg
 from platoon.ocr.lines import Turn, upright
 from platoon.ocr.pages import Kind
-from platoon.ocr.reading import How, Reading, ReadLine
+from platoon.ocr.reading import Reading, ReadLine, ReadOptions
 from platoon.ocr.service import OcrService
 
 _UNSUPPORTED = ("useDocOrientationClassify", "useDocUnwarping")
@@ -94,7 +94,7 @@ class PaddleX:
         return {"ocrResults": [result for _, result in pages], "dataInfo": info}
 
 
-def page_result(picture: Pixels, reading: Reading, request: OcrRequest, how: How) -> dict[str, Any]:
+def page_result(picture: Pixels, reading: Reading, request: OcrRequest, how: ReadOptions) -> dict[str, Any]:
     """One of `ocrResults`."""
     result: dict[str, Any] = {"prunedResult": pruned(reading, request, how)}
     if request.visualize:
@@ -103,7 +103,7 @@ def page_result(picture: Pixels, reading: Reading, request: OcrRequest, how: How
     return result
 
 
-def pruned(reading: Reading, request: OcrRequest, how: How) -> dict[str, Any]:
+def pruned(reading: Reading, request: OcrRequest, how: ReadOptions) -> dict[str, Any]:
     """What PaddleX calls the pruned result: all it knows of a page but for pictures."""
     lines = reading.lines
     result: dict[str, Any] = {

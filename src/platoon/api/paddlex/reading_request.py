@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from platoon.ocr.detection import Postprocessing
-from platoon.ocr.reading import MAX_SIDE, How
+from platoon.ocr.reading import MAX_SIDE, ReadOptions
 
 T = TypeVar("T")
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -43,11 +43,11 @@ class ReadingOptions(Body):
     textRecScoreThresh: Share | None = None  # noqa: N815
     returnWordBox: bool | None = None  # noqa: N815
 
-    def how(self) -> How:
+    def how(self) -> ReadOptions:
         """What they mean to the reader."""
-        default = How()
+        default = ReadOptions()
         boxes = default.boxes
-        return How(
+        return ReadOptions(
             limit_side=_given(self.textDetLimitSideLen, default.limit_side),
             limit_type=_given(self.textDetLimitType, default.limit_type),
             boxes=Postprocessing(

@@ -28,7 +28,7 @@ from platoon.engine.batcher import Priority
 from platoon.engine.call import Call
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind, kind_of
-from platoon.ocr.reading import How, pixels_held
+from platoon.ocr.reading import ReadOptions, pixels_held
 from platoon.ocr.service import PixelBudget
 from platoon.ocr.workers import Workers
 
@@ -207,7 +207,7 @@ def _finished(read: ReadPage, later: Later, shown: Shown) -> dict[str, Any]:
     return {"prunedResult": pruned, "markdown": markdown_of_page(pruned, shown, images), **drawn}
 
 
-def _held(sizes: Sequence[tuple[int, int]], how: How) -> int:
+def _held(sizes: Sequence[tuple[int, int]], how: ReadOptions) -> int:
     """Pixels that count for the pages that are in memory at once."""
     costs = sorted((pixels_held(width, height, how) for width, height in sizes), reverse=True)
     return sum(costs[: AT_A_TIME + AHEAD])

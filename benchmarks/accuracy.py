@@ -41,7 +41,7 @@ from benchmarks.photographs import Outcome, Photograph, bare, photographs, score
 from benchmarks.rapid import Rapid
 from benchmarks.reels import DATA
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.picture import load_picture
@@ -84,7 +84,7 @@ class PlatoonPlates:
 
     def plates(self, picture: Pixels) -> list[FoundPlate]:
         """See `PictureReader`."""
-        with Call(Priority.BULK) as call:
+        with RequestContext(Priority.BULK) as call:
             return read_picture(self._engine, picture, self._settings.plates, self._grammar, call)
 
 

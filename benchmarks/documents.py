@@ -45,7 +45,7 @@ from platoon.documents.convert import open_reader
 from platoon.documents.page import MARGINAL, Label, Line, Page, Table
 from platoon.documents.read import DocumentReader, Options
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.recognition import recognition_graph
 from platoon.plates.remote import png
@@ -109,7 +109,7 @@ def by_platoon(reader: DocumentReader, pictures: Sequence[Pixels]) -> list[Read]
     """The pages as `DocumentReader` reads them."""
     found = []
     for picture in pictures:
-        with Call(Priority.BULK) as call, reader.open(png(picture), OPTIONS, call) as document:
+        with RequestContext(Priority.BULK) as call, reader.open(png(picture), OPTIONS, call) as document:
             found += [as_read(read.page) for read in document]
     return found
 

@@ -22,7 +22,7 @@ from benchmarks.rapid import WAYS, Rapid
 from platoon.documents.convert import open_reader
 from platoon.documents.read import Options
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.ocr.pdf_process import SCALE
 from platoon.settings import Settings
 
@@ -33,7 +33,7 @@ def by_platoon(path: Path) -> Iterator[object]:
     with open_reader(Settings()) as reader:
         for pages in ("1", ""):
             options = Options(pages=pages, text_layer="ignore")
-            with Call(Priority.BULK) as call, reader.open(data, options, call) as document:
+            with RequestContext(Priority.BULK) as call, reader.open(data, options, call) as document:
                 yield from document
 
 

@@ -38,7 +38,7 @@ from benchmarks.rapid import Rapid
 from benchmarks.service import spread
 from benchmarks.waiting import PLATES
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.engine.runtime import open_runtime
 from platoon.engine.surgery import PixelInput
 from platoon.engine.tuning import Tuning
@@ -234,7 +234,7 @@ def lines_of(page: Page, found: Found) -> Lines:
 
 def lines_of_plates(engine: TextEngine, crops: Sequence[Pixels]) -> list[Lines]:
     """Those that are found on each plate."""
-    readings = read(engine, crops, PLATES, Call(Priority.BULK, time.monotonic() + 600))
+    readings = read(engine, crops, PLATES, RequestContext(Priority.BULK, time.monotonic() + 600))
     return [Lines([cut(crop, quad) for quad in reading.found]) for crop, reading in zip(crops, readings, strict=True)]
 
 

@@ -35,8 +35,8 @@ from benchmarks.served import Served
 from benchmarks.waiting import PLATES, Windowed, capacity, interactive, open_loop
 from platoon.arrays import on_host
 from platoon.engine.batcher import Batcher, Priority
-from platoon.engine.call import Call
 from platoon.engine.executor import Executor, Runtime
+from platoon.engine.request_context import RequestContext
 from platoon.engine.runtime import best_batch, open_runtime
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
@@ -108,7 +108,7 @@ def against_rapid(engine: TextEngine, crops: Sequence[Pixels], paper: Sequence[P
         found[f"pages, {name}"] = timed(lambda one=one: [one.read(page) for page in paper], len(paper))  # type: ignore[misc]
 
     def plates() -> object:
-        return read(engine, many, PLATES, Call(Priority.BULK, time.monotonic() + 600))
+        return read(engine, many, PLATES, RequestContext(Priority.BULK, time.monotonic() + 600))
 
     plates()
     found["plates, platoon"] = timed(plates, len(many))

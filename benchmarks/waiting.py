@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.clients import percentiles_ms
 from platoon.engine.batcher import Batcher, Execute, Priority
-from platoon.engine.call import Call
 from platoon.engine.executor import Runtime
+from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -92,7 +92,7 @@ def interactive(
     def read_bulk(first: int) -> None:
         while not stop.is_set():
             some = [bulk[(first + n) % len(bulk)] for n in range(min(BULK_CROPS, len(bulk)))]
-            read(engine, some, how, Call(Priority.BULK, time.monotonic() + 600))
+            read(engine, some, how, RequestContext(Priority.BULK, time.monotonic() + 600))
 
     threads = [threading.Thread(target=read_bulk, args=(n,)) for n in range(BULK_READERS if bulk else 0)]
     for thread in threads:
@@ -102,7 +102,7 @@ def interactive(
     while time.monotonic() - begin < seconds:
         crop = crops[len(latencies_s) % len(crops)]
         asked = time.monotonic()
-        read(engine, [crop], PLATES, Call(Priority.INTERACTIVE, asked + 600))
+        read(engine, [crop], PLATES, RequestContext(Priority.INTERACTIVE, asked + 600))
         latencies_s.append(time.monotonic() - asked)
     stop.set()
     for thread in threads:

@@ -9,7 +9,7 @@ import numpy as np
 
 from platoon.api.paddlex.pipelines.own import OwnPipeline, OwnTeller, Teller
 from platoon.documents.read import OpenDocument, Options, ReadPage
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind
 from platoon.ocr.service import OcrService
@@ -35,7 +35,9 @@ class MadeUpReader:
         pass
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[OpenDocument]:
         """See `DocumentReader.open`."""
         del skip
         self.options.append(options)
@@ -47,7 +49,7 @@ class MadeUpReader:
         failing = count - 1 if "broken" in text else count
         yield OpenDocument(kind, [(400, 800)] * count, range(count), self._pages(count, failing, call))
 
-    def _pages(self, count: int, failing: int, call: Call) -> Iterator[ReadPage]:
+    def _pages(self, count: int, failing: int, call: RequestContext) -> Iterator[ReadPage]:
         for index in range(count):
             self.begun.release()
             try:

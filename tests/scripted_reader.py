@@ -9,7 +9,7 @@ import numpy as np
 
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import OpenDocument, Options, ReadPage, page_indices
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, InvalidInput, Unavailable
 from platoon.ocr.pages import Kind, open_pages
 
@@ -47,7 +47,9 @@ class ScriptedReader:
             raise Unavailable("models are loaded still")
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[OpenDocument]:
         self.opened += 1
         if self.stuck is not None:
             self.stuck.wait()
@@ -63,7 +65,7 @@ class ScriptedReader:
         indices = [index for index in page_indices(options.pages, count) if index not in skip]
         yield OpenDocument(Kind.PDF, [SIZE] * count, indices, self._pages(indices, call))
 
-    def _pages(self, indices: Sequence[int], call: Call) -> Iterator[ReadPage]:
+    def _pages(self, indices: Sequence[int], call: RequestContext) -> Iterator[ReadPage]:
         for index in indices:
             self.begun.release()
             while self.turns is not None and not self.turns.acquire(timeout=0.01):

@@ -14,7 +14,7 @@ from platoon.api.paddlex.layout_request import LayoutOptions, LayoutRequest
 from platoon.api.paddlex.pipelines.own import OwnPipeline
 from platoon.api.paddlex.pipelines.vlm_teller import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, FailedBehind, Unavailable
 from platoon.ocr.service import OcrService
 from platoon.ocr.vision_model import ATTEMPTS, Said, Unreadable, VisionModel
@@ -36,8 +36,8 @@ def asking(fake: FakeVlm, **settings: Any) -> Iterator[VisionModel]:
         model.close()
 
 
-def call(seconds: float = 30) -> Call:
-    return Call(Priority.BULK, time.monotonic() + seconds)
+def call(seconds: float = 30) -> RequestContext:
+    return RequestContext(Priority.BULK, time.monotonic() + seconds)
 
 
 def echo(prompt: str, request: dict[str, Any]) -> Reply:

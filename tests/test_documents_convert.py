@@ -14,7 +14,7 @@ from platoon.documents.convert import Converter, Drafts, Outcome, documents
 from platoon.documents.exports.form import Form
 from platoon.documents.page import Label, Page
 from platoon.documents.read import DocumentReader, Options, ReadPage
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, InvalidSettings
 from platoon.ocr.pages import Kind
 from platoon.ocr.picture import load_picture
@@ -38,7 +38,9 @@ class Scripted:
     """
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[Opened]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[Opened]:
         script = data.decode().split()
         yield Opened([*range(len(script))], self._pages(script))
 
@@ -234,7 +236,9 @@ class ScriptedPdf(Scripted):
     """Every file is a PDF of one page."""
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[Opened]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[Opened]:
         yield Opened([0], self._pages(["ok"]), Kind.PDF)
 
 

@@ -12,8 +12,8 @@ from platoon.documents.layout import LayoutModel, Region, fitted, layout_model
 from platoon.documents.layout_heads import best, labels_of
 from platoon.documents.page import Label
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
 from platoon.engine.model import Model
+from platoon.engine.request_context import RequestContext
 from platoon.engine.runtime import OnnxRuntime
 from platoon.errors import ModelError, Unavailable
 from platoon.media.frame import Pixels
@@ -43,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayoutModel]:
 
 
 def found(model: LayoutModel, pictures: Sequence[Pixels]) -> list[list[Region]]:
-    with Call(Priority.INTERACTIVE, math.inf) as call:
+    with RequestContext(Priority.INTERACTIVE, math.inf) as call:
         return [reply.result() for reply in model.submit(pictures, call)]
 
 

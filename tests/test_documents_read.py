@@ -9,7 +9,7 @@ from platoon.documents.layout import Layout, Region
 from platoon.documents.page import Label, Page
 from platoon.documents.read import AT_A_TIME, DocumentReader, Options, ReadPage, page_indices
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, Overloaded, TooLarge
 from platoon.media.frame import Pixels
 from platoon.ocr.engine import TextEngine
@@ -31,7 +31,7 @@ class MadeUp:
         self.asked: list[int] = []
         """How many pages at once."""
 
-    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+    def submit(self, pictures: Sequence[Pixels], call: RequestContext) -> Sequence[Reply[list[Region]]]:
         self.asked.append(len(pictures))
         replies: list[Reply[list[Region]]] = []
         for _ in pictures:
@@ -52,7 +52,10 @@ def read(
     *,
     skip: Container[int] = (),
 ) -> list[ReadPage]:
-    with Call(Priority.BULK, math.inf) as call, reader(engine, layout).open(data, options, call, skip=skip) as opened:
+    with (
+        RequestContext(Priority.BULK, math.inf) as call,
+        reader(engine, layout).open(data, options, call, skip=skip) as opened,
+    ):
         pages = list(opened)
         assert [read.page.index for read in pages] == list(opened.indices)
         return pages
@@ -132,7 +135,7 @@ def test_regions_become_blocks_and_tables_have_cells(text_engine: TextEngine) ->
 def test_neighbouring_pages_share_batches_and_only_a_few_are_held(text_engine: TextEngine) -> None:
     layout = MadeUp()
     with (
-        Call(Priority.BULK, math.inf) as call,
+        RequestContext(Priority.BULK, math.inf) as call,
         reader(text_engine, layout).open(document([INK[:100]] * 6), Options(), call) as opened,
     ):
         pages = iter(opened)
@@ -173,7 +176,7 @@ def test_a_page_that_cannot_be_read_says_why_and_the_rest_is_read(text_engine: T
 
 def test_an_engine_that_is_too_busy_ends_the_reading_and_no_page_is_lost_for_it(text_engine: TextEngine) -> None:
     class Busy(MadeUp):
-        def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+        def submit(self, pictures: Sequence[Pixels], call: RequestContext) -> Sequence[Reply[list[Region]]]:
             raise Overloaded("busy")
 
     with pytest.raises(Overloaded):
@@ -182,7 +185,7 @@ def test_an_engine_that_is_too_busy_ends_the_reading_and_no_page_is_lost_for_it(
 
 def test_more_pages_than_are_allowed_are_refused_unless_fewer_are_wanted(text_engine: TextEngine) -> None:
     data, few = document([INK[:100]] * 4), reader(text_engine, max_pages=3)
-    with Call(Priority.BULK, math.inf) as call:
+    with RequestContext(Priority.BULK, math.inf) as call:
         with pytest.raises(InvalidInput, match="4 pages to be read, more than 3"), few.open(data, PLAIN, call):
             pass
         with few.open(data, Options(pages="2-3", layout=False), call) as opened:

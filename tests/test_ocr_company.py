@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.engine.tuning import Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -89,7 +89,7 @@ def test_whatever_travels_along_changes_no_reading(
 ) -> None:
     def ask(one: tuple[list[Pixels], ReadOptions, Priority]) -> list[Any]:
         some, how, priority = one
-        return said(read(crowded, some, how, Call(priority, time.monotonic() + 120)))
+        return said(read(crowded, some, how, RequestContext(priority, time.monotonic() + 120)))
 
     alone = [[*ask(([one], how, priority))] for some, how, priority in mix for one in some]
     with ThreadPoolExecutor(len(mix)) as pool:
@@ -100,5 +100,5 @@ def test_whatever_travels_along_changes_no_reading(
 def test_company_was_kept(crowded: TextEngine) -> None:
     """The test above compares something: the same pictures at once do share batches."""
     many = [picture("KA 7351", 1.0, 9)] * 12
-    readings = read(crowded, many, ReadOptions(plates=True), Call(Priority.BULK, time.monotonic() + 120))
+    readings = read(crowded, many, ReadOptions(plates=True), RequestContext(Priority.BULK, time.monotonic() + 120))
     assert max(reading.execution.items for reading in readings) > 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, InvalidInput
 from platoon.ocr.detection import STRIDE, Postprocessing
 from platoon.ocr.engine import TextEngine
@@ -31,8 +31,8 @@ from tests.stuck import Stuck
 INK = page(*INVOICE)
 
 
-def call(seconds: float = 60) -> Call:
-    return Call(Priority.INTERACTIVE, time.monotonic() + seconds)
+def call(seconds: float = 60) -> RequestContext:
+    return RequestContext(Priority.INTERACTIVE, time.monotonic() + seconds)
 
 
 def texts(engine: TextEngine, picture: Any, **how: Any) -> list[str]:

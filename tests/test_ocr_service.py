@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Execution, Priority, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -191,8 +191,8 @@ def test_a_stopping_service_gives_up_what_is_under_way_and_takes_no_more(service
     asyncio.run(asyncio.wait_for(talk(), PATIENCE_S))
 
 
-def soon() -> Call:
-    return Call(Priority.VIDEO, time.monotonic() + PATIENCE_S)
+def soon() -> RequestContext:
+    return RequestContext(Priority.VIDEO, time.monotonic() + PATIENCE_S)
 
 
 def test_the_budget_serves_whoever_came_first_even_where_less_would_fit() -> None:
@@ -229,7 +229,7 @@ def test_who_gives_up_waiting_for_the_budget_blocks_nobody() -> None:
                 time.sleep(0.001)
             leaving.cancel()
             assert isinstance(gone.exception(PATIENCE_S), CancelledError)
-            late = Call(Priority.VIDEO, time.monotonic() + 0.01)
+            late = RequestContext(Priority.VIDEO, time.monotonic() + 0.01)
             with pytest.raises(DeadlineExceeded), budget.holding(80, late):
                 pass
             with budget.holding(40, soon()):
@@ -249,7 +249,7 @@ def test_what_a_call_makes_the_detector_take_is_charged_before_it_is_made(blind:
 
     class Counting(PixelBudget):
         @contextmanager
-        def holding(self, pixels: int, call: Call) -> Iterator[None]:
+        def holding(self, pixels: int, call: RequestContext) -> Iterator[None]:
             held.append(pixels)
             seen = len(blind.seen)
             with super().holding(pixels, call):

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.ocr.workers import Workers
 from platoon.tracing import Tracing
@@ -25,7 +25,7 @@ class Waiting:
     def __init__(self) -> None:
         self.begun, self.ended = threading.Event(), threading.Event()
 
-    def __call__(self, call: Call) -> None:
+    def __call__(self, call: RequestContext) -> None:
         self.begun.set()
         try:
             while True:
@@ -36,7 +36,7 @@ class Waiting:
 
 
 def test_work_is_done_on_a_thread_with_the_callers_priority(workers: Workers) -> None:
-    def work(call: Call) -> tuple[Priority, bool]:
+    def work(call: RequestContext) -> tuple[Priority, bool]:
         return call.priority, threading.current_thread() is threading.main_thread()
 
     assert asyncio.run(workers.run(Priority.BULK, work, most_s=30)) == (Priority.BULK, False)
@@ -96,7 +96,7 @@ def test_closing_ends_what_is_under_way_and_takes_nothing_more(workers: Workers)
 
 
 def test_what_an_engine_cancels_is_told_as_unavailable(workers: Workers) -> None:
-    def cancelled(_: Call) -> None:
+    def cancelled(_: RequestContext) -> None:
         raise CancelledError
 
     with pytest.raises(Unavailable):

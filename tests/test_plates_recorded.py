@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.demo import demo_scenes
 from platoon.media.synthetic.road import Road
@@ -46,13 +46,13 @@ def test_the_plate_of_a_picture_is_found_and_read(
     opened: tuple[PlateEngine, PlateSettings], street: tuple[Pixels, str]
 ) -> None:
     picture, text = street
-    with Call(Priority.BULK) as call:
+    with RequestContext(Priority.BULK) as call:
         plates = read_picture(opened[0], picture, opened[1], Grammar(), call)
     assert plates[0].text == text
 
 
 def test_an_empty_picture_has_no_plates(opened: tuple[PlateEngine, PlateSettings]) -> None:
-    with Call(Priority.BULK) as call:
+    with RequestContext(Priority.BULK) as call:
         assert read_picture(opened[0], np.full((300, 400, 3), 90, np.uint8), opened[1], Grammar(), call) == []
 
 
@@ -77,7 +77,7 @@ def test_a_plate_that_is_not_read_surely_is_read_as_lines_too(
         return replies
 
     monkeypatch.setattr(engine, "read_plates", doubtfully)
-    with Call(Priority.BULK) as call:
+    with RequestContext(Priority.BULK) as call:
         found = read_picture(engine, picture, plates, Grammar(), call)
     assert doubts
     assert text not in doubts

@@ -16,7 +16,7 @@ from platoon.documents.convert import Converter, documents, open_reader
 from platoon.documents.exports.form import Form
 from platoon.documents.read import Options
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, InvalidSettings, PlatoonError
 from platoon.media.input import SourceError
 from platoon.metrics import Metrics
@@ -144,7 +144,7 @@ def _plates(engine: PlateEngine, settings: Settings, metrics: Metrics) -> Callab
         if path.suffix.lower() in CLIPS:
             plates, broken = read_clip(path, engine, settings, grammar, metrics, on_frame=on_frame)
             return [plate.to_json() for plate in plates], broken
-        with Call(Priority.BULK) as call:
+        with RequestContext(Priority.BULK) as call:
             plates = read_picture(engine, load_picture(path), settings.plates, grammar, call)
         return [plate.to_json() for plate in plates], None
 

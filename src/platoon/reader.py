@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.media.frame import Pixels
 from platoon.media.input import Input, SourceError
@@ -95,7 +95,7 @@ class Reader:
             InvalidInput: the mode is unknown, or there is a picture that cannot be loaded: the first is named by its
                 path or its place. NotFound: there is no such file. And what `reading.read` raises.
         """
-        with Call(priority, time.monotonic() + timeout_s) as call:
+        with RequestContext(priority, time.monotonic() + timeout_s) as call:
             return self._read(pictures, mode, call)
 
     async def aread(
@@ -110,7 +110,7 @@ class Reader:
 
         Cancelling it gives up whatever still waits in the engine.
         """
-        with Call(priority, time.monotonic() + timeout_s) as call:
+        with RequestContext(priority, time.monotonic() + timeout_s) as call:
             return await asyncio.to_thread(self._read, pictures, mode, call)
 
     def read_clip(
@@ -168,7 +168,7 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.close)
 
-    def _read(self, pictures: Iterable[Picture], mode: str | ReadOptions, call: Call) -> list[Reading]:
+    def _read(self, pictures: Iterable[Picture], mode: str | ReadOptions, call: RequestContext) -> list[Reading]:
         how = how_of(mode) if isinstance(mode, str) else mode
         if isinstance(pictures, str | bytes):
             raise InvalidInput("pictures: a list is wanted; one picture is read by read([picture])")
@@ -178,7 +178,9 @@ class Reader:
             readings += some
         return readings
 
-    def _read_some(self, numbered: Iterator[tuple[int, Picture]], how: ReadOptions, call: Call) -> list[Reading]:
+    def _read_some(
+        self, numbered: Iterator[tuple[int, Picture]], how: ReadOptions, call: RequestContext
+    ) -> list[Reading]:
         """What the next few pictures say; nothing at the end."""
         some: list[Pixels] = []
         held = 0

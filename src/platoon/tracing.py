@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from platoon.engine.batcher import Reply
-from platoon.engine.call import Trace
+from platoon.engine.request_context import Trace
 from platoon.errors import MissingExtra
 from platoon.logs import REQUEST
 from platoon.redaction import redact

@@ -16,7 +16,7 @@ import pytest
 from platoon.documents.exports.form import Form
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader, OpenDocument, Options, ReadPage, ReadsDocuments
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.settings import EngineSettings
@@ -105,12 +105,14 @@ class Paced:
     turns: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[OpenDocument]:
         """See `ReadsDocuments.open`."""
         with self.reader.open(data, options, call, skip=skip) as document:
             yield OpenDocument(document.kind, document.sizes, document.indices, self._pages(document, call))
 
-    def _pages(self, document: OpenDocument, call: Call) -> Iterator[ReadPage]:
+    def _pages(self, document: OpenDocument, call: RequestContext) -> Iterator[ReadPage]:
         for page in document:
             while not self.turns.acquire(timeout=0.01):
                 call.check()

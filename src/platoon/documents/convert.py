@@ -23,7 +23,7 @@ from platoon.documents.exports.overlay import overlay
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader, Options, ReadPage
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, InvalidSettings, NotFound, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -124,7 +124,7 @@ class Converter:
     def _convert(self, path: Path, drafts: Drafts, errors: list[str], on_page: Callable[[int, int], object]) -> None:
         data = _bytes_of(path)
         with (
-            Call(Priority.BULK) as call,
+            RequestContext(Priority.BULK) as call,
             self._reader.open(data, self._options, call) as document,
             ExitStack() as stack,
         ):

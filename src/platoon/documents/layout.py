@@ -18,9 +18,9 @@ from platoon.documents.layout_heads import Candidates, Head, best, head_of, labe
 from platoon.documents.page import Box, Label
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Reply
-from platoon.engine.call import Call
 from platoon.engine.lazy import Lazy
 from platoon.engine.model import Model, layout, metadata
+from platoon.engine.request_context import RequestContext
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
 from platoon.engine.tuning import Tuning
@@ -52,7 +52,7 @@ class Region:
 class Layout(Protocol):
     """Finds the regions of pages."""
 
-    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+    def submit(self, pictures: Sequence[Pixels], call: RequestContext) -> Sequence[Reply[list[Region]]]:
         """Queue pages, (H, W, 3) uint8 RGB each, for `call`, which gets the regions of each.
 
         Raises:
@@ -86,7 +86,7 @@ class LayoutModel:
             owner="the layout model",
         )
 
-    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+    def submit(self, pictures: Sequence[Pixels], call: RequestContext) -> Sequence[Reply[list[Region]]]:
         """See `Layout`.
 
         Raises:
@@ -128,7 +128,7 @@ class _Loaded:
         )
         self.report, self.close = self._model.report, self._model.close
 
-    def submit(self, pictures: Sequence[Pixels], call: Call) -> Sequence[Reply[list[Region]]]:
+    def submit(self, pictures: Sequence[Pixels], call: RequestContext) -> Sequence[Reply[list[Region]]]:
         items = (_Item(self._input(picture), (picture.shape[1], picture.shape[0])) for picture in pictures)
         return call.hold(NAME, self._model.submit(items, priority=call.priority, deadline=call.deadline))
 

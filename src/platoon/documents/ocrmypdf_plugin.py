@@ -33,7 +33,7 @@ from platoon.documents.exports.pdf import append_page
 from platoon.documents.page import Line, Page
 from platoon.documents.read import DocumentReader, Options, ReadPage
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import PlatoonError
 from platoon.ocr.reading import ReadOptions
 from platoon.settings import Settings
@@ -144,7 +144,7 @@ def _reader() -> DocumentReader:
 
 def _read(image: Path, how: ReadOptions | None = None) -> ReadPage:
     try:
-        with Call(Priority.BULK) as call:
+        with RequestContext(Priority.BULK) as call:
             options = Options(tables=False, how=how or ReadOptions())
             with _reader().open(image.read_bytes(), options, call) as document:
                 (read,) = document

@@ -22,7 +22,7 @@ from platoon.documents.page import Block, Box, Label, Line, Page, Word
 from platoon.documents.tables import gapped_tables, ruled_tables, table_in
 from platoon.documents.text_layer import lines_of, sound
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels, Quad
 from platoon.ocr.engine import TextEngine
@@ -97,7 +97,7 @@ class ReadsDocuments(Protocol):
         """See `DocumentReader.warm_up`."""
 
     def open(
-        self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
     ) -> AbstractContextManager[OpenDocument]:
         """See `DocumentReader.open`."""
 
@@ -129,7 +129,7 @@ class DocumentReader:
             if self._is_warm:
                 return
             picture = np.zeros((64, 320, 3), np.uint8)
-            with Call(Priority.BULK) as call:
+            with RequestContext(Priority.BULK) as call:
                 for find in (True, False):
                     read(self._engine, [picture], ReadOptions(find=find), call)
                 if self._layout is not None:
@@ -137,7 +137,9 @@ class DocumentReader:
             self._is_warm = True
 
     @contextmanager
-    def open(self, data: bytes, options: Options, call: Call, *, skip: Container[int] = ()) -> Iterator[OpenDocument]:
+    def open(
+        self, data: bytes, options: Options, call: RequestContext, *, skip: Container[int] = ()
+    ) -> Iterator[OpenDocument]:
         """The document in `data`: a PDF, TIFF or picture.
 
         Args:
@@ -159,13 +161,17 @@ class DocumentReader:
             indices = [index for index in wanted if index not in skip]
             yield OpenDocument(file.kind, file.sizes, indices, self._read(file, indices, options, call))
 
-    def _read(self, file: File, indices: Sequence[int], options: Options, call: Call) -> Iterator[ReadPage]:
+    def _read(self, file: File, indices: Sequence[int], options: Options, call: RequestContext) -> Iterator[ReadPage]:
         outcomes = zip(indices, file.draw(indices, text=options.text_layer != "ignore"), strict=True)
         while some := _portion(outcomes, call):
             yield from self._read_some(some, file.sizes, options, call)
 
     def _read_some(
-        self, some: Sequence[tuple[int, Drawn]], sizes: Sequence[tuple[int, int]], options: Options, call: Call
+        self,
+        some: Sequence[tuple[int, Drawn]],
+        sizes: Sequence[tuple[int, int]],
+        options: Options,
+        call: RequestContext,
     ) -> Iterator[ReadPage]:
         """These pages, which share batches."""
         sheets = {index: drawn for index, drawn in some if isinstance(drawn, Sheet)}
@@ -192,12 +198,14 @@ class DocumentReader:
                 blocks = [_with_cells(block, picture) for block in blocks]
             yield ReadPage(replace(page, blocks=tuple(blocks)), picture)
 
-    def _regions(self, pictures: Mapping[int, Pixels], options: Options, call: Call) -> dict[int, Reply[list[Region]]]:
+    def _regions(
+        self, pictures: Mapping[int, Pixels], options: Options, call: RequestContext
+    ) -> dict[int, Reply[list[Region]]]:
         if self._layout is None or not options.layout or not pictures:
             return {}
         return dict(zip(pictures, self._layout.submit(list(pictures.values()), call), strict=True))
 
-    def _read_each(self, pictures: Sequence[Pixels], options: Options, call: Call) -> list[Lines]:
+    def _read_each(self, pictures: Sequence[Pixels], options: Options, call: RequestContext) -> list[Lines]:
         """All pictures together, or, when one of them cannot be read, each alone."""
         if not pictures:
             return []
@@ -218,7 +226,7 @@ Lines = Sequence[Line] | PlatoonError | None
 """What a page says, or why it could not be read; none: it has to be read yet."""
 
 
-def _portion(outcomes: Iterator[tuple[int, Drawn]], call: Call) -> list[tuple[int, Drawn]]:
+def _portion(outcomes: Iterator[tuple[int, Drawn]], call: RequestContext) -> list[tuple[int, Drawn]]:
     """The next few pages; nothing at the end."""
     some: list[tuple[int, Drawn]] = []
     held = 0

@@ -18,7 +18,7 @@ from typing import Final, Self
 from platoon.documents.jobs import Claim, Jobs, Lost, reason
 from platoon.documents.read import ReadsDocuments
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import Overloaded, PlatoonError, StoreError, Unavailable
 from platoon.metrics import Metrics
 
@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(self, jobs: Jobs, reader: ReadsDocuments, metrics: Metrics) -> None:
         self._jobs, self._reader, self._metrics = jobs, reader, metrics
-        self._calls: dict[Call, Claim] = {}
+        self._calls: dict[RequestContext, Claim] = {}
         self.stopping = False
         """Whether no more is to be begun."""
         self._look = threading.Event()
@@ -93,7 +93,7 @@ class Worker:
 
     def work(self, claim: Claim) -> None:
         """Read what is left of the job, and end it; or give it back. Blocks."""
-        with Call(Priority.BULK) as call:
+        with RequestContext(Priority.BULK) as call:
             self._calls[call] = claim
             try:
                 if self.stopping:
@@ -117,7 +117,7 @@ class Worker:
             finally:
                 del self._calls[call]
 
-    def _read(self, claim: Claim, call: Call) -> None:
+    def _read(self, claim: Claim, call: RequestContext) -> None:
         job = claim.job
         kept = self._jobs.indices(job.id)
         with self._reader.open(self._jobs.document(job.id), job.order.options, call, skip=kept) as document:

@@ -2,7 +2,7 @@
 which company.
 
 What a caller chooses is a value that travels with the call, so it touches nobody else. What a caller has waiting
-in the engine is held by a `Call`, which can be cancelled from any thread. The pictures of several callers still
+in the engine is held by a `RequestContext`, which can be cancelled from any thread. The pictures of several callers still
 share batches, as the engine forms them.
 """
 
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from platoon.engine.batcher import Execution, Reply
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
@@ -149,7 +149,7 @@ class Reading:
         return "\n".join(line.text for line in self.lines)
 
 
-def read(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> list[Reading]:
+def read(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext) -> list[Reading]:
     """What each picture says; blocks.
 
     Args:
@@ -184,7 +184,7 @@ class Found(NamedTuple):
     """The run of the detector."""
 
 
-def find(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> Iterator[Found]:
+def find(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext) -> Iterator[Found]:
     """Where the lines of each picture are; `read` without reading, which blocks and raises as that does."""
     if not how.find:
         yield from (Found(picture, [outline(picture)], None) for picture in pictures)
@@ -202,7 +202,7 @@ def find(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call:
 class _Lines:
     """Reads the lines of some pictures: those of one wait together with those of the next."""
 
-    def __init__(self, engine: TextEngine, how: ReadOptions, call: Call) -> None:
+    def __init__(self, engine: TextEngine, how: ReadOptions, call: RequestContext) -> None:
         self._engine, self._how, self._call = engine, how, call
         self._started = time.monotonic()
         self._drafts: list[_Draft] = []

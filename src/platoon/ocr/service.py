@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TypeVar
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -111,7 +111,9 @@ class OcrService:
         self._pictures.close()
         self._documents.close()
 
-    def _read_pictures(self, files: Sequence[bytes], how: ReadOptions, call: Call) -> list[Reading | PlatoonError]:
+    def _read_pictures(
+        self, files: Sequence[bytes], how: ReadOptions, call: RequestContext
+    ) -> list[Reading | PlatoonError]:
         outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
         sizes: dict[int, int] = {}
         for index, data in enumerate(files):
@@ -139,7 +141,9 @@ class OcrService:
                     outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _read_each(self, pictures: Sequence[Pixels], how: ReadOptions, call: Call) -> list[Reading | PlatoonError]:
+    def _read_each(
+        self, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext
+    ) -> list[Reading | PlatoonError]:
         """All pictures together, or, when one of them fails, each alone."""
         try:
             readings: list[Reading | PlatoonError] = [*read(self.engine, pictures, how, call)]
@@ -151,7 +155,12 @@ class OcrService:
         return readings
 
     def _read_pages(
-        self, data: bytes, how: ReadOptions, make: Callable[[Pixels, Reading], T], kind: Kind | None, call: Call
+        self,
+        data: bytes,
+        how: ReadOptions,
+        make: Callable[[Pixels, Reading], T],
+        kind: Kind | None,
+        call: RequestContext,
     ) -> tuple[Kind, list[T]]:
         call.check()
         settings = self.settings
@@ -183,7 +192,7 @@ class PixelBudget:
         self._queue: deque[object] = deque()
 
     @contextmanager
-    def holding(self, pixels: int, call: Call) -> Iterator[None]:
+    def holding(self, pixels: int, call: RequestContext) -> Iterator[None]:
         """Hold so many, or the whole budget if that is less, waiting for them until the call ends.
 
         Raises:
@@ -198,7 +207,7 @@ class PixelBudget:
                 self._free += pixels
                 self._changed.notify_all()
 
-    def _take(self, pixels: int, call: Call) -> None:
+    def _take(self, pixels: int, call: RequestContext) -> None:
         place = object()
         call.when_cancelled(self._wake)
         with self._changed:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import httpx
 
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, FailedBehind, InvalidInput, PlatoonError, Unavailable
 from platoon.media.frame import Pixels, as_jpeg
 from platoon.redaction import redact
@@ -76,7 +76,7 @@ class VisionModel:
         self._thread = threading.Thread(target=self._loop.run_forever, name="vision model", daemon=True)
         self._thread.start()
 
-    def ask(self, picture: Pixels, prompt: str, options: Mapping[str, Any], call: Call) -> Future[Said]:
+    def ask(self, picture: Pixels, prompt: str, options: Mapping[str, Any], call: RequestContext) -> Future[Said]:
         """What the model says of a picture; its result may be waited for in any thread.
 
         Args:

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.tracing import Tracing
 
@@ -27,11 +27,11 @@ class Workers:
     def __init__(self, threads: int, name: str, tracing: Tracing) -> None:
         self._threads = ThreadPoolExecutor(threads, name)
         self._tracing = tracing
-        self._calls: set[Call] = set()
+        self._calls: set[RequestContext] = set()
         """Under way; cancelled when the workers stop."""
 
     async def run(
-        self, priority: Priority, work: Callable[[Call], T], *, most_s: float, first_s: float | None = None
+        self, priority: Priority, work: Callable[[RequestContext], T], *, most_s: float, first_s: float | None = None
     ) -> T:
         """`work` on a thread. It is cancelled with its caller, and given up after `most_s`.
 
@@ -41,7 +41,9 @@ class Workers:
         Raises:
             DeadlineExceeded: it took too long, time in the queue included. Unavailable: it was cancelled.
         """
-        call = Call(priority, time.monotonic() + (most_s if first_s is None else first_s), trace=self._tracing.work())
+        call = RequestContext(
+            priority, time.monotonic() + (most_s if first_s is None else first_s), trace=self._tracing.work()
+        )
 
         def run() -> T:
             try:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.media.decode import planar_frame
 from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.media.input import Input, SourceError
@@ -68,7 +68,7 @@ class FoundPlate:
 
 
 def read_picture(
-    engine: PlateEngine, picture: Pixels, plates: PlateSettings, grammar: Grammar, call: Call
+    engine: PlateEngine, picture: Pixels, plates: PlateSettings, grammar: Grammar, call: RequestContext
 ) -> list[FoundPlate]:
     """The plates in a picture (height, width, 3), best first; raises as `reading.read`."""
     ranked = []
@@ -87,7 +87,7 @@ Readings = list[tuple[Quad, list[TextLine]]]
 """Where something may be a plate, and what was read there."""
 
 
-def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Call) -> Readings:
+def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: RequestContext) -> Readings:
     """Lines of text in the shape of plates."""
     (found,) = find(engine, [picture], ReadOptions(), call)
     quads = [quad for quad in found.quads if plate_like(quad)]
@@ -96,7 +96,7 @@ def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Call) -
     return [(quad, [call.result(reply)]) for quad, reply in zip(quads, replies, strict=True)]
 
 
-def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, call: Call) -> Readings:
+def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, call: RequestContext) -> Readings:
     """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
     place = Letterbox.fit((picture.shape[1], picture.shape[0]), (SIDE_PX, SIDE_PX))
     look = _scaled(picture, place)

@@ -6,7 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, Unavailable
 from platoon.media.frame import Pixels
 from platoon.ocr.reading import ReadOptions, read
@@ -35,7 +35,7 @@ def read_sight(
     """
     warming = engine.not_ready()
     try:
-        with Call(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
+        with RequestContext(Priority.INTERACTIVE, time.monotonic() + timeout_s) as call:
             (reading,) = read(engine, [sight.picture], ReadOptions(), call)
             found = read_picture(engine, sight.picture, plates, grammar, call)
     except DeadlineExceeded as error:

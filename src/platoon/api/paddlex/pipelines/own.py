@@ -25,7 +25,7 @@ from platoon.api.paddlex.layout_result import (
 from platoon.api.paddlex.restructure import restructured
 from platoon.documents.read import AT_A_TIME, OpenDocument, ReadPage, ReadsDocuments
 from platoon.engine.batcher import Priority
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.ocr.pages import Kind, kind_of
 from platoon.ocr.reading import ReadOptions, pixels_held
@@ -44,7 +44,7 @@ class Teller(Protocol):
 
     cannot: Refusals
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: Call) -> Later:
+    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
         """Begin to find out what the page says."""
 
     def not_ready(self) -> Sequence[str]:
@@ -59,7 +59,7 @@ class OwnTeller:
 
     cannot = OWN
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: Call) -> Later:
+    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
         """See `Teller`."""
         del call
         pruned = pruned_result(read.page, asked.options(), page_count=page_count, word_boxes=bool(asked.returnWordBox))
@@ -112,7 +112,7 @@ class OwnPipeline:
         self._workers.close()
         self._teller.close()
 
-    def _parse(self, asked: LayoutRequest, data: bytes, call: Call) -> dict[str, Any]:
+    def _parse(self, asked: LayoutRequest, data: bytes, call: RequestContext) -> dict[str, Any]:
         call.check()
         results: list[dict[str, Any]] = []
         options = asked.options()
@@ -143,7 +143,7 @@ class OwnPipeline:
                 result["prunedResult"] = with_markdown_contents(result["prunedResult"], shown.style)
         return {"layoutParsingResults": results, "dataInfo": info}
 
-    def _told(self, document: OpenDocument, asked: LayoutRequest, call: Call) -> Iterator[dict[str, Any]]:
+    def _told(self, document: OpenDocument, asked: LayoutRequest, call: RequestContext) -> Iterator[dict[str, Any]]:
         shown = asked.shown()
         waiting: deque[tuple[ReadPage, Later]] = deque()
         for read in document:

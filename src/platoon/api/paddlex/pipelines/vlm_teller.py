@@ -22,7 +22,7 @@ from platoon.documents.exports.tables import to_html
 from platoon.documents.otsl import is_otsl, table_of
 from platoon.documents.page import Cell, Table
 from platoon.documents.read import ReadPage
-from platoon.engine.call import Call
+from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded
 from platoon.media.frame import Pixels
 from platoon.ocr.vision_model import Said, Unreadable, VisionModel
@@ -53,7 +53,7 @@ class VlmTeller:
     def __init__(self, model: VisionModel) -> None:
         self._model = model
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: Call) -> Later:
+    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
         """See `Teller`."""
         pruned = pruned_result(read.page, asked.options(), page_count=page_count, word_boxes=bool(asked.returnWordBox))
         if read.page.error is not None:
@@ -156,7 +156,7 @@ def content_of(said: str, kind: str) -> str:
 
 
 def _told(
-    pruned: dict[str, Any], replies: Sequence[tuple[dict[str, Any], str, Future[Said]]], call: Call
+    pruned: dict[str, Any], replies: Sequence[tuple[dict[str, Any], str, Future[Said]]], call: RequestContext
 ) -> dict[str, Any]:
     warnings = []
     for block, kind, reply in replies:

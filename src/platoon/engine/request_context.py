@@ -36,7 +36,7 @@ class Trace:
         """The stages that were followed so far have ended."""
 
 
-class Call:
+class RequestContext:
     """The work of one caller in the engine; as a context manager it ends with what still waits. Safe from any thread.
 
     Args:

@@ -15,7 +15,7 @@ from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.plates.detector import PlateBox
 from platoon.plates.events import BOXES_MOST, Gate, PlateWatch, ReadTask
 from platoon.plates.grammar import Grammar
-from platoon.plates.sighting import TEXTS_MOST
+from platoon.plates.track_state import TEXTS_MOST
 from platoon.plates.tracking import TRACKS_MOST, Tracker
 from tests.plate_scripts import PIXELS, Seen, drive, line
 

@@ -20,8 +20,8 @@ from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
 from platoon.plates.detector import PlateBox
 from platoon.plates.grammar import Grammar
-from platoon.plates.sighting import STILL_HEIGHTS, Evidence, Sighting, Vehicle, is_same
-from platoon.plates.sighting import EventState as EventState
+from platoon.plates.track_state import STILL_HEIGHTS, Evidence, TrackState, Vehicle, is_same
+from platoon.plates.track_state import EventState as EventState
 from platoon.plates.tracking import Track, Tracker
 from platoon.plates.vote import PlateText, Vote, edit_distance, fold
 
@@ -97,7 +97,7 @@ class ReadTask:
     frame: Frame
     quad: Quad
     """In frame pixels."""
-    sighting: Sighting
+    sighting: TrackState
 
 
 DECIDED_READS = 3
@@ -147,9 +147,9 @@ class PlateWatch:
         self._min_reads, self._hold_finals = min_reads, hold_finals
         self._same_vehicle_s, self._parked_s = same_vehicle_s, parked_s
         self._tracker = Tracker()
-        self._sightings: dict[int, Sighting] = {}
+        self._sightings: dict[int, TrackState] = {}
         self._vehicles: list[Vehicle] = []
-        self._visible: list[Sighting] = []
+        self._visible: list[TrackState] = []
         self._now = 0.0
 
     def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[ReadTask], list[PlateEvent]]:
@@ -167,7 +167,7 @@ class PlateWatch:
         tasks = []
         self._visible = []
         for track in tracks:
-            sighting = self._sightings.setdefault(track.id, Sighting(track, Vote(self._grammar)))
+            sighting = self._sightings.setdefault(track.id, TrackState(track, Vote(self._grammar)))
             self._visible.append(sighting)
             if sighting.vehicle is not None:
                 sighting.vehicle.last_time, sighting.vehicle.quad = frame.media_time, track.quad
@@ -240,7 +240,7 @@ class PlateWatch:
             )
         return shown
 
-    def _worth_reading(self, sighting: Sighting, frame: Frame) -> bool:
+    def _worth_reading(self, sighting: TrackState, frame: Frame) -> bool:
         track = sighting.track
         if _is_clipped(track.quad, frame):
             return False
@@ -256,7 +256,7 @@ class PlateWatch:
         sighting.skipped += 1
         return sighting.skipped & (sighting.skipped - 1) == 0
 
-    def _whose(self, task: ReadTask, line: TextLine) -> Sighting:
+    def _whose(self, task: ReadTask, line: TextLine) -> TrackState:
         """The sighting that a reading belongs to: text corrects what place got wrong."""
         sighting = task.sighting
         track = sighting.track
@@ -269,7 +269,7 @@ class PlateWatch:
         elif track.uncertain and len(text) >= 4 and line.weakest >= 0.5:
             other = self._tracker.separate(track)
             self._visible = [s for s in self._visible if s is not sighting]
-            sighting = self._sightings[other.id] = Sighting(other, Vote(self._grammar))
+            sighting = self._sightings[other.id] = TrackState(other, Vote(self._grammar))
             self._visible.append(sighting)
             known, track = None, other
         if known is None and len(text) >= 5:
@@ -285,7 +285,7 @@ class PlateWatch:
                     return older
         return sighting
 
-    def _gate(self, sighting: Sighting, result: PlateText) -> Gate | None:
+    def _gate(self, sighting: TrackState, result: PlateText) -> Gate | None:
         """What keeps a text from being a plate at all."""
         digits = sum(char.isdigit() for char in result.text)
         letters = len(result.text) - digits
@@ -302,7 +302,7 @@ class PlateWatch:
             return Gate.BADGE
         return None
 
-    def _tell(self, sighting: Sighting, *, gone: bool = False) -> list[PlateEvent]:
+    def _tell(self, sighting: TrackState, *, gone: bool = False) -> list[PlateEvent]:
         """The event that the readings so far allow, if it says something new."""
         result = sighting.vote.result()
         if result is None or self._gate(sighting, result) is not None:
@@ -354,7 +354,7 @@ class PlateWatch:
             )
         ]
 
-    def _remembered(self, sighting: Sighting, result: PlateText, *, decided: bool) -> Vehicle | None:
+    def _remembered(self, sighting: TrackState, result: PlateText, *, decided: bool) -> Vehicle | None:
         """The vehicle of this text that was told of a moment ago, or that stands where it stood."""
         now = sighting.track.last_time
         self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
@@ -383,7 +383,7 @@ class PlateWatch:
                 self._rejected(Gate.FAILED)
         return events
 
-    def _end(self, sighting: Sighting) -> list[PlateEvent]:
+    def _end(self, sighting: TrackState) -> list[PlateEvent]:
         events = self._tell(sighting, gone=True)
         if not events and sighting.vehicle is None:
             result = sighting.vote.result()

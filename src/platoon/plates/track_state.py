@@ -80,7 +80,7 @@ class Company:
 
 
 @dataclass(slots=True, eq=False)
-class Sighting:
+class TrackState:
     """A track with its readings and what was told of it."""
 
     track: Track

@@ -43,7 +43,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.recognition import TextLine
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
-from platoon.plates.events import EventState, PlateEvent, PlateWatch, ReadTask
+from platoon.plates.events import EventState, PlateEvent, PlatePipeline, ReadTask
 from platoon.plates.grammar import Grammar
 from platoon.plates.tracking import centre_of
 from platoon.plates.vote import Vote, edit_distance, fold
@@ -113,7 +113,7 @@ class Verdict:
     """Texts of events that are of no vehicle's plate."""
 
 
-class Listener(PlateWatch):
+class Listener(PlatePipeline):
     """A watch that keeps what was read."""
 
     def __init__(self, grammar: Grammar, *, min_reads: int) -> None:
@@ -121,7 +121,7 @@ class Listener(PlateWatch):
         self.readings: list[Reading] = []
 
     def settle(self, readings: Sequence[tuple[ReadTask, Array, TextLine]]) -> list[PlateEvent]:
-        """See `PlateWatch.settle`."""
+        """See `PlatePipeline.settle`."""
         for look, _, line in readings:
             alone = Vote(self._grammar)
             alone.add(line, 1.0)

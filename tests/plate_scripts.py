@@ -10,7 +10,7 @@ from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.metrics import PixelMeter
 from platoon.ocr.recognition import Candidate, TextLine
 from platoon.plates.detector import PlateBox
-from platoon.plates.events import PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlatePipeline
 
 PIXELS = OpenCvPixels(PixelMeter())
 
@@ -53,7 +53,7 @@ class Told:
         return [event.plate.text for event in self.events if event.state == state]
 
 
-def drive(watch: PlateWatch, frames: Iterable[tuple[float, Sequence[Seen]]], *, end: bool = True) -> Told:
+def drive(watch: PlatePipeline, frames: Iterable[tuple[float, Sequence[Seen]]], *, end: bool = True) -> Told:
     """Run a script of (media time, plates in sight) through a watch."""
     told = Told([], 0)
     for media_time, plates in frames:

@@ -16,7 +16,7 @@ from benchmarks.vehicles import (
 )
 
 from platoon.media.synthetic.clips import PlateTruth, Truth
-from platoon.plates.events import PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlatePipeline
 from platoon.plates.grammar import Grammar
 from tests.plate_scripts import Seen, drive
 
@@ -31,7 +31,7 @@ def told_of(*passages: tuple[str, int]) -> list[PlateEvent]:
     """Vehicles that come one after the other, each read so many times while it moves."""
     events = []
     for number, (text, frames) in enumerate(passages):
-        watch = PlateWatch(f"camera {number}", Grammar())
+        watch = PlatePipeline(f"camera {number}", Grammar())
         script = [(step / 5, [Seen(text, 200 + 30 * step, 300)]) for step in range(frames)]
         events += drive(watch, script).events
     return events

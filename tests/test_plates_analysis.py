@@ -14,7 +14,7 @@ from platoon.media.frame import Detection
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import TextLine
 from platoon.plates.analysis import Analysis
-from platoon.plates.events import PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlatePipeline
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import PlateReader
 from platoon.settings import PlateSettings, Settings
@@ -32,7 +32,9 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.engine = ScriptedEngine()
         settings = Settings(cache=folder, plates=PlateSettings(input_width=SIZE[0], input_height=SIZE[1]))
-        self.watches = [PlateWatch(f"camera {number}", GRAMMAR, same_vehicle_s=0.1, parked_s=0.1) for number in CAMERAS]
+        self.watches = [
+            PlatePipeline(f"camera {number}", GRAMMAR, same_vehicle_s=0.1, parked_s=0.1) for number in CAMERAS
+        ]
         self.analysis = Analysis(self.engine, settings, Metrics())  # type: ignore[arg-type]
         self.told: list[PlateEvent] = []
         self.poison: Callable[[str], None] = lambda _stage: None

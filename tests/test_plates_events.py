@@ -6,13 +6,13 @@ import pytest
 
 from platoon.media.frame import PlanarFrame
 from platoon.plates.detector import PlateBox
-from platoon.plates.events import EventState, Gate, PlateWatch
+from platoon.plates.events import EventState, Gate, PlatePipeline
 from platoon.plates.grammar import Grammar
 from tests.plate_scripts import Seen, drive, frame, line, passing, together
 
 
-def watch(**options) -> PlateWatch:  # type: ignore[no-untyped-def]
-    return PlateWatch("gate", Grammar(), **options)
+def watch(**options) -> PlatePipeline:  # type: ignore[no-untyped-def]
+    return PlatePipeline("gate", Grammar(), **options)
 
 
 def test_a_passing_vehicle_gives_one_preview_and_one_final_of_the_same_id() -> None:
@@ -48,7 +48,7 @@ def test_an_event_carries_the_very_crop_and_box_that_were_read() -> None:
 
 
 def test_an_event_says_whose_plate_it_may_be_and_how_likely() -> None:
-    told = drive(PlateWatch("gate", Grammar({"US-NY": 3, "US-OH": 1}), hold_finals=True), passing("ABC1234"))
+    told = drive(PlatePipeline("gate", Grammar({"US-NY": 3, "US-OH": 1}), hold_finals=True), passing("ABC1234"))
     (event,) = [event.to_json(crop_key=None) for event in told.events]
     assert event["countries"] == ["US-NY", "US-OH"]
     assert event["country_probabilities"] == pytest.approx({"US-NY": 0.75, "US-OH": 0.25}, abs=0.02)

@@ -13,7 +13,7 @@ import pytest
 
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.plates.detector import PlateBox
-from platoon.plates.events import BOXES_MOST, Gate, PlateWatch, ReadTask
+from platoon.plates.events import BOXES_MOST, Gate, PlatePipeline, ReadTask
 from platoon.plates.grammar import Grammar
 from platoon.plates.track_state import TEXTS_MOST
 from platoon.plates.tracking import TRACKS_MOST, Tracker
@@ -50,7 +50,7 @@ class Lane:
     """Two vehicles that stand in the picture, and one after the other that passes in front of them."""
 
     def __init__(self) -> None:
-        self.watch = PlateWatch("lane", Grammar({"GB": 1}), parked_s=60.0)  # an hour's would fill for a tenth of it
+        self.watch = PlatePipeline("lane", Grammar({"GB": 1}), parked_s=60.0)  # an hour's would fill for a tenth of it
         self.told: list[str] = []
         self.passed: set[str] = set()
         self.number = 0
@@ -153,7 +153,7 @@ def test_every_vehicle_of_the_month_is_told_once(tenths: tuple[list[int], list[i
 
 def test_vehicles_are_remembered_in_number_even_if_all_come_within_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platoon.plates.events.VEHICLES_MOST", 20)
-    watch = PlateWatch("lane", Grammar({"GB": 1}))
+    watch = PlatePipeline("lane", Grammar({"GB": 1}))
     parked = Seen("LS15EBC", 900, 300)
     told: list[str] = []
     for number in range(60):
@@ -166,7 +166,7 @@ def test_vehicles_are_remembered_in_number_even_if_all_come_within_an_hour(monke
 
 
 def test_a_track_that_is_read_ever_otherwise_keeps_no_more_than_its_last_texts() -> None:
-    watch = PlateWatch("lane", Grammar({"GB": 1}))
+    watch = PlatePipeline("lane", Grammar({"GB": 1}))
     now: Any = At(0.0)
     (look,), _ = watch.observe(now, [PlateBox(Seen("", 300, 200).quad, 0.9)])
     for number in range(3 * TEXTS_MOST):
@@ -176,7 +176,7 @@ def test_a_track_that_is_read_ever_otherwise_keeps_no_more_than_its_last_texts()
 
 def test_of_a_picture_full_of_boxes_the_best_are_followed_and_the_others_counted() -> None:
     gates: list[Gate] = []
-    watch = PlateWatch("lane", Grammar({"GB": 1}), rejected=gates.append)
+    watch = PlatePipeline("lane", Grammar({"GB": 1}), rejected=gates.append)
     now: Any = At(0.0)
     boxes = [PlateBox(Seen("", 40 + 12 * number, 300, 8).quad, number / 100) for number in range(BOXES_MOST + 9)]
     looks, _ = watch.observe(now, boxes)

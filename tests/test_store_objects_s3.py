@@ -10,7 +10,7 @@ import pytest
 
 from platoon.errors import NotFound, StoreError
 from platoon.metrics import Metrics
-from platoon.plates.events import EventState, PlateEvent, PlateWatch
+from platoon.plates.events import EventState, PlateEvent, PlatePipeline
 from platoon.plates.grammar import Grammar
 from platoon.settings import StoreSettings
 from platoon.store import space
@@ -67,7 +67,7 @@ def test_pictures_are_kept_found_listed_and_deleted(crops: ObjectStore) -> None:
 def test_the_crop_of_a_preview_goes_and_retention_deletes_what_is_old_or_of_no_event(
     crops: ObjectStore, events: EventStore
 ) -> None:
-    (final,) = drive(PlateWatch("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
+    (final,) = drive(PlatePipeline("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
     sink = EventSink(events, crops, Metrics(), tell=lambda _event: None)
     sink.put(replace(final, state=EventState.PREVIEW, time=time.time()))
     sink.put(replace(final, time=time.time()))
@@ -98,7 +98,7 @@ def test_while_the_server_is_away_events_wait_and_none_is_lost(
     server: S3Server, crops: ObjectStore, events: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sinks, "RETRY_S", 0.1)
-    (one,) = drive(PlateWatch("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
+    (one,) = drive(PlatePipeline("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
     many: list[PlateEvent] = [replace(one, id=f"e{number}") for number in range(3)]
     server.stop()
     try:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from platoon.errors import Unavailable
 from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.metrics import DroppedFrames
-from platoon.plates.events import PlateWatch
+from platoon.plates.events import PlatePipeline
 from platoon.plates.grammar import Grammar
 from platoon.settings import Settings, StoreSettings
 from platoon.streams.camera import RATE_FRAMES_MOST, Camera
@@ -19,7 +19,7 @@ from tests import plate_scripts
 
 @pytest.fixture
 def camera() -> Camera:
-    return Camera(CameraSpec("gate", "Gate", "rtsp://10.0.0.1/1", 0), PlateWatch("gate", Grammar()), None)
+    return Camera(CameraSpec("gate", "Gate", "rtsp://10.0.0.1/1", 0), PlatePipeline("gate", Grammar()), None)
 
 
 def test_the_rate_of_a_camera_is_right_from_its_first_seconds_on(camera: Camera) -> None:

@@ -13,7 +13,7 @@ import pytest
 from platoon.errors import StoreError
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
-from platoon.plates.events import EventState, PlateEvent, PlateWatch
+from platoon.plates.events import EventState, PlateEvent, PlatePipeline
 from platoon.plates.grammar import Grammar
 from platoon.store import spill as spills
 from platoon.store.event import Event
@@ -29,7 +29,7 @@ from tests.small_disk import fill, small_disk
 
 @pytest.fixture
 def event() -> PlateEvent:
-    (event,) = drive(PlateWatch("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
+    (event,) = drive(PlatePipeline("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
     return event
 
 

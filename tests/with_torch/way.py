@@ -17,7 +17,7 @@ from platoon.media.torch_pixels import TorchPixels
 from platoon.metrics import Metrics, PixelMeter, Purpose
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
-from platoon.plates.events import PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlatePipeline
 from platoon.plates.grammar import SiteGrammar
 from platoon.settings import EngineSettings, Settings
 
@@ -43,9 +43,9 @@ class Host:
         return counting
 
 
-def watched(metrics: Metrics, pixels: PixelWork, settings: Settings) -> tuple[PlateWatch, list[PlateEvent]]:
+def watched(metrics: Metrics, pixels: PixelWork, settings: Settings) -> tuple[PlatePipeline, list[PlateEvent]]:
     """The clip, analysed up to its last frame."""
-    watch = PlateWatch("road", SiteGrammar(settings.plates).of("road"), hold_finals=True)
+    watch = PlatePipeline("road", SiteGrammar(settings.plates).of("road"), hold_finals=True)
     events: list[PlateEvent] = []
     source = Input(str(DATA / "video" / "roadside.mp4"), settings.source)
     with open_engine(settings, metrics) as engine:

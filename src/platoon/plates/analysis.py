@@ -21,7 +21,7 @@ from platoon.metrics import Metrics
 from platoon.plates import open_detector
 from platoon.plates.detector import PlateBox
 from platoon.plates.engine import PlateEngine
-from platoon.plates.events import PlateEvent, PlateWatch, ReadTask
+from platoon.plates.events import PlateEvent, PlatePipeline, ReadTask
 from platoon.plates.reader import PlateReader, ReadsPlates
 from platoon.settings import Settings
 
@@ -33,7 +33,7 @@ class _Turn:
     """A frame on its way; as a context manager it keeps an error to itself."""
 
     frame: Frame
-    watch: PlateWatch
+    watch: PlatePipeline
     place: Letterbox | None = None
     """In the detector's input."""
     boxes: Sequence[PlateBox] = ()
@@ -96,7 +96,7 @@ class Analysis:
             reply.result()
 
     def run(
-        self, frames: Sequence[tuple[Frame, PlateWatch]], *, priority: Priority = Priority.VIDEO
+        self, frames: Sequence[tuple[Frame, PlatePipeline]], *, priority: Priority = Priority.VIDEO
     ) -> list[PlateEvent]:
         """As `analyse`, for who cannot go on without a frame: what is to be told. Raises the first error."""
         events: list[PlateEvent] = []
@@ -106,7 +106,7 @@ class Analysis:
         return events
 
     def analyse(
-        self, frames: Sequence[tuple[Frame, PlateWatch]], tell: Tell, *, priority: Priority = Priority.VIDEO
+        self, frames: Sequence[tuple[Frame, PlatePipeline]], tell: Tell, *, priority: Priority = Priority.VIDEO
     ) -> list[Exception | None]:
         """Analyse at most `max_batch` frames of as many cameras, each with the watch of its camera.
 

@@ -1,6 +1,6 @@
 """From sightings to events: one vehicle, one final event, and nothing for what is no plate.
 
-A `PlateWatch` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`), takes
+A `PlatePipeline` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`), takes
 the readings (`settle`) and gives out what the world is told. Reading stops once a plate is decided. It knows neither
 models nor stores; time is the frames' own.
 """
@@ -122,7 +122,7 @@ LOOSE = 0.97
 """A text that fits looser patterns than this says little: there are more than 30 such texts for each vehicle."""
 
 
-class PlateWatch:
+class PlatePipeline:
     """The plates of one camera.
 
     Args:

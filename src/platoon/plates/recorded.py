@@ -29,7 +29,7 @@ from platoon.ocr.recognition import TextLine, line_of
 from platoon.plates.analysis import Analysis
 from platoon.plates.corner_detector import plate_boxes
 from platoon.plates.engine import PlateEngine
-from platoon.plates.events import PlateEvent, PlateWatch, box_of
+from platoon.plates.events import PlateEvent, PlatePipeline, box_of
 from platoon.plates.finder import STRIDE
 from platoon.plates.grammar import Grammar
 from platoon.plates.reader import grown, text_size
@@ -139,7 +139,7 @@ def read_clip(
         SourceError: the file is no video.
     """
     analysis = Analysis(engine, settings, metrics)
-    watch = PlateWatch("clip", grammar, min_reads=settings.plates.min_reads, hold_finals=True)
+    watch = PlatePipeline("clip", grammar, min_reads=settings.plates.min_reads, hold_finals=True)
     events: list[PlateEvent] = []
     broken = None
     source = Input(str(path), settings.source)

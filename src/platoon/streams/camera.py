@@ -8,7 +8,7 @@ from collections import deque
 from platoon.errors import Unavailable
 from platoon.media.frame import Frame
 from platoon.media.source import Source, SourceState, SourceStatus
-from platoon.plates.events import PlateWatch
+from platoon.plates.events import PlatePipeline
 from platoon.streams.registry import CameraSpec
 from platoon.streams.site import not_live
 
@@ -22,7 +22,7 @@ DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the regi
 class Camera:
     """One camera; changed by the analysis' thread, but for what says otherwise."""
 
-    def __init__(self, spec: CameraSpec, watch: PlateWatch, source: Source | None) -> None:
+    def __init__(self, spec: CameraSpec, watch: PlatePipeline, source: Source | None) -> None:
         self.spec, self.watch, self.source = spec, watch, source
         self.last_frame: Frame | None = None
         self.failing = False

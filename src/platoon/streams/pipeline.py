@@ -24,7 +24,7 @@ from platoon.metrics import Metrics, Purpose
 from platoon.plates import open_engine
 from platoon.plates.analysis import Analysis
 from platoon.plates.engine import PlateEngine
-from platoon.plates.events import PlateEvent, PlateWatch
+from platoon.plates.events import PlateEvent, PlatePipeline
 from platoon.plates.grammar import SiteGrammar
 from platoon.plates.remote import NotRead, RemoteReader
 from platoon.plates.served import FOR_CALLERS
@@ -229,7 +229,7 @@ class SharedSite:
     def _add(self, spec: CameraSpec) -> None:
         analysis = self._settings.analysis
         recorded = self._recorded
-        watch = PlateWatch(
+        watch = PlatePipeline(
             spec.id,
             self._grammar.of(spec.id),
             min_reads=self._settings.plates.min_reads,
@@ -440,7 +440,7 @@ def _cause(error: Exception) -> str:
     return "unavailable" if says_retry(error) else "failed"
 
 
-def _overlay(frame: Frame, watch: PlateWatch) -> Message:
+def _overlay(frame: Frame, watch: PlatePipeline) -> Message:
     return {
         "type": "overlay",
         "camera": frame.camera,

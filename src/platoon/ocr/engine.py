@@ -23,7 +23,7 @@ from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.metrics import Metrics
 from platoon.ocr.detection import TextBox, TextDetector
-from platoon.ocr.recognition import PLATE, Recogniser, Steps, TextLine
+from platoon.ocr.recognition import PLATE, CtcTopK, Recogniser, TextLine
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION, TEXT_RECOGNITION
 from platoon.settings import EngineSettings
 
@@ -131,7 +131,7 @@ class TextEngine:
         plates: bool,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
-    ) -> list[Reply[Steps]]:
+    ) -> list[Reply[CtcTopK]]:
         """What the model of `read_plate_lines` or `read_lines` says of fitted lines; see `Recogniser.submit_lines`."""
         with (self._plate_lines if plates else self._lines).lent(deadline) as lines_model:
             return lines_model.submit_lines(lines, priority=priority, deadline=deadline)

@@ -99,7 +99,7 @@ def line_of(characters: Iterable[tuple[Candidate, ...]], *, places: Sequence[flo
     )
 
 
-class Steps(NamedTuple):
+class CtcTopK(NamedTuple):
     """What the model says of a line, step by step from left to right."""
 
     ids: NDArray[np.int32]
@@ -170,14 +170,14 @@ class Recogniser:
 
     def submit_lines(
         self, lines: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[Reply[Steps]]:
+    ) -> list[Reply[CtcTopK]]:
         """Queue lines as `fit_line` makes them; each reply is what the model says of it, for `decode`.
 
         Raises:
             ValueError: a line is not uint8 (48, W, 3) with W a multiple of 32 up to 3200.
             Overloaded, Unavailable: as `submit`.
         """
-        entries = (_Input(_checked(line), Steps) for line in lines)
+        entries = (_Input(_checked(line), CtcTopK) for line in lines)
         return self._model.submit(entries, priority=priority, deadline=deadline)
 
     def report(self) -> ModelReport:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from platoon.engine import runtime as runtimes
 from platoon.engine.binding import BoundSession
-from platoon.engine.executor import Extent
+from platoon.engine.executor import ShapeProfile
 from platoon.engine.gpu import GpuRuntime, Kind, bound_session, provided, providers
 from platoon.engine.model import text_recognition
 from platoon.engine.runtime import OnnxRuntime, open_runtime
@@ -23,7 +23,7 @@ from platoon.ocr.recognition import PLATE, recognition_graph
 from platoon.plates.recogniser import plate_reading_graph
 from platoon.settings import EngineSettings
 
-EXTENT = Extent((1, 48, 320, 3), (16, 48, 320, 3), (16, 48, 3200, 3))
+EXTENT = ShapeProfile((1, 48, 320, 3), (16, 48, 320, 3), (16, 48, 3200, 3))
 ON_CPU = [("CPUExecutionProvider", dict[str, str]())]
 without_gpu = pytest.mark.skipif(provided("cuda"), reason="this ONNX Runtime was built for GPUs")
 
@@ -184,8 +184,8 @@ def test_auto_takes_a_gpu_that_works(graph: Graph, tmp_path: Path, monkeypatch: 
     class Gpu:
         name = "cuda, GPU 0"
 
-        def __init__(self, graph: Graph, kind: str, extent: Extent, **_: Any) -> None:
-            assert (kind, extent) == ("cuda", Extent((1, 48, 320, 3), (1, 48, 320, 3), (16, 48, 320, 3)))
+        def __init__(self, graph: Graph, kind: str, profile: ShapeProfile, **_: Any) -> None:
+            assert (kind, profile) == ("cuda", ShapeProfile((1, 48, 320, 3), (1, 48, 320, 3), (16, 48, 320, 3)))
 
         def __call__(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
             return (batch,)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from platoon.arrays import Array, Device, device_of, stacked
 from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority, Reply
-from platoon.engine.executor import Executor, Extent, Shape
+from platoon.engine.executor import Executor, Shape, ShapeProfile
 from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning
@@ -54,7 +54,7 @@ class BatchedModel(Generic[Item, Result]):
         pixels: Callable[[Item], Array],
         results: Callable[[Sequence[Item], tuple[NDArray[Any], ...]], Sequence[Result]],
         half: bool = False,
-        extent: Extent | None = None,
+        profile: ShapeProfile | None = None,
         small: Shape | None = None,
         compiled: bool = False,
         warm: Sequence[Shape] = (),
@@ -62,7 +62,7 @@ class BatchedModel(Generic[Item, Result]):
     ) -> None:
         limit = max_batch or settings.max_batch
         self._runtime = open_runtime(
-            graph, settings, tuning, example=(1, *item), extent=extent, half=half, metrics=metrics
+            graph, settings, tuning, example=(1, *item), profile=profile, half=half, metrics=metrics
         )
         self._pixels, self._results = pixels, results
         foreground, self._background = self._runtime.foreground(), self._runtime.background()

@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class ShapeProfile:
     """The inputs that a graph will see, (N, H, W, 3) each."""
 
     smallest: Shape

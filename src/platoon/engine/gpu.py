@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from platoon.arrays import Array
 from platoon.engine.binding import BoundSession
-from platoon.engine.executor import Extent, Shape
+from platoon.engine.executor import Shape, ShapeProfile
 from platoon.engine.surgery import Graph
 from platoon.errors import InvalidInput, InvalidSettings, MissingExtra, ModelError
 from platoon.private import make_folder
@@ -33,7 +33,7 @@ def provided(kind: Kind) -> bool:
     return PROVIDERS[kind] in onnxruntime.get_available_providers()
 
 
-def providers(kind: Kind, graph: Graph, extent: Extent, *, device: int, cache: Path) -> list[Provider]:
+def providers(kind: Kind, graph: Graph, profile: ShapeProfile, *, device: int, cache: Path) -> list[Provider]:
     """What ONNX Runtime is asked for: the best first, each with its options.
 
     cuDNN's exhaustive search would tune itself anew for every new shape. TensorRT builds one engine for the
@@ -50,7 +50,7 @@ def providers(kind: Kind, graph: Graph, extent: Extent, *, device: int, cache: P
         "trt_timing_cache_enable": "True",
         "trt_timing_cache_path": str(folder),
     }
-    for bound, shape in (("min", extent.smallest), ("opt", extent.usual), ("max", extent.largest)):
+    for bound, shape in (("min", profile.smallest), ("opt", profile.usual), ("max", profile.largest)):
         options[f"trt_profile_{bound}_shapes"] = f"pixels:{'x'.join(map(str, shape))}"
     return [(PROVIDERS["tensorrt"], options), cuda]
 
@@ -64,7 +64,7 @@ class GpuRuntime:
         ModelError: the graph cannot be executed there.
     """
 
-    def __init__(self, graph: Graph, kind: Kind, extent: Extent, *, device: int, cache: Path) -> None:
+    def __init__(self, graph: Graph, kind: Kind, profile: ShapeProfile, *, device: int, cache: Path) -> None:
         if not provided(kind):
             raise MissingExtra(
                 f"engine.runtime = {kind!r} needs ONNX Runtime for GPUs: pip install 'platoon[gpu]', then pip install "
@@ -72,7 +72,7 @@ class GpuRuntime:
             )
         if graph.on_host:
             raise ModelError(f"model {graph.model.name} could not be adapted and runs on the CPU only")
-        asked = providers(kind, graph, extent, device=device, cache=cache)
+        asked = providers(kind, graph, profile, device=device, cache=cache)
         if kind == "tensorrt":
             folder = Path(asked[0][1]["trt_engine_cache_path"])
             try:
@@ -81,15 +81,15 @@ class GpuRuntime:
                 raise InvalidSettings(f"cannot keep TensorRT's engines in {folder}: {error.strerror}") from error
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their wheels, where they are installed
         self._bound = bound_session(graph, asked, device=device)
-        self._extent = extent if kind == "tensorrt" else None
+        self._profile = profile if kind == "tensorrt" else None
         self.name = f"{kind}, GPU {device}"
 
     def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Runtime`. Raises InvalidInput for a shape that the TensorRT engine was not built for."""
-        if self._extent is not None and tuple(batch.shape) not in self._extent:
+        if self._profile is not None and tuple(batch.shape) not in self._profile:
             raise InvalidInput(
                 f"pixels of shape {tuple(batch.shape)} lie outside what the TensorRT engine was built for, "
-                f"{self._extent.smallest} to {self._extent.largest}"
+                f"{self._profile.smallest} to {self._profile.largest}"
             )
         return self._bound(batch)
 

@@ -26,7 +26,7 @@ from platoon.arrays import HOST, Array, device_of, on_host
 from platoon.engine.background import background
 from platoon.engine.binding import BoundSession
 from platoon.engine.cost import Cost, TimedRuntime, fit
-from platoon.engine.executor import Executor, Extent, Runtime, Shape
+from platoon.engine.executor import Executor, Runtime, Shape, ShapeProfile
 from platoon.engine.gpu import GpuRuntime, provided
 from platoon.engine.paddle import PaddleRuntime
 from platoon.engine.surgery import Graph
@@ -204,7 +204,7 @@ def open_runtime(
     tuning: Tuning,
     *,
     example: Shape,
-    extent: Extent | None = None,
+    profile: ShapeProfile | None = None,
     half: bool = False,
     metrics: Metrics | None = None,
 ) -> Runtime:
@@ -231,7 +231,7 @@ def open_runtime(
     item = example[1:]
     half = half and settings.precision == "auto"
     shape = {"threads": (threads := settings.threads or 1), "executions": max(1, cores() // threads)}
-    reach = extent or Extent((1, *item), example, (max(settings.max_batch, example[0]), *item))
+    reach = profile or ShapeProfile((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
         "openvino": lambda: OpenVinoRuntime(graph, **shape, half=half),
         "onnxruntime": lambda: OnnxRuntime(graph, **shape),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.executor import Extent
+from platoon.engine.executor import ShapeProfile
 from platoon.engine.model import Model, text_detection
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import ExpectOutput, Graph, NameOutputs, PixelInput, adapt
@@ -114,7 +114,7 @@ class TextDetector:
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0][:, 0]),
             half=True,
-            extent=Extent(
+            profile=ShapeProfile(
                 (1, STRIDE, STRIDE, 3), (settings.max_batch, *item), (settings.max_batch, *map(max, size, LARGEST), 3)
             ),
             small=(*SMALL, 3),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.executor import Extent
+from platoon.engine.executor import ShapeProfile
 from platoon.engine.model import Model, metadata, text_recognition
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import (
@@ -142,7 +142,7 @@ class Recogniser:
                 entry.answer(*steps) for entry, *steps in zip(entries, *outputs, strict=True)
             ],
             half=True,
-            extent=Extent((1, *item), (most, *item), (most, HEIGHT, MAX_WIDTH, 3)),
+            profile=ShapeProfile((1, *item), (most, *item), (most, HEIGHT, MAX_WIDTH, 3)),
         )
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from platoon.arrays import Array
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
-from platoon.engine.executor import Extent
+from platoon.engine.executor import ShapeProfile
 from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
@@ -57,7 +57,7 @@ class PlateFinder:
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0]),
             half=True,
-            extent=Extent((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3)),
+            profile=ShapeProfile((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3)),
             compiled=True,
         )
 

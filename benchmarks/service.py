@@ -160,7 +160,7 @@ def bare_models(settings: Settings) -> dict[str, Bare]:
     }
     bare = {}
     for name, (graph, item) in graphs.items():
-        runtime = open_runtime(graph, settings.engine, tuning, example=(1, *item), half=True)
+        runtime = open_runtime(graph, settings.engine, tuning, example=(1, *item), allow_bf16=True)
         best = best_batch(runtime, graph, tuning, item=item, limit=settings.engine.max_batch)
         bare[name] = Bare(runtime, best, item)
     return bare

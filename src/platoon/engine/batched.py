@@ -53,7 +53,7 @@ class BatchedModel(Generic[Item, Result]):
         item: Shape,
         pixels: Callable[[Item], Array],
         results: Callable[[Sequence[Item], tuple[NDArray[Any], ...]], Sequence[Result]],
-        half: bool = False,
+        allow_bf16: bool = False,
         profile: ShapeProfile | None = None,
         small: Shape | None = None,
         compiled: bool = False,
@@ -62,7 +62,7 @@ class BatchedModel(Generic[Item, Result]):
     ) -> None:
         limit = max_batch or settings.max_batch
         self._runtime = open_runtime(
-            graph, settings, tuning, example=(1, *item), profile=profile, half=half, metrics=metrics
+            graph, settings, tuning, example=(1, *item), profile=profile, allow_bf16=allow_bf16, metrics=metrics
         )
         self._pixels, self._results = pixels, results
         foreground, self._background = self._runtime.foreground(), self._runtime.background()

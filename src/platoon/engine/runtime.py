@@ -55,15 +55,15 @@ class OpenVinoRuntime:
             precision. Otherwise float32 always.
     """
 
-    def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1, half: bool = False) -> None:
-        self._graph, self._half, self._executions = graph, half, executions
+    def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1, allow_bf16: bool = False) -> None:
+        self._graph, self._allow_bf16, self._executions = graph, allow_bf16, executions
         self._core: Any = openvino.Core()
-        half = half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.name = f"openvino, {'bfloat16' if half else 'float32'}, {_how_many(executions, threads)}"
+        allow_bf16 = allow_bf16 and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.name = f"openvino, {'bfloat16' if allow_bf16 else 'float32'}, {_how_many(executions, threads)}"
         self._options = {
             "NUM_STREAMS": executions,
             "INFERENCE_NUM_THREADS": executions * threads,
-            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if allow_bf16 else "f32",
             # Several models and the decoders share the cores: a thread tied to a core would wait for its
             # neighbour.
             "ENABLE_CPU_PINNING": False,
@@ -101,7 +101,7 @@ class OpenVinoRuntime:
         other. Only a model that is executed once at a time runs on the thread of its caller.
         """
         count = cores()
-        return background(partial(OpenVinoRuntime, self._graph, executions=count, half=self._half), count)
+        return background(partial(OpenVinoRuntime, self._graph, executions=count, allow_bf16=self._allow_bf16), count)
 
     def close(self) -> None:
         """See `Runtime`."""
@@ -205,7 +205,7 @@ def open_runtime(
     *,
     example: Shape,
     profile: ShapeProfile | None = None,
-    half: bool = False,
+    allow_bf16: bool = False,
     metrics: Metrics | None = None,
 ) -> Runtime:
     """The runtime that `settings` name for `graph`.
@@ -229,11 +229,11 @@ def open_runtime(
         Unavailable: the server does not answer.
     """
     item = example[1:]
-    half = half and settings.precision == "auto"
+    allow_bf16 = allow_bf16 and settings.precision == "auto"
     shape = {"threads": (threads := settings.threads or 1), "executions": max(1, cores() // threads)}
     reach = profile or ShapeProfile((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
-        "openvino": lambda: OpenVinoRuntime(graph, **shape, half=half),
+        "openvino": lambda: OpenVinoRuntime(graph, **shape, allow_bf16=allow_bf16),
         "onnxruntime": lambda: OnnxRuntime(graph, **shape),
         "cuda": lambda: GpuRuntime(graph, "cuda", reach, device=settings.device, cache=tuning.folder),
         "tensorrt": lambda: GpuRuntime(graph, "tensorrt", reach, device=settings.device, cache=tuning.folder),
@@ -281,7 +281,7 @@ def open_runtime(
     if name == "auto" and provided("cuda"):
         runtime = tried(("cuda",)).get("cuda")
     if name == "auto" and runtime is None:
-        case = f"{example}, {threads} threads, {half = }"
+        case = f"{example}, {threads} threads, {allow_bf16 = }"
         question = f"runtime of {graph.model.name} {graph.digest[:16]}, {case}"
         name = tuning.choose(question, ("openvino", "onnxruntime"), fastest)
     runtime = runtime or openers[name]()

@@ -113,7 +113,7 @@ class TextDetector:
             item=item,
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0][:, 0]),
-            half=True,
+            allow_bf16=True,
             profile=ShapeProfile(
                 (1, STRIDE, STRIDE, 3), (settings.max_batch, *item), (settings.max_batch, *map(max, size, LARGEST), 3)
             ),

@@ -141,7 +141,7 @@ class Recogniser:
             results=lambda entries, outputs: [
                 entry.answer(*steps) for entry, *steps in zip(entries, *outputs, strict=True)
             ],
-            half=True,
+            allow_bf16=True,
             profile=ShapeProfile((1, *item), (most, *item), (most, HEIGHT, MAX_WIDTH, 3)),
         )
 

@@ -56,7 +56,7 @@ class PlateFinder:
             item=item,
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0]),
-            half=True,
+            allow_bf16=True,
             profile=ShapeProfile((1, STRIDE, STRIDE, 3), (many, *item), (many, *map(max, size, LARGEST), 3)),
             compiled=True,
         )

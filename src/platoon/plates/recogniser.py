@@ -50,7 +50,7 @@ class PlateRecogniser:
             item=(HEIGHT, WIDTH, 3),
             pixels=lambda plate: plate,
             results=lambda _, outputs: [decode(each) for each in outputs[0]],
-            half=True,
+            allow_bf16=True,
         )
 
     def submit(

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from platoon.documents.jobs import PRIORITIES, Order
 from platoon.errors import InvalidSettings
-from platoon.scale.celery_jobs import QUEUE, Herald, celery_app, open_jobs, step
+from platoon.scale.celery_jobs import QUEUE, CeleryPublisher, celery_app, open_jobs, step
 from platoon.scale.redis_jobs import RedisJobs
 from platoon.settings import Settings
 from tests.redis_server import RedisServer
@@ -45,7 +45,7 @@ def test_a_herald_sends_a_message_for_each_job_and_the_urgent_ones_come_first(
 ) -> None:
     app = celery_app(settings)
     added = [jobs.add(Order(priority=priority), b"x") for priority in (0, -9, 9)]
-    with closing(redis.Redis.from_url(redis_server.url)) as client, Herald(jobs, app):
+    with closing(redis.Redis.from_url(redis_server.url)) as client, CeleryPublisher(jobs, app):
         wait_until(lambda: client.zcard("platoon:outbox") == 0, "all are told of", patience_s=PATIENCE_S)
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(QUEUE)

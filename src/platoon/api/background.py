@@ -65,9 +65,9 @@ def _here(
 
 
 def _at_workers(settings: Settings, stack: ExitStack) -> tuple[Jobs, Callable[[Job], object]]:
-    from platoon.scale.celery_jobs import Herald, celery_app, open_jobs
+    from platoon.scale.celery_jobs import CeleryPublisher, celery_app, open_jobs
 
     jobs = open_jobs(settings)
     stack.callback(jobs.close)
-    herald = stack.enter_context(Herald(jobs, celery_app(settings)))
-    return jobs, lambda _: herald.look()
+    publisher = stack.enter_context(CeleryPublisher(jobs, celery_app(settings)))
+    return jobs, lambda _: publisher.look()

@@ -2,7 +2,7 @@
 
 A message says that there is something to be begun; everything else is in the store (`RedisJobs`), which decides who
 works on what: on a message a worker takes what is next, until nothing is left. So a message that comes twice does
-nothing, and one that is lost is sent again: a `Herald` sends what the store holds to be told, again and again, and runs
+nothing, and one that is lost is sent again: a `CeleryPublisher` sends what the store holds to be told, again and again, and runs
 in every process. Messages are acknowledged late and taken one at a time. Celery's priorities are ten, from 0 for what
 goes first.
 
@@ -68,7 +68,7 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
-class Herald:
+class CeleryPublisher:
     """Tells workers of jobs, between `__enter__` and `__exit__`."""
 
     def __init__(self, jobs: RedisJobs, app: Celery) -> None:
@@ -191,7 +191,7 @@ def work(
         )
         worker = stack.enter_context(Worker(jobs, reader, metrics))
         _warm_up(worker)
-        stack.enter_context(Herald(jobs, app))
+        stack.enter_context(CeleryPublisher(jobs, app))
         CeleryWorker(jobs, worker, app, at_once=settings.jobs.at_once, on_stop=on_stop).run()
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 from pathlib import Path
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.settings import Settings
 from platoon.streams.isolated import IsolatedSite
 from platoon.streams.pipeline import SharedSite
@@ -29,7 +29,7 @@ def main() -> None:
     settings = Settings.load()
     site = (IsolatedSite if given.isolated else SharedSite)(settings, recorded=True, loop=True)
     site.change(read_registry(given.cameras))
-    with Faces(site, settings):
+    with HttpServer(site, settings):
         site.start()
         while not stop.wait(0.5):
             site.wait(0.0)  # raises what stopped the analysis

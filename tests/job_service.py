@@ -10,7 +10,7 @@ import httpx
 from pydantic import SecretStr
 
 from platoon.api.fetch import fetcher_for
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.api.webhooks import job_webhooks
 from platoon.documents.job_service import JobDesk
 from platoon.documents.job_store import JobStore
@@ -66,7 +66,7 @@ def serving(
         desk = JobDesk(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
         with (
             job_webhooks(jobs, fetcher_for(settings.service), SECRET),
-            Faces(site, settings, service=ocr, desk=desk) as faces,
+            HttpServer(site, settings, service=ocr, desk=desk) as faces,
             httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
         ):
             yield client

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, GatewaySettings, ServiceSettings, Settings
@@ -37,7 +37,7 @@ def serving(
         if pipeline is not None:
             parser = pipeline(service, whole)
             stack.callback(parser.close)
-        faces = stack.enter_context(Faces(None, whole, service=service, pipeline=parser))
+        faces = stack.enter_context(HttpServer(None, whole, service=service, pipeline=parser))
         yield stack.enter_context(httpx.Client(base_url=faces.address, timeout=60, trust_env=False))
 
 

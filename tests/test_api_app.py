@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.media.source import SourceFailure, SourceState
 from platoon.settings import ApiSettings, Settings
 from platoon.store.event_file import EventFile
@@ -29,7 +29,7 @@ def site(tmp_path: Path) -> FakeSite:
 @pytest.fixture
 def client(site: FakeSite) -> Iterator[httpx.Client]:
     with (
-        Faces(site, Settings(api=ApiSettings(port=0))) as faces,
+        HttpServer(site, Settings(api=ApiSettings(port=0))) as faces,
         httpx.Client(base_url=faces.address, timeout=30) as client,
     ):
         yield client
@@ -179,7 +179,7 @@ def test_manual_reads_beyond_the_bound_are_turned_away_at_once(client: httpx.Cli
 def test_an_event_file_that_cannot_be_written_is_told_in_readiness(site: FakeSite, tmp_path: Path) -> None:
     with (
         EventFile(tmp_path / "nowhere" / "events.jsonl", site.events.path) as file,
-        Faces(site, Settings(api=ApiSettings(port=0)), event_file=file) as faces,
+        HttpServer(site, Settings(api=ApiSettings(port=0)), event_file=file) as faces,
         httpx.Client(base_url=faces.address, timeout=30) as client,
     ):
         while not file.not_ready():

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from platoon.api.browser import Hosts, OtherSite, UnknownHost
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.errors import InvalidInput
 from platoon.settings import ApiSettings, ServiceSettings, Settings
 from tests.fake_site import FakeSite, camera
@@ -184,7 +184,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
     """The main port and a camera's."""
     (port,) = free_ports(1)
     site = FakeSite(tmp_path_factory.mktemp("site"), camera("gate", port=port))
-    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=0))) as faces:
         yield faces.address, f"http://127.0.0.1:{port}"
 
 

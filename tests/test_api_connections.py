@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from platoon.api.protocols import WebSocketConnection
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, ServiceSettings, Settings
@@ -32,7 +32,7 @@ KB = 1024
 class Place:
     """A site that is served, and sockets to its ports."""
 
-    def __init__(self, faces: Faces, site: FakeSite, own_port: int) -> None:
+    def __init__(self, faces: HttpServer, site: FakeSite, own_port: int) -> None:
         self.faces, self.site, self.own_port = faces, site, own_port
         self.port = httpx.URL(faces.address).port or 80
 
@@ -53,7 +53,7 @@ class Place:
 def serving(folder: Path, **settings: Any) -> Iterator[Place]:
     (own,) = free_ports(1)
     site = FakeSite(folder, camera("gate", port=own))
-    with Faces(site, Settings(api=ApiSettings(port=0, **settings))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=0, **settings))) as faces:
         yield Place(faces, site, own)
         site.reads_may_end.set()
 
@@ -193,7 +193,7 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_moves_on_is_not() -> None:
     head = b"POST /ocr HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with ExitStack() as stack:
         stack.callback(service.close)
-        faces = stack.enter_context(Faces(None, settings, service=service))
+        faces = stack.enter_context(HttpServer(None, settings, service=service))
         address = ("127.0.0.1", httpx.URL(faces.address).port or 80)
         slow, brisk = (stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S)) for _ in range(2))
         for wire in (slow, brisk):
@@ -211,7 +211,7 @@ def test_who_does_not_read_his_answer_is_cut_off(tmp_path: Path) -> None:
     cameras = [camera(f"camera-{n}", name="x" * 400) for n in range(5000)]
     site = FakeSite(tmp_path, *cameras)
     settings = Settings(api=ApiSettings(port=0, stall_timeout_s=1.0))
-    with Faces(site, settings) as faces, socket.socket() as wire:
+    with HttpServer(site, settings) as faces, socket.socket() as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.settimeout(PATIENCE_S)
         wire.connect(("127.0.0.1", httpx.URL(faces.address).port or 80))

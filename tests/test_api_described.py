@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from platoon.api.paddlex.gateway import pipeline_for
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.documents.exports.form import Form
 from platoon.documents.job_service import JobDesk
 from platoon.documents.jobs import Limits, Order
@@ -101,7 +101,7 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
             closing(opened(folder, Limits.of(settings))) as jobs,
             JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
             pipeline_for(service, settings, None) as pipeline,
-            Faces(
+            HttpServer(
                 site, settings, service=service, desk=JobDesk(jobs, lambda _: None, settings), pipeline=pipeline
             ) as faces,
             requests.Session() as caller,

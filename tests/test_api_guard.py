@@ -27,7 +27,7 @@ from platoon.api.guard import Doors
 from platoon.api.kserve.messages import METHODS, SERVICE
 from platoon.api.kserve.models import ServedModels
 from platoon.api.kserve.rpc import NEEDS, GrpcFace
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.documents.job_service import JobDesk
 from platoon.errors import InvalidSettings
 from platoon.metrics import Metrics
@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         stack.callback(service.close)
         desk = JobDesk(stack.enter_context(closing(opened(folder))), lambda _: None, settings)
         parts: dict[str, Any] = {"service": service, "desk": desk, "pipeline": pipeline}
-        faces = stack.enter_context(Faces(site, settings, **parts))
+        faces = stack.enter_context(HttpServer(site, settings, **parts))
         app = create_app(site, settings, **parts)
         yield Whole(app, faces.address, f"http://127.0.0.1:{port}", site.metrics)
 
@@ -215,7 +215,7 @@ def test_a_setting_opens_health_or_metrics_and_nothing_else(tmp_path: Path) -> N
         service=ServiceSettings(keys=KEYS),
         store=StoreSettings(path=tmp_path / "store"),
     )
-    with Faces(FakeSite(tmp_path), settings) as faces:
+    with HttpServer(FakeSite(tmp_path), settings) as faces:
         found = {
             path: asked(faces.address, "GET", path) for path in ("/health", "/health/ready", "/metrics", "/api/ws")
         }
@@ -290,7 +290,7 @@ def test_the_rate_of_a_key_holds_for_all_doors_together(tmp_path: Path) -> None:
         service=ServiceSettings(keys=(key("slow-secret", scopes=("admin",), rate=0.001, burst=3),)),
     )
     (port,) = free_ports(1)
-    with Faces(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces:
+    with HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces:
         slow = shown("slow-secret")
         assert asked(faces.address, "GET", "/api/events", slow) == 200
         assert asked(faces.address, "WS", "/api/ws", slow) == 101
@@ -304,7 +304,7 @@ def test_no_face_listens_to_others_where_nothing_keeps_strangers_out(tmp_path: P
     settings = Settings(api=ApiSettings(host=host, port=0))
     models: Any = Mock()
     with pytest.raises(InvalidSettings, match=r"service\.keys.*service\.open = true"):
-        Faces(FakeSite(tmp_path), settings)
+        HttpServer(FakeSite(tmp_path), settings)
     pytest.importorskip("grpc")
     with pytest.raises(InvalidSettings, match=r"service\.keys.*service\.open = true"):
         GrpcFace(models, settings.service, Metrics(), host=host, port=0)

@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from platoon.api.live import Outbox, Texts
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.media.source import SourceState
 from platoon.metrics import Metrics
 from platoon.settings import ApiSettings, Settings
@@ -101,7 +101,7 @@ def site(tmp_path: Path) -> FakeSite:
 
 @pytest.fixture
 def address(site: FakeSite) -> Iterator[str]:
-    with Faces(site, Settings(api=ApiSettings(port=0))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=0))) as faces:
         yield faces.address.replace("http", "ws")
 
 

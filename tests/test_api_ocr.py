@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.service import OcrService
 from platoon.settings import ApiSettings, ServiceSettings, Settings
@@ -232,7 +232,7 @@ def test_beside_the_cameras_the_same_port_reads_for_others(text_engine: TextEngi
     site = FakeSite(tmp_path, camera("gate"))
     service = OcrService(text_engine, ServiceSettings(), site.metrics)
     try:
-        with Faces(site, Settings(api=ApiSettings(port=0)), service=service) as faces:
+        with HttpServer(site, Settings(api=ApiSettings(port=0)), service=service) as faces:
             reply = httpx.post(f"{faces.address}/ocr", files={"image": PNG}, timeout=60)
             assert reply.json()["mergedText"] == " ".join(INVOICE_TEXTS)
             assert httpx.get(f"{faces.address}/api/cameras").json()["cameras"][0]["id"] == "gate"

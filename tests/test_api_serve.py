@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from platoon.api.serve import Faces, bind
+from platoon.api.serve import HttpServer, bind
 from platoon.errors import InvalidSettings, Unavailable
 from platoon.settings import ApiSettings, Settings
 from tests.fake_site import FakeSite, camera, event
@@ -40,7 +40,7 @@ def answers(port: int) -> str | None:
 def test_a_cameras_own_port_answers_for_this_camera(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     site = FakeSite(tmp_path, camera("gate", port=port), camera("yard"))
-    with Faces(site, ANY_PORT):
+    with HttpServer(site, ANY_PORT):
         assert answers(port) == "gate"
         with connect(f"ws://127.0.0.1:{port}/ws") as own:
             assert json.loads(own.recv(30))["camera"]["id"] == "gate"
@@ -72,7 +72,7 @@ def test_nothing_that_is_sent_waits_for_what_was_sent_before() -> None:
 def test_ports_come_go_and_change_hands_with_the_cameras(tmp_path: Path) -> None:
     first, second = free_ports(2)
     site = FakeSite(tmp_path, camera("gate", port=first))
-    with Faces(site, ANY_PORT) as faces:
+    with HttpServer(site, ANY_PORT) as faces:
         site.set_camera(camera("yard", port=second))
         until(lambda: answers(second) == "yard")
         with connect(f"ws://127.0.0.1:{second}/ws") as listening:
@@ -93,7 +93,7 @@ def test_a_main_port_in_use_stops_the_start_and_is_named(tmp_path: Path) -> None
         port = taken.getsockname()[1]
         with (
             pytest.raises(Unavailable, match=rf"port {port} .* in use .*PLATOON_API__PORT"),
-            Faces(site, Settings(api=ApiSettings(port=port))),
+            HttpServer(site, Settings(api=ApiSettings(port=port))),
         ):
             pass
 
@@ -105,7 +105,7 @@ def test_a_camera_port_in_use_starts_nothing_at_all(tmp_path: Path) -> None:
         site = FakeSite(tmp_path, camera("gate", port=port))
         with (
             pytest.raises(Unavailable, match=rf"port {port} .* camera 'gate' another port"),
-            Faces(site, Settings(api=ApiSettings(port=main))),
+            HttpServer(site, Settings(api=ApiSettings(port=main))),
         ):
             pass
     with socket.create_server(("127.0.0.1", main)):
@@ -114,7 +114,7 @@ def test_a_camera_port_in_use_starts_nothing_at_all(tmp_path: Path) -> None:
 
 def test_a_port_taken_while_running_leaves_the_rest_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     site = FakeSite(tmp_path, camera("gate"))
-    with Faces(site, ANY_PORT) as faces:
+    with HttpServer(site, ANY_PORT) as faces:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             site.set_camera(camera("yard", port=port))
@@ -126,7 +126,7 @@ def test_a_port_taken_while_running_leaves_the_rest_alone(tmp_path: Path, caplog
 
 def test_a_host_that_is_not_ours_is_named(tmp_path: Path) -> None:
     elsewhere = Settings(api=ApiSettings(host="192.0.2.1", port=0))
-    with pytest.raises(InvalidSettings, match=r"192\.0\.2\.1"), Faces(FakeSite(tmp_path), elsewhere):
+    with pytest.raises(InvalidSettings, match=r"192\.0\.2\.1"), HttpServer(FakeSite(tmp_path), elsewhere):
         pass
 
 
@@ -134,7 +134,7 @@ def test_replies_under_way_are_finished_before_the_ports_close(tmp_path: Path) -
     site = FakeSite(tmp_path, camera("gate"))
     site.reads_may_end.clear()
     with ThreadPoolExecutor(1) as pool:
-        with Faces(site, ANY_PORT) as faces:
+        with HttpServer(site, ANY_PORT) as faces:
             address = f"{faces.address}/api/cameras/gate/manual-ocr"
             reply = pool.submit(httpx.post, address, timeout=30)
             assert site.reading.acquire(timeout=30)

@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.api.sessions import Sessions
 from platoon.settings import ApiKey, ApiSettings, ServiceSettings, Settings, StoreSettings
 from tests.fake_site import FakeSite, camera
@@ -102,7 +102,7 @@ def client(tmp_path: Path, port: int) -> Iterator[httpx.Client]:
         store=StoreSettings(path=tmp_path / "store"),
     )
     with (
-        Faces(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces,
+        HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces,
         httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
     ):
         yield client
@@ -212,7 +212,7 @@ def test_wrong_keys_are_counted_in_the_body_as_in_headers(client: httpx.Client) 
 
 def test_without_keys_there_is_nothing_to_log_in_to(tmp_path: Path) -> None:
     with (
-        Faces(FakeSite(tmp_path), Settings(api=ApiSettings(port=0))) as faces,
+        HttpServer(FakeSite(tmp_path), Settings(api=ApiSettings(port=0))) as faces,
         httpx.Client(base_url=faces.address, trust_env=False) as client,
     ):
         assert client.get("/api/session").json()["key"] == ""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from platoon.api.access import Access
     from platoon.api.bodies import WaitingBytes
     from platoon.api.kserve.rpc import GrpcFace
-    from platoon.api.serve import Faces
+    from platoon.api.serve import HttpServer
     from platoon.documents.layout import Fitted
     from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
@@ -139,7 +139,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     from platoon.api.bodies import WaitingBytes
     from platoon.api.connections import raise_descriptor_limit
     from platoon.api.paddlex.gateway import pipeline_for
-    from platoon.api.serve import Faces
+    from platoon.api.serve import HttpServer
     from platoon.documents.layout import LayoutModel
     from platoon.metrics import Metrics
     from platoon.ocr.service import OcrService
@@ -165,7 +165,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         access = Access(settings.service, settings.store.path)
         bodies = WaitingBytes(settings.service.max_waiting_bytes)
         faces = stack.enter_context(
-            Faces(None, settings, service=service, desk=desk, pipeline=pipeline, access=access, bodies=bodies)
+            HttpServer(None, settings, service=service, desk=desk, pipeline=pipeline, access=access, bodies=bodies)
         )
         grpc = stack.enter_context(_grpc(service, settings, access, bodies))
         engine.warm_up(FOR_CALLERS)
@@ -343,7 +343,7 @@ def _run_live(
     from platoon.api.bodies import WaitingBytes
     from platoon.api.connections import raise_descriptor_limit
     from platoon.api.paddlex.gateway import pipeline_for
-    from platoon.api.serve import Faces
+    from platoon.api.serve import HttpServer
     from platoon.api.webhooks import event_deliveries
     from platoon.documents.layout import LayoutModel
     from platoon.ocr.service import OcrService
@@ -374,7 +374,7 @@ def _run_live(
         access = Access(settings.service, settings.store.path)
         bodies = WaitingBytes(settings.service.max_waiting_bytes)
         faces = stack.enter_context(
-            Faces(
+            HttpServer(
                 site,
                 settings,
                 service=service,
@@ -432,7 +432,7 @@ def _run_once(
         raise typer.Exit(1)
 
 
-def _drain(faces: Faces, grpc: GrpcFace | None) -> None:
+def _drain(faces: HttpServer, grpc: GrpcFace | None) -> None:
     """Let all faces begin to end, so that leaving them waits for the slowest, and not for one after the other."""
     faces.drain()
     if grpc is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.settings import ApiSettings, Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
@@ -27,7 +27,7 @@ def serving(place: Place, crops: str) -> Iterator[httpx.Client]:
     site.events.close()
     site.events, site.crops = EventStore(place.store / "events.sqlite"), ObjectStore(crops)
     with (
-        Faces(site, Settings(api=ApiSettings(port=0))) as faces,
+        HttpServer(site, Settings(api=ApiSettings(port=0))) as faces,
         httpx.Client(base_url=faces.address, trust_env=False, timeout=60) as client,
     ):
         yield client

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from platoon.api.serve import Faces
+from platoon.api.serve import HttpServer
 from platoon.errors import Unavailable
 from platoon.media.frame import Pixels
 from platoon.media.source import SourceFailure, SourceState
@@ -43,7 +43,7 @@ def show(browser: Browser) -> Iterator[Opener]:
     with ExitStack() as stack:
 
         def show(site: FakeSite) -> None:
-            faces = stack.enter_context(Faces(site, Settings(api=ApiSettings(port=0))))
+            faces = stack.enter_context(HttpServer(site, Settings(api=ApiSettings(port=0))))
             browser.view(*DESKTOP)
             browser.open(f"{faces.address}/")
             browser.wait_for("document.getElementById('link').dataset.state === 'live'")
@@ -267,7 +267,7 @@ def test_text_from_outside_never_becomes_markup(browser: Browser, tmp_path: Path
 
 def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Browser, site: FakeSite) -> None:
     (port,) = free_ports(1)
-    with Faces(site, Settings(api=ApiSettings(port=port))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=port))) as faces:
         browser.view(*DESKTOP)
         browser.open(f"{faces.address}/")
         browser.wait_for("document.getElementById('link').dataset.state === 'live'")
@@ -275,7 +275,7 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
     assert text_of(browser, "#link") == ["Disconnected"]
     site.record(event("missed"))
     site.remove_camera("yard")
-    with Faces(site, Settings(api=ApiSettings(port=port))):
+    with HttpServer(site, Settings(api=ApiSettings(port=port))):
         browser.wait_for("document.getElementById('link').dataset.state === 'live'")
         browser.wait_for("document.querySelector('[data-event=missed]')")
         browser.wait_for("document.querySelectorAll('.tile').length === 1")
@@ -285,12 +285,12 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
 def test_after_a_long_absence_the_list_starts_again_rather_than_show_a_gap(browser: Browser, site: FakeSite) -> None:
     site.events.put(Event.of(event("old", time=moments_ago(900))))
     (port,) = free_ports(1)
-    with Faces(site, Settings(api=ApiSettings(port=port))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=port))) as faces:
         browser.open(f"{faces.address}/")
         browser.wait_for("document.querySelector('[data-event=old]')")
     for number in range(70):
         site.events.put(Event.of(event(f"e{number}", time=moments_ago(100 - number))))
-    with Faces(site, Settings(api=ApiSettings(port=port))):
+    with HttpServer(site, Settings(api=ApiSettings(port=port))):
         browser.wait_for("document.querySelectorAll('#feed li').length === 60")
         assert browser.evaluate("document.querySelector('[data-event=old]')") is None
         assert browser.evaluate("document.getElementById('older').hidden") is False
@@ -370,7 +370,7 @@ def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
     browser: Browser, site: FakeSite, tmp_path: Path
 ) -> None:
     settings = secured(tmp_path, key("guard-secret", scopes=("operate",)))
-    with Faces(site, settings) as faces:
+    with HttpServer(site, settings) as faces:
         browser.view(*DESKTOP)
         browser.open(f"{faces.address}/")
         assert text_of(browser, ".tile") == []
@@ -384,7 +384,7 @@ def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
         browser.open(f"{faces.address}/")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
         assert browser.problems == []
-    with Faces(site, settings) as faces:  # the session outlives the process
+    with HttpServer(site, settings) as faces:  # the session outlives the process
         browser.open(f"{faces.address}/docs")
         browser.wait_for("document.querySelectorAll('#operations article').length > 0")
         browser.wait_for("document.getElementById('log-out')")
@@ -398,7 +398,7 @@ def test_a_key_that_may_not_see_a_page_is_told_what_it_lacks_and_can_be_changed(
     browser: Browser, site: FakeSite, tmp_path: Path
 ) -> None:
     keys = key("clerk-secret", scopes=("infer",)), key("guard-secret", scopes=("read",))
-    with Faces(site, secured(tmp_path, *keys)) as faces:
+    with HttpServer(site, secured(tmp_path, *keys)) as faces:
         browser.open(f"{faces.address}/")
         show_key(browser, "clerk-secret", "needed")
         show_key(browser, "guard-secret", "clerk' has infer")
@@ -409,10 +409,10 @@ def test_a_page_whose_session_ends_asks_again(browser: Browser, site: FakeSite, 
     (port,) = free_ports(1)
     settings = secured(tmp_path, key("guard-secret", scopes=("read",)))
     settings = settings.model_copy(update={"api": ApiSettings(port=port)})
-    with Faces(site, settings) as faces:
+    with HttpServer(site, settings) as faces:
         browser.open(f"{faces.address}/")
         show_key(browser, "guard-secret", "needed")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
     changed = settings.service.model_copy(update={"keys": (key("guard-changed", scopes=("read",)),)})
-    with Faces(site, settings.model_copy(update={"service": changed})):
+    with HttpServer(site, settings.model_copy(update={"service": changed})):
         browser.wait_for("document.getElementById('why')?.textContent.includes('needed')")

@@ -156,7 +156,7 @@ class Listeners:
             await asyncio.sleep(1)
 
 
-class Faces:
+class HttpServer:
     """All faces of a site, served from one thread between `__enter__` and `__exit__`.
 
     Args:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from platoon.api.fetch import fetcher_for
 from platoon.api.serve import HttpServer
 from platoon.api.webhooks import job_webhooks
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
 from platoon.documents.read import ReadsDocuments
@@ -63,7 +63,7 @@ def serving(
     engine: Any = Mock(not_ready=list)  # nothing here reads pictures
     ocr = OcrService(engine, settings.service, metrics)
     with closing(opened(folder, limits)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
-        desk = JobDesk(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
+        desk = JobService(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
         with (
             job_webhooks(jobs, fetcher_for(settings.service), SECRET),
             HttpServer(site, settings, service=ocr, desk=desk) as faces,

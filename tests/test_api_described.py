@@ -33,7 +33,7 @@ from schemathesis.specs.openapi.checks import (
 from platoon.api.paddlex.gateway import pipeline_for
 from platoon.api.serve import HttpServer
 from platoon.documents.exports.form import Form
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.jobs import Limits, Order
 from platoon.documents.runner import JobRunner
 from platoon.ocr.engine import TextEngine
@@ -102,7 +102,7 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
             JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
             pipeline_for(service, settings, None) as pipeline,
             HttpServer(
-                site, settings, service=service, desk=JobDesk(jobs, lambda _: None, settings), pipeline=pipeline
+                site, settings, service=service, desk=JobService(jobs, lambda _: None, settings), pipeline=pipeline
             ) as faces,
             requests.Session() as caller,
         ):

@@ -28,7 +28,7 @@ from platoon.api.kserve.messages import METHODS, SERVICE
 from platoon.api.kserve.models import ServedModels
 from platoon.api.kserve.rpc import NEEDS, GrpcFace
 from platoon.api.serve import HttpServer
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.errors import InvalidSettings
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -68,7 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     with ExitStack() as stack:
         service = OcrService(engine, settings.service, Metrics())
         stack.callback(service.close)
-        desk = JobDesk(stack.enter_context(closing(opened(folder))), lambda _: None, settings)
+        desk = JobService(stack.enter_context(closing(opened(folder))), lambda _: None, settings)
         parts: dict[str, Any] = {"service": service, "desk": desk, "pipeline": pipeline}
         faces = stack.enter_context(HttpServer(site, settings, **parts))
         app = create_app(site, settings, **parts)

@@ -16,7 +16,7 @@ import pytest
 
 from platoon.api.fetch import fetcher_for
 from platoon.api.webhooks import SIGNATURE, job_webhooks
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Order
 from platoon.errors import InvalidInput
@@ -224,7 +224,7 @@ def test_what_there_is_no_room_for_is_refused_before_it_is_sent(tmp_path: Path, 
 @pytest.mark.parametrize("garbage", [b"\0" * 5000, b"once upon a time", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_document_is_refused_before_it_is_kept(tmp_path: Path, garbage: bytes) -> None:
     with closing(opened(tmp_path)) as jobs:
-        desk = JobDesk(jobs, lambda _: None, Settings())
+        desk = JobService(jobs, lambda _: None, Settings())
         with pytest.raises(InvalidInput):
             desk.add(Order(), garbage)
         assert jobs.waiting() == 0

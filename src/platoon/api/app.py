@@ -31,7 +31,7 @@ from platoon.api.kserve.models import ServedModels
 from platoon.api.paddlex import layout_parsing, sdk_jobs
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.request_id import RequestId
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.errors import Forbidden, InvalidInput, PlatoonError, Unauthorised
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -45,7 +45,7 @@ def create_app(
     *,
     access: Access | None = None,
     service: OcrService | None = None,
-    desk: JobDesk | None = None,
+    desk: JobService | None = None,
     pipeline: Pipeline | None = None,
     faces: health.Part | None = None,
     event_file: health.Part | None = None,

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from platoon.api.fetch import fetcher_for
 from platoon.api.webhooks import job_webhooks
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Job, Jobs, Limits
 from platoon.documents.layout import Layout
@@ -20,7 +20,9 @@ from platoon.settings import Settings
 
 
 @contextmanager
-def documents_in_background(service: OcrService, settings: Settings, layout: Layout | None = None) -> Iterator[JobDesk]:
+def documents_in_background(
+    service: OcrService, settings: Settings, layout: Layout | None = None
+) -> Iterator[JobService]:
     """Where jobs are handed in, as long as it lasts. They are read here through the service's engine, or by the workers
     of the broker that the settings name.
 
@@ -35,7 +37,7 @@ def documents_in_background(service: OcrService, settings: Settings, layout: Lay
         service.metrics.jobs_waiting.set_function(lambda: _waiting(jobs))
         if (secret := settings.jobs.webhook_secret) is not None:
             stack.enter_context(job_webhooks(jobs, fetcher_for(settings.service), secret.get_secret_value()))
-        yield JobDesk(jobs, announce, settings)
+        yield JobService(jobs, announce, settings)
 
 
 def reader_for(service: OcrService, layout: Layout | None, *, max_pages: int) -> DocumentReader:

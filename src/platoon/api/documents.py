@@ -26,7 +26,7 @@ from platoon.api.problems import described
 from platoon.documents.exports.exporting import exporting
 from platoon.documents.exports.form import Form
 from platoon.documents.exports.markdown import body_height, title_level
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Label, Page
 from platoon.errors import DeadlineExceeded, InvalidInput, NotFound, StoreError, StoreUnusable, TooLarge, Unsupported
@@ -124,7 +124,7 @@ Batch = Annotated[str, Query(min_length=16, max_length=64)]
 Number = Annotated[int, Path(ge=1, le=1_000_000)]
 
 
-def routes(desk: JobDesk, intake: Intake) -> APIRouter:
+def routes(desk: JobService, intake: Intake) -> APIRouter:
     """The calls of `/api/documents`."""
     router = APIRouter(prefix="/api/documents", tags=["documents"])
     jobs, contract = desk.jobs, JobContract()
@@ -256,7 +256,7 @@ def routes(desk: JobDesk, intake: Intake) -> APIRouter:
     return router
 
 
-def _told(desk: JobDesk, job: Job) -> Document:
+def _told(desk: JobService, job: Job) -> Document:
     return Document(
         id=job.id,
         name=job.order.name,
@@ -271,7 +271,7 @@ def _told(desk: JobDesk, job: Job) -> Document:
     )
 
 
-def _page(desk: JobDesk, job: Job, number: int) -> Page:
+def _page(desk: JobService, job: Job, number: int) -> Page:
     page = desk.jobs.page(job.id, number - 1)
     if page is None:
         raise NotFound(f"page {number} is not read, or not yet")
@@ -306,7 +306,7 @@ def _scaled(picture: Pixels) -> Pixels:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _exported(desk: JobDesk, job: Job, form: Form) -> BinaryIO:
+def _exported(desk: JobService, job: Job, form: Form) -> BinaryIO:
     """The document in this form, at the end of a file that is nowhere else."""
     if job.state is not State.SUCCESS:
         raise NotFound("the document is not read to its end, or not yet: there are no other forms of it")

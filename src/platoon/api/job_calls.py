@@ -11,7 +11,7 @@ from starlette.responses import Response
 from platoon.api.fetch import check_url
 from platoon.api.intake import Contract, Fields, Incoming, Work, content_type
 from platoon.api.problems import as_problem
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.jobs import PRIORITIES, Job, Order
 from platoon.documents.read import Options
 from platoon.errors import (
@@ -72,7 +72,7 @@ class Submission:
     def __init__(
         self,
         contract: Contract,
-        desk: JobDesk,
+        desk: JobService,
         read: Callable[[Incoming], Awaitable[tuple[bytes, Order]]],
         accepted: Callable[[Job], Response],
     ) -> None:

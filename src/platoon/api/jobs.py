@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from platoon.api.intake import Incoming, Intake, body_of
 from platoon.api.job_calls import REFUSALS, TEXT_LAYERS, JobCall, JobContract, Submission, order_of
 from platoon.api.problems import described
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.documents.jobs import PRIORITIES, Job, Jobs, Order, State
 from platoon.documents.page import Page
 from platoon.errors import InvalidInput, NotFound, TooLarge, Unsupported
@@ -73,7 +73,7 @@ class Standing(BaseModel):
     """Once it is read: where its other forms are, as `{exports}/md`."""
 
 
-def routes(desk: JobDesk, intake: Intake) -> APIRouter:
+def routes(desk: JobService, intake: Intake) -> APIRouter:
     """The calls of `/api/v1/ocr`."""
     router = APIRouter(prefix="/api/v1/ocr", tags=["documents"])
     jobs, webhooks = desk.jobs, desk.settings.jobs.webhook_secret is not None

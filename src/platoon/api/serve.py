@@ -34,7 +34,7 @@ from platoon.api.connections import Acceptor, Connection, Connections
 from platoon.api.health import Part
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.protocols import HttpConnection, WebSocketConnection
-from platoon.documents.job_service import JobDesk
+from platoon.documents.job_service import JobService
 from platoon.errors import InvalidSettings, PlatoonError, Unavailable
 from platoon.metrics import Metrics
 from platoon.ocr.service import OcrService
@@ -179,7 +179,7 @@ class HttpServer:
         settings: Settings,
         *,
         service: OcrService | None = None,
-        desk: JobDesk | None = None,
+        desk: JobService | None = None,
         pipeline: Pipeline | None = None,
         access: Access | None = None,
         event_file: Part | None = None,

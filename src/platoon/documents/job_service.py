@@ -25,7 +25,7 @@ def check_document(document: bytes, max_pixels: int) -> None:
 
 
 @dataclass(frozen=True)
-class JobDesk:
+class JobService:
     """Where jobs are handed in and asked for."""
 
     jobs: Jobs

@@ -30,7 +30,7 @@ from platoon.api.paddlex import ocr
 from platoon.api.paddlex.layout_request import OWN, LayoutOptions, refusals
 from platoon.api.paddlex.layout_result import Shown, data_info, layout_result, overall
 from platoon.api.problems import described, headers_for, told
-from platoon.documents.job_service import JobDesk, signature_of
+from platoon.documents.job_service import JobService, signature_of
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Page
 from platoon.documents.read import Options
@@ -156,7 +156,7 @@ def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
     return JSONResponse({"code": status, "msg": told(error)}, status, headers_for(error))
 
 
-def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
+def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
     """The calls of `/api/v2/ocr/jobs`.
 
     Args:
@@ -231,7 +231,7 @@ def routes(desk: JobDesk, intake: Intake, fetcher: Fetcher | None, hosts: Hosts)
     return router
 
 
-def result_routes(desk: JobDesk) -> APIRouter:
+def result_routes(desk: JobService) -> APIRouter:
     """Where results are fetched, at addresses that `routes` tell. They are signed, and that is what guards them."""
     router = APIRouter(prefix=_PREFIX, tags=["documents"])
 
@@ -284,7 +284,7 @@ def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None
     return layout.options(), layout.shown()
 
 
-def result_lines(desk: JobDesk, job: Job) -> Iterator[bytes]:
+def result_lines(desk: JobService, job: Job) -> Iterator[bytes]:
     """The result, a line for each page."""
     wanted = json.loads(job.order.form)
     options, shown = asked(wanted["model"], wanted["payload"])

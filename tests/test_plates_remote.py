@@ -370,7 +370,7 @@ class Run:
             remote=remote,
         )
         told: list[Any] = []
-        site = SharedSite(settings, recorded=True, tell=told.append)
+        site = SharedSite(settings, recorded=True, on_event=told.append)
         try:
             site.change([CameraSpec("gate", "Gate", str(clip), 0)])
             site.start()

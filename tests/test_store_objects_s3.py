@@ -68,7 +68,7 @@ def test_the_crop_of_a_preview_goes_and_retention_deletes_what_is_old_or_of_no_e
     crops: ObjectStore, events: EventStore
 ) -> None:
     (final,) = drive(PlatePipeline("gate", Grammar(), hold_finals=True), passing("AB123CD")).events
-    sink = EventSink(events, crops, Metrics(), tell=lambda _event: None)
+    sink = EventSink(events, crops, Metrics(), on_event=lambda _event: None)
     sink.put(replace(final, state=EventState.PREVIEW, time=time.time()))
     sink.put(replace(final, time=time.time()))
     sink.close()
@@ -102,7 +102,7 @@ def test_while_the_server_is_away_events_wait_and_none_is_lost(
     many: list[PlateEvent] = [replace(one, id=f"e{number}") for number in range(3)]
     server.stop()
     try:
-        sink = EventSink(events, crops, Metrics(), tell=lambda _event: None)
+        sink = EventSink(events, crops, Metrics(), on_event=lambda _event: None)
         for each in many:
             sink.put(each)
         wait_until(lambda: sink.error, "it cannot be stored")

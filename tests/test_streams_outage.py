@@ -73,7 +73,7 @@ class Bench:
             cache=self.folder,
             **sections,
         )
-        self.site = SharedSite(settings, tell=self.told.append, recorded=recorded)
+        self.site = SharedSite(settings, on_event=self.told.append, recorded=recorded)
         self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(cameras)])
         self.site.start()
 

@@ -44,9 +44,9 @@ class Place:
         self.told: list[str] = []
         self.spill = Spill(folder / "spill")
 
-    def sink(self, tell: Callable[[Any], None] | None = None, *, give_up: bool = False) -> EventSink:
-        hear = tell or (lambda row: self.told.append(row["id"]))
-        return EventSink(self.events, self.crops, self.metrics, tell=hear, give_up=give_up)
+    def sink(self, on_event: Callable[[Any], None] | None = None, *, give_up: bool = False) -> EventSink:
+        hear = on_event or (lambda row: self.told.append(row["id"]))
+        return EventSink(self.events, self.crops, self.metrics, on_event=hear, give_up=give_up)
 
     def kept(self) -> list[str]:
         return [one["id"] for one in reversed(self.events.search(limit=10_000))]
@@ -91,10 +91,10 @@ def numbered(event: PlateEvent, count: int) -> list[PlateEvent]:
 def test_an_event_is_told_only_after_its_crop_and_row_are_kept(place: Place, event: PlateEvent) -> None:
     kept: list[tuple[bool, bytes]] = []
 
-    def tell(row: Any) -> None:
+    def on_event(row: Any) -> None:
         kept.append((place.events.get(row["id"]) is not None, place.crops.get(row["crop"])))
 
-    sink = place.sink(tell)
+    sink = place.sink(on_event)
     sink.put(event)
     sink.close()
     ((in_store, jpeg),) = kept
@@ -356,10 +356,10 @@ def test_the_crop_of_a_preview_goes_when_that_of_its_final_is_there(place: Place
 def test_who_cannot_hear_of_an_event_keeps_none_from_being_stored(
     place: Place, event: PlateEvent, error: Exception
 ) -> None:
-    def tell(_row: Any) -> None:
+    def on_event(_row: Any) -> None:
         raise error
 
-    sink = place.sink(tell)
+    sink = place.sink(on_event)
     for one in numbered(event, 3):
         sink.put(one)
     sink.close()

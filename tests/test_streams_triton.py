@@ -45,7 +45,7 @@ def test_a_site_waits_for_its_triton_at_the_start_and_whenever_it_goes(
         cache=tmp_path / "cache",
     )
     told: list[Any] = []
-    site = SharedSite(settings, loop=True, tell=told.append)
+    site = SharedSite(settings, loop=True, on_event=told.append)
 
     def count(name: str, **labels: str) -> float:
         return site.metrics.registry.get_sample_value(name, {"camera": "gate", **labels}) or 0.0

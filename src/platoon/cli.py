@@ -125,8 +125,8 @@ def run(
     if once and loop:
         raise InvalidSettings("--once and --loop exclude each other")
     if once:
-        with _lines_of(events) as tell:
-            _run_once(specs, settings, isolated=isolated, tell=tell)
+        with _lines_of(events) as on_event:
+            _run_once(specs, settings, isolated=isolated, on_event=on_event)
     else:
         _run_live(specs, settings, isolated=isolated, loop=loop, events=events, registry=cameras)
 
@@ -320,13 +320,13 @@ def _site(
     recorded: bool,
     loop: bool,
     callers: bool,
-    tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+    on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None,
 ) -> SharedSite | IsolatedSite:
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
 
     kind = IsolatedSite if isolated else SharedSite
-    return kind(settings, recorded=recorded, loop=loop, callers=callers, tell=tell)
+    return kind(settings, recorded=recorded, loop=loop, callers=callers, on_event=on_event)
 
 
 def _run_live(
@@ -406,7 +406,7 @@ def _run_once(
     settings: Settings,
     *,
     isolated: bool,
-    tell: Callable[[Mapping[str, Any]], None],
+    on_event: Callable[[Mapping[str, Any]], None],
 ) -> None:
     from platoon.api.webhooks import event_deliveries
     from platoon.media.input import is_remote
@@ -414,7 +414,7 @@ def _run_once(
     remote = [camera.id for camera in cameras if camera.enabled and is_remote(camera.url)]
     if remote:
         raise InvalidSettings(f"--once reads files; these cameras never end: {', '.join(remote)}")
-    site = _site(settings, isolated=isolated, recorded=True, loop=False, callers=False, tell=tell)
+    site = _site(settings, isolated=isolated, recorded=True, loop=False, callers=False, on_event=on_event)
     with ExitStack() as stack:
         deliveries = event_deliveries(site.events.path, settings, site.metrics, patience_s=_DELIVERY_S)
         site.subscribe(stack.enter_context(deliveries))

@@ -48,13 +48,13 @@ class IsolatedSite:
         recorded: bool = False,
         loop: bool = False,
         callers: bool = False,
-        tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+        on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
         self._callers = callers
         # What these refuse would end each process instead.
         self._grammar = SiteGrammar(settings.plates)
         takes_nvdec(settings)
-        self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
+        self._settings, self._recorded, self._loop, self._on_event = settings, recorded, loop, on_event
         self.events = EventStore(settings.store.path / "events.sqlite")
         self.crops = ObjectStore(settings.store.crops_place)
         self.metrics: Metrics = _MergedMetrics(self)
@@ -205,7 +205,7 @@ class IsolatedSite:
             with self._telling:
                 if self._failure is None:
                     try:
-                        self._tell(message["event"])
+                        self._on_event(message["event"])
                     except StoreError as error:
                         self._failure = error
         self._hub.publish(camera, message)

@@ -72,19 +72,19 @@ class SharedSite:
         recorded: bool = False,
         loop: bool = False,
         callers: bool = False,
-        tell: Callable[[Mapping[str, Any]], None] = lambda _event: None,
+        on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
         self._callers = callers
         self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
-        self._settings, self._recorded, self._loop, self._tell = settings, recorded, loop, tell
+        self._settings, self._recorded, self._loop, self._on_event = settings, recorded, loop, on_event
         self._decoder = open_decoder(
             settings, self.metrics.pixels, cameras=lambda: sum(spec.enabled for spec in self._specs)
         )
         self.events = EventStore(settings.store.path / "events.sqlite", settings.deliveries)
         self.crops = ObjectStore(settings.store.crops_place)
         self._hub = Hub()
-        self._sink = EventSink(self.events, self.crops, self.metrics, tell=self._stored, give_up=recorded)
+        self._sink = EventSink(self.events, self.crops, self.metrics, on_event=self._stored, give_up=recorded)
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())
         self._cameras: dict[str, Camera] = {}
         self._specs: list[CameraSpec] = []
@@ -303,7 +303,7 @@ class SharedSite:
         if camera is not None:
             camera.last_event_at = time.time()
         self._hub.publish(event["camera"], {"type": "event", "event": event})
-        self._tell(event)
+        self._on_event(event)
 
     def _run(self) -> None:
         try:

@@ -93,12 +93,12 @@ class EventSink:
         crops: ObjectStore,
         metrics: Metrics,
         *,
-        tell: Callable[[Mapping[str, Any]], None],
+        on_event: Callable[[Mapping[str, Any]], None],
         give_up: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._events, self._crops, self._metrics = events, crops, metrics
-        self._tell, self._give_up, self._now = tell, give_up, now
+        self._on_event, self._give_up, self._now = on_event, give_up, now
         self._spill = Spill(events.path.parent / "spill")
         self._changed = threading.Condition()
         """Guards what waits, and tells the writer of it."""
@@ -280,7 +280,7 @@ class EventSink:
     def _announce(self, row: Mapping[str, Any]) -> None:
         """Tell of an event that is stored. Who cannot hear it does not keep others from being stored."""
         try:
-            self._tell(row)
+            self._on_event(row)
         except StoreError as error:
             if self._give_up:
                 raise

@@ -101,10 +101,10 @@ def test_a_job_is_there_with_its_document_and_order_after_the_store_was_closed(p
 
 def test_jobs_are_begun_by_priority_and_then_in_their_order(jobs: Jobs) -> None:
     low, first, second, high = (jobs.add(Order(priority=p), b"x") for p in (-1, 0, 0, 9))
-    assert [jobs.place(job) for job in (low, first, second, high)] == [4, 2, 3, 1]
+    assert [jobs.queue_position(job) for job in (low, first, second, high)] == [4, 2, 3, 1]
     assert [claimed(jobs).job.id for _ in range(4)] == [high.id, first.id, second.id, low.id]
     assert jobs.claim("a") is None
-    assert jobs.place(low) is None
+    assert jobs.queue_position(low) is None
 
 
 def test_a_job_can_be_claimed_by_its_id_once(jobs: Jobs) -> None:
@@ -269,7 +269,7 @@ def test_owners_take_turns_whoever_came_first_with_however_many(jobs: Jobs) -> N
             added[f"{owner} {number}"] = jobs.add(Order(owner=owner), b"x")
     added["dan 0"] = jobs.add(Order(owner="dan", priority=1), b"x")
     turns = ["dan 0", "ann 0", "bob 0", "cat 0", "ann 1", "bob 1", "ann 2", "ann 3", "ann 4"]
-    assert [jobs.place(added[name]) for name in turns] == [*range(1, 10)]
+    assert [jobs.queue_position(added[name]) for name in turns] == [*range(1, 10)]
     assert [claimed(jobs).job.id for _ in turns] == [added[name].id for name in turns]
     late, later = jobs.add(Order(owner="ann"), b"x"), jobs.add(Order(owner="bob"), b"x")
     assert [claimed(jobs).job.id for _ in range(2)] == [later.id, late.id]  # it was ann's turn last
@@ -289,7 +289,7 @@ def test_the_place_of_a_job_is_the_order_in_which_all_are_begun(jobs: Jobs, cloc
     waiting += add(14)
     clock.now += 2
     while waiting:
-        places = {jobs.place(job): job for job in waiting}
+        places = {jobs.queue_position(job): job for job in waiting}
         assert sorted(place or 0 for place in places) == [*range(1, len(waiting) + 1)]
         assert claimed(jobs).job.id == places[1].id
         waiting.remove(places[1])

@@ -263,7 +263,7 @@ def _told(desk: JobService, job: Job) -> Document:
         state=_WORDS[job.state],
         pages=job.total,
         done=job.done,
-        place=desk.jobs.place(job) if job.state is State.PENDING else None,
+        place=desk.jobs.queue_position(job) if job.state is State.PENDING else None,
         error=job.error,
         created=job.created,
         expires=job.expires,

@@ -153,7 +153,7 @@ def _standing(jobs: Jobs, job: Job) -> dict[str, Any]:
         "result": result,
         "pending_tasks": jobs.waiting(),
         "progress": {"pages": job.total, "done": job.done},
-        "position": jobs.place(job),
+        "position": jobs.queue_position(job),
         "exports": f"/api/documents/{job.id}/exports" if job.state is State.SUCCESS else None,
     }
 

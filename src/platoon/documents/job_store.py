@@ -133,8 +133,8 @@ class JobStore:
         """See `Jobs.waiting`."""
         return int(self._find("SELECT count(*) FROM job WHERE state = 'PENDING'")[0][0])
 
-    def place(self, job: Job) -> int | None:
-        """See `Jobs.place`."""
+    def queue_position(self, job: Job) -> int | None:
+        """See `Jobs.queue_position`."""
         found = self._find(_PLACE, job.id)
         return int(found[0][0]) if found else None
 

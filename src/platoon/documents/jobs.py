@@ -232,8 +232,8 @@ class Jobs(Protocol):
     def waiting(self) -> int:
         """How many jobs wait to be begun."""
 
-    def place(self, job: Job) -> int | None:
-        """How manyeth a job is of those that wait, from 1, if nothing is added; none: it does not wait."""
+    def queue_position(self, job: Job) -> int | None:
+        """The position of a job in the queue, from 1, if nothing is added; none: it does not wait."""
 
     def document(self, job_id: str) -> bytes:
         """The file. Raises NotFound; so it does once the job was cancelled, or has failed without a page."""

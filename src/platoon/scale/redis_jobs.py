@@ -145,8 +145,8 @@ class RedisJobs:
         with self._explained("read") as client:
             return int(client.zcard(f"{_PREFIX}waiting"))
 
-    def place(self, job: Job) -> int | None:
-        """See `Jobs.place`."""
+    def queue_position(self, job: Job) -> int | None:
+        """See `Jobs.queue_position`."""
         return int(self._run("place", [], job.id)) or None
 
     def document(self, job_id: str) -> bytes:

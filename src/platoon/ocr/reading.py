@@ -2,8 +2,8 @@
 which company.
 
 What a caller chooses is a value that travels with the call, so it touches nobody else. What a caller has waiting
-in the engine is held by a `RequestContext`, which can be cancelled from any thread. The pictures of several callers still
-share batches, as the engine forms them.
+in the engine is held by a `RequestContext`, which can be cancelled from any thread. The pictures of several callers
+still share batches, as the engine forms them.
 """
 
 from __future__ import annotations

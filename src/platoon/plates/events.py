@@ -1,8 +1,8 @@
 """From sightings to events: one vehicle, one final event, and nothing for what is no plate.
 
-A `PlatePipeline` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`), takes
-the readings (`settle`) and gives out what the world is told. Reading stops once a plate is decided. It knows neither
-models nor stores; time is the frames' own.
+A `PlatePipeline` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`),
+takes the readings (`settle`) and emits events. Reading stops once a plate is decided. It knows neither models nor
+stores; time is the frames' own.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A message says that there is something to be begun; everything else is in the store (`RedisJobs`), which decides who
 works on what: on a message a worker takes what is next, until nothing is left. So a message that comes twice does
-nothing, and one that is lost is sent again: a `CeleryPublisher` sends what the store holds to be told, again and again, and runs
-in every process. Messages are acknowledged late and taken one at a time. Celery's priorities are ten, from 0 for what
-goes first.
+nothing, and one that is lost is sent again: a `CeleryPublisher` sends what the store holds to be sent, again and
+again, and runs in every process. Messages are acknowledged late and taken one at a time. Celery's priorities are ten,
+from 0 for what goes first.
 
 Workers are threads, as they share one engine, whose batches bring their pages together.
 """

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from platoon.api.live import Outbox, Texts
+from platoon.api.live import ClientQueue, Texts
 from platoon.api.serve import HttpServer
 from platoon.media.source import SourceState
 from platoon.metrics import Metrics
@@ -31,26 +31,26 @@ def dropped(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("platoon_live_overlays_dropped_total")
 
 
-async def taken(outbox: Outbox, n: int) -> list[Any]:
-    return [message.get("number", message["type"]) for message in [await outbox.take() for _ in range(n)]]
+async def taken(queue: ClientQueue, n: int) -> list[Any]:
+    return [message.get("number", message["type"]) for message in [await queue.take() for _ in range(n)]]
 
 
 def test_messages_leave_in_the_order_they_came() -> None:
     async def talk() -> None:
-        outbox = Outbox(Metrics())
+        queue = ClientQueue(Metrics())
         for message in (overlay(1), plate(1), overlay(2)):
-            outbox.offer(message)
-        assert await taken(outbox, 3) == [1, "event", 2]
+            queue.offer(message)
+        assert await taken(queue, 3) == [1, "event", 2]
 
     asyncio.run(talk())
 
 
 def test_a_client_that_waits_is_woken_from_another_thread() -> None:
     async def talk() -> None:
-        outbox = Outbox(Metrics())
-        waiting = asyncio.create_task(outbox.take())
+        queue = ClientQueue(Metrics())
+        waiting = asyncio.create_task(queue.take())
         await asyncio.sleep(0)
-        await asyncio.to_thread(outbox.offer, overlay(7))
+        await asyncio.to_thread(queue.offer, overlay(7))
         assert (await asyncio.wait_for(waiting, 30))["number"] == 7
 
     asyncio.run(talk())
@@ -59,12 +59,12 @@ def test_a_client_that_waits_is_woken_from_another_thread() -> None:
 def test_a_full_outbox_loses_its_oldest_overlays_and_counts_them() -> None:
     async def talk() -> None:
         metrics = Metrics()
-        outbox = Outbox(metrics, limit=3)
+        queue = ClientQueue(metrics, limit=3)
         for message in (plate(1), overlay(1), overlay(2), overlay(3), plate(2)):
-            outbox.offer(message)
-        assert await taken(outbox, 3) == ["event", 3, "event"]
+            queue.offer(message)
+        assert await taken(queue, 3) == ["event", 3, "event"]
         assert dropped(metrics) == 2
-        assert not outbox.overfull.is_set()
+        assert not queue.overfull.is_set()
 
     asyncio.run(talk())
 
@@ -72,13 +72,13 @@ def test_a_full_outbox_loses_its_oldest_overlays_and_counts_them() -> None:
 def test_an_event_without_room_ends_the_connection_instead_of_being_lost() -> None:
     async def talk() -> None:
         metrics = Metrics()
-        outbox = Outbox(metrics, limit=2)
-        outbox.offer(plate(1))
-        outbox.offer(plate(2))
-        outbox.offer(overlay(1))
+        queue = ClientQueue(metrics, limit=2)
+        queue.offer(plate(1))
+        queue.offer(plate(2))
+        queue.offer(overlay(1))
         assert dropped(metrics) == 1
-        outbox.offer(plate(3))
-        await asyncio.wait_for(outbox.overfull.wait(), 30)
+        queue.offer(plate(3))
+        await asyncio.wait_for(queue.overfull.wait(), 30)
 
     asyncio.run(talk())
 

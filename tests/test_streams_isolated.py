@@ -18,7 +18,7 @@ from platoon.metrics import Metrics, Purpose
 from platoon.settings import EngineSettings, Settings, StoreSettings
 from platoon.streams import keeper as module
 from platoon.streams.isolated import IsolatedSite, merge_expositions
-from platoon.streams.outbox import MOST_WAITING, Outbox
+from platoon.streams.pipe_writer import MOST_WAITING, PipeWriter
 from platoon.streams.registry import CameraSpec
 from platoon.streams.site import CameraStatus
 from tests.clips import write_clip
@@ -157,7 +157,7 @@ def test_a_process_whose_analysis_stands_still_is_replaced(tmp_path: Path, monke
 
 def test_nobody_waits_for_a_process_that_does_not_read() -> None:
     ours, theirs = Pipe()
-    outbox = Outbox(ours)
+    outbox = PipeWriter(ours)
     taken = [outbox.put("preview", number, bytes(100_000)) for number in range(4 * MOST_WAITING)]
     assert MOST_WAITING <= sum(taken) < len(taken)
     theirs.close()

@@ -32,7 +32,7 @@ _LOOK_S = 1.0
 _KEPT_TEXTS = 64
 
 
-class Outbox:
+class ClientQueue:
     """What one client has yet to get: filled by any thread, emptied by the event loop it was made in."""
 
     def __init__(self, metrics: Metrics, *, limit: int = _WAITING_MESSAGES) -> None:
@@ -124,8 +124,8 @@ async def feed(websocket: WebSocket, site: Site, texts: Texts, camera: str | Non
     Args:
         texts: of all connections of its port.
     """
-    outbox = Outbox(site.metrics)
-    unsubscribe = site.subscribe(outbox.offer, camera)
+    queue = ClientQueue(site.metrics)
+    unsubscribe = site.subscribe(queue.offer, camera)
     try:
         now = [status for status in await run_in_threadpool(site.cameras) if camera in (None, status.id)]
         if camera is not None and not now:
@@ -134,17 +134,17 @@ async def feed(websocket: WebSocket, site: Site, texts: Texts, camera: str | Non
         await websocket.accept()
         with site.metrics.live_clients.track_inprogress():
             first: list[Message] = [{"type": "camera", "camera": status.to_json()} for status in now]
-            await _converse(websocket, outbox, texts, first)
+            await _converse(websocket, queue, texts, first)
     finally:
         unsubscribe()
 
 
-async def _converse(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
+async def _converse(websocket: WebSocket, queue: ClientQueue, texts: Texts, first: list[Message]) -> None:
     shut_out = asyncio.create_task(_until_shut_out(websocket))
     tasks = {
-        asyncio.create_task(_send(websocket, outbox, texts, first)),
+        asyncio.create_task(_send(websocket, queue, texts, first)),
         asyncio.create_task(_until_gone(websocket)),
-        asyncio.create_task(outbox.overfull.wait()),
+        asyncio.create_task(queue.overfull.wait()),
         shut_out,
     }
     try:
@@ -158,7 +158,7 @@ async def _converse(websocket: WebSocket, outbox: Outbox, texts: Texts, first: l
             raise error
     if not shut_out.cancelled():
         await _close(websocket, _NOT_ALLOWED, "the session has ended; log in again")
-    elif outbox.overfull.is_set():
+    elif queue.overfull.is_set():
         await _close(websocket, _TRY_AGAIN_LATER, "too slow: events would have been left out; connect again")
 
 
@@ -168,11 +168,11 @@ async def _close(websocket: WebSocket, code: int, why: str) -> None:
             await websocket.close(code, why)
 
 
-async def _send(websocket: WebSocket, outbox: Outbox, texts: Texts, first: list[Message]) -> None:
+async def _send(websocket: WebSocket, queue: ClientQueue, texts: Texts, first: list[Message]) -> None:
     for message in first:
         await websocket.send_text(texts.of(message))
     while True:
-        await websocket.send_text(texts.of(await outbox.take()))
+        await websocket.send_text(texts.of(await queue.take()))
         await asyncio.sleep(0)  # one message each: others are served in between, however many wait here
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from platoon.errors import PlatoonError
 from platoon.settings import Settings
-from platoon.streams.outbox import Outbox
+from platoon.streams.pipe_writer import PipeWriter
 from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
 from platoon.streams.site import Message
@@ -31,14 +31,14 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and says what to do
     asked_to_end = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())  # service managers tell every process of a service
-    outbox = Outbox(pipe)
+    writer = PipeWriter(pipe)
 
     def send(kind: str, number: int, value: Any) -> None:
-        outbox.put(kind, number, value, wait_s=LAST_WORDS_S if kind == "failure" else 0.0)
+        writer.put(kind, number, value, wait_s=LAST_WORDS_S if kind == "failure" else 0.0)
 
     def hand_on(message: Message) -> None:
         # Overlays are out of date when the supervisor reads again; events are on the disk, and should be told too.
-        outbox.put("message", 0, message, wait_s=EVENT_WAIT_S if message["type"] == "event" else 0.0)
+        writer.put("message", 0, message, wait_s=EVENT_WAIT_S if message["type"] == "event" else 0.0)
 
     def answer(number: int, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         try:
@@ -53,7 +53,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
         site = SharedSite(settings, recorded=recorded, loop=loop)
     except PlatoonError as error:
         send("failure", 0, error)
-        outbox.close(LAST_WORDS_S)
+        writer.close(LAST_WORDS_S)
         raise SystemExit(1) from None
     calls: dict[str, Callable[..., Any]] = {
         "sight": lambda: site.sight(spec.id),
@@ -84,6 +84,6 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
     except PlatoonError as error:
         failed = True
         send("failure", 0, error)
-    outbox.close(LAST_WORDS_S)
+    writer.close(LAST_WORDS_S)
     if failed:
         raise SystemExit(1)

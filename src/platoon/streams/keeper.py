@@ -21,7 +21,7 @@ from platoon.media.source import SourceFailure, SourceState, SourceStatus
 from platoon.redaction import redact
 from platoon.settings import Settings
 from platoon.streams.camera_process import run_camera
-from platoon.streams.outbox import Outbox
+from platoon.streams.pipe_writer import PipeWriter
 from platoon.streams.registry import CameraSpec
 from platoon.streams.site import CameraStatus, Message, not_live
 
@@ -72,7 +72,7 @@ class Keeper:
         self._context = multiprocessing.get_context("spawn")
         self._numbers = itertools.count()
         self._calls: dict[int, Future[Any]] = {}
-        self._outbox: Outbox | None = None
+        self._writer: PipeWriter | None = None
         self._heard_at: float | None = None
         """None: this process has not said anything yet."""
         self._quiet_s = 0.0
@@ -101,8 +101,8 @@ class Keeper:
         if not self._stopping.is_set():
             self._asked_at = time.monotonic()
             self._stopping.set()
-        if (outbox := self._outbox) is not None:
-            outbox.put("stop", 0, ())
+        if (writer := self._writer) is not None:
+            writer.put("stop", 0, ())
 
     def stop(self) -> None:
         """End the process and wait for that; what it had told is stored."""
@@ -112,12 +112,12 @@ class Keeper:
     def ask(self, name: str, *arguments: Any) -> Future[Any]:
         """Ask the process for something; the future has its answer, its PlatoonError, or Unavailable if it is gone."""
         number, reply = next(self._numbers), Future[Any]()
-        outbox = self._outbox
+        writer = self._writer
         self._calls[number] = reply
         reply.add_done_callback(lambda _: self._calls.pop(number, None))
-        if outbox is None:
+        if writer is None:
             reply.set_exception(not_live(self.spec.id, self._status.source))
-        elif not outbox.put(name, number, arguments) or outbox is not self._outbox:
+        elif not writer.put(name, number, arguments) or writer is not self._writer:
             _fail(reply, f"camera {self.spec.id!r}: its process does not answer; it will be started again")
         return reply
 
@@ -169,7 +169,7 @@ class Keeper:
         theirs.close()
         listening = threading.Thread(target=self._listen, args=(ours,), name=f"hearing {self.spec.id}", daemon=True)
         listening.start()
-        outbox = self._outbox = Outbox(ours)
+        writer = self._writer = PipeWriter(ours)
         if self._stopping.is_set():
             self.ask_to_stop()
         hung = ""
@@ -179,8 +179,8 @@ class Keeper:
                 _end(process, since=self._asked_at)
             elif not hung and (hung := self._hangs(started)):
                 process.kill()
-        self.missing, self._outbox = _STARTING, None
-        outbox.close(KILL_S)
+        self.missing, self._writer = _STARTING, None
+        writer.close(KILL_S)
         ours.close()
         for reply in list(self._calls.values()):
             _fail(reply, f"camera {self.spec.id!r}: its process ended")

@@ -14,13 +14,13 @@ Parcel = tuple[str, int, Any]
 """What it is, to which call it belongs (0: none), and the value."""
 
 
-class Outbox:
+class PipeWriter:
     """Writes parcels into a pipe, on a thread of its own, so that no caller and no lock waits for the other end."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._waiting: queue.Queue[Parcel | None] = queue.Queue(MOST_WAITING)
-        self._thread = threading.Thread(target=self._write, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._write, name="pipe writer", daemon=True)
         self._thread.start()
 
     def put(self, kind: str, number: int, value: Any, *, wait_s: float = 0.0) -> bool:

@@ -32,8 +32,8 @@ class BatchedModel(Generic[Item, Result]):
         item: shape of the usual input, without the batch's axis.
         pixels: the input of an item, whose shape and device decide who shares its batch.
         results: what each item of a batch gets of the graph's outputs, whose first axis is the items.
-        half: allow bfloat16, see `open_runtime`.
-        extent: all shapes it will see; none: batches of `item`.
+        allow_bf16: allow bfloat16, see `open_runtime`.
+        profile: all shapes it will see; none: batches of `item`.
         small: shape of inputs of which more than of the usual ones pay in a batch; none: there are no such.
         compiled: compile the graph for batches of the usual input, which then run faster and differ in the last bits.
         warm: further shapes, with the batch's axis, to run before anybody waits.

@@ -51,7 +51,7 @@ class OpenVinoRuntime:
         threads: of one execution. On one it costs the least: threads wait for each other at every layer, the longer the
             more other work there is.
         executions: at once.
-        half: compute in bfloat16 where the CPU has instructions for it: nearly twice as fast, with 8 bits of
+        allow_bf16: compute in bfloat16 where the CPU has instructions for it: nearly twice as fast, with 8 bits of
             precision. Otherwise float32 always.
     """
 
@@ -219,8 +219,8 @@ def open_runtime(
         settings: which runtime, with how many threads.
         tuning: remembers what was faster, and gives the folder for engines that take long to build.
         example: shape of the inputs that it is measured with.
-        extent: all the shapes it will see; none: up to `settings.max_batch` items as in `example`.
-        half: allow bfloat16, for graphs whose answers were found to stay the same.
+        profile: all the shapes it will see; none: up to `settings.max_batch` items as in `example`.
+        allow_bf16: allow bfloat16, for graphs whose answers were found to stay the same.
         metrics: learn which runtime it is and what executing it costs.
 
     Raises:

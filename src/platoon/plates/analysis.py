@@ -25,7 +25,7 @@ from platoon.plates.events import PlateEvent, PlatePipeline, ReadTask
 from platoon.plates.reader import PlateReader, ReadsPlates
 from platoon.settings import Settings
 
-Tell = Callable[[Sequence[PlateEvent]], object]
+Emit = Callable[[Sequence[PlateEvent]], object]
 
 
 @dataclass(slots=True, eq=False)
@@ -106,12 +106,12 @@ class Analysis:
         return events
 
     def analyse(
-        self, frames: Sequence[tuple[Frame, PlatePipeline]], tell: Tell, *, priority: Priority = Priority.VIDEO
+        self, frames: Sequence[tuple[Frame, PlatePipeline]], emit: Emit, *, priority: Priority = Priority.VIDEO
     ) -> list[Exception | None]:
         """Analyse at most `max_batch` frames of as many cameras, each with the watch of its camera.
 
         Args:
-            tell: called with events as soon as there are any; must not raise.
+            emit: called with events as soon as there are any; must not raise.
 
         Returns:
             Why each frame was lost, wholly or in part; none: it was not.
@@ -119,7 +119,7 @@ class Analysis:
         turns = [_Turn(frame, watch) for frame, watch in frames]
         for turn in turns:
             with turn:
-                tell(turn.watch.gone(turn.frame))
+                emit(turn.watch.gone(turn.frame))
         going = [turn for turn in turns if not turn.errors]
         with self._stage.labels("scale").time():
             unseen = [turn for turn in going if turn.frame.detections is None]
@@ -134,9 +134,9 @@ class Analysis:
             if not turn.errors:
                 with turn:
                     turn.tasks, gone = turn.watch.observe(turn.frame, turn.found())
-                    tell(gone)
+                    emit(gone)
         with self._stage.labels("read").time():
-            self._read([(turn, task) for turn in going for task in turn.tasks], tell, priority)
+            self._read([(turn, task) for turn in going for task in turn.tasks], emit, priority)
         return [turn.errors[0] if turn.errors else None for turn in turns]
 
     def close(self) -> None:
@@ -178,10 +178,10 @@ class Analysis:
                 with turn:
                     (turn.boxes,) = self._detector.find(batch[number : number + 1])
 
-    def _read(self, wanted: Sequence[tuple[_Turn, ReadTask]], tell: Tell, priority: Priority) -> None:
+    def _read(self, wanted: Sequence[tuple[_Turn, ReadTask]], emit: Emit, priority: Priority) -> None:
         readings = self._reader.read([(task.frame, task.quad) for _, task in wanted], priority=priority)
         for (turn, task), said in zip(wanted, readings, strict=True):
             with turn:
                 if isinstance(said, Exception):
                     raise said
-                tell(turn.watch.settle([(task, *said)]))
+                emit(turn.watch.settle([(task, *said)]))

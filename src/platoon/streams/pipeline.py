@@ -62,7 +62,7 @@ class SharedSite:
             final events. Otherwise files play in real time.
         loop: play files again and again.
         callers: there will be some who have pictures read; the models they need are loaded once cameras are analysed.
-        tell: called with the JSON of every stored event, from the sink's thread.
+        on_event: called with the JSON of every stored event, from the sink's thread.
     """
 
     def __init__(

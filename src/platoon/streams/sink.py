@@ -83,7 +83,7 @@ class EventSink:
     """The writer of one site's events.
 
     Args:
-        tell: called with each event's JSON after it was stored; raises StoreError if it could not keep it.
+        on_event: called with each event's JSON after it was stored; raises StoreError if it could not keep it.
         give_up: raise the first StoreError in `close` and write no more, as a run over recorded files should.
     """
 

@@ -43,7 +43,13 @@ def test_paddleocrs_sdk_and_langchains_loader_read_documents_through_us(
     tmp_path: Path, cache: Path, clients: Path, url: str
 ) -> None:
     key = {"name": "ann", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
-    place = Place(tmp_path, cache=cache, service__keys=json.dumps([key]), service__fetch_hosts='["127.0.0.1"]')
+    place = Place(
+        tmp_path,
+        cache=cache,
+        api__open_paths='["/health"]',
+        service__keys=json.dumps([key]),
+        service__fetch_hosts='["127.0.0.1"]',
+    )
     (tmp_path / "paper.pdf").write_bytes(PAPER)
     script = str(Path(__file__).with_name("ask_paddleocr_sdk.py"))
     with place.start("serve") as running:

@@ -31,6 +31,6 @@ export function standing({ state, pages, done, place, error }) {
     case "failed":
       return "Could not be read";
     default:
-      return done ? `Cancelled after ${pageCount(done)}` : "Cancelled";
+      return done ? `Cancelled after ${pageCount(done)}; nothing is kept` : "Cancelled";
   }
 }

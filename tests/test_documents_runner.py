@@ -150,6 +150,7 @@ def test_a_document_that_does_not_let_itself_be_stopped_holds_up_no_stop(
     jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platoon.documents.runner._STOP_S", 0.1)
+    before = threading.enumerate()
     reader = ScriptedReader(stuck=threading.Event())
     job = jobs.add(Order(), b"1")
     with running(jobs, reader):
@@ -160,6 +161,8 @@ def test_a_document_that_does_not_let_itself_be_stopped_holds_up_no_stop(
     assert given_back.state is State.PENDING
     assert reader.stuck is not None
     reader.stuck.set()
+    for thread in set(threading.enumerate()) - set(before):  # who is late must not meet a store that is closed
+        thread.join(PATIENCE_S)
 
 
 def test_a_result_without_room_fails_by_itself_and_says_so(tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def _grpc(
     from platoon.api.kserve.models import ServedModels
     from platoon.api.kserve.rpc import GrpcFace
 
-    models = ServedModels(service.engine, not_ready=service.not_ready)
+    models = ServedModels(service.engine, settings.engine, not_ready=service.not_ready)
     return GrpcFace(
         models,
         settings.service,

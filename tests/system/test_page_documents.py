@@ -300,7 +300,7 @@ def test_where_keys_are_set_the_page_asks_for_one_and_shows_pictures_with_it(
         browser.evaluate("document.getElementById('key').focus()")
         browser.type(secret)
         browser.press("Enter")
-    browser.wait_for("document.getElementById('files')")
+    browser.wait_for("document.readyState === 'complete' && document.getElementById('files')")
     hand_in(browser, tmp_path, "tram.pdf", report(1))
     wait_for_text(browser, "[data-number='1'] .markdown", "forty thousand")
     loaded = "fetch(document.querySelector('.paper image').getAttribute('href')).then(reply => reply.status)"
@@ -335,7 +335,7 @@ def test_documents_stand_beside_the_cameras(browser: Browser, tmp_path: Path) ->
         browser.open(f"{client.base_url}/")
         assert text_of(browser, ".views a") == ["Cameras", "Documents", "Interface"]
         click(browser, ".views a:nth-child(2)")
-        browser.wait_for("document.getElementById('files')")
+        browser.wait_for("document.readyState === 'complete' && document.getElementById('files')")
         assert text_of(browser, ".views [aria-current]") == ["Documents"]
 
 

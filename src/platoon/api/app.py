@@ -90,7 +90,7 @@ def create_app(
     if service is not None:
         intake = Intake(settings.service, service.metrics, service.tracing, bodies=bodies)
         doors.add(ocr.routes(service, intake), "infer", ocr.refuse)
-        models = ServedModels(service.engine, not_ready=service.not_ready)
+        models = ServedModels(service.engine, settings.engine, not_ready=service.not_ready)
         doors.add(rest.health_routes(models), "key", rest.refuse)
         doors.add(rest.routes(models, intake, settings.service), "infer", rest.refuse)
         fetcher = fetcher_for(settings.service) if settings.service.fetch else None

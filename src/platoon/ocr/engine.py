@@ -48,7 +48,7 @@ class TextEngine:
         *,
         size: tuple[int, int] = (544, 960),
     ) -> None:
-        self.settings, self.metrics = settings, metrics
+        self.metrics = metrics
         self._tuning = Tuning(cache)
         self._by_name: dict[str, Lazy[Any]] = {}
         self._detector = self._lazy(TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, size=size))

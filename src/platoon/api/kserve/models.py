@@ -152,10 +152,17 @@ class ServedModels:
     """The models of `engine` by name.
 
     Args:
+        settings: name the files of models that are a site's own; none: there are no such.
         not_ready: what is not ready yet, in words; nothing once all is.
     """
 
-    def __init__(self, engine: TextEngine, *, not_ready: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        engine: TextEngine,
+        settings: EngineSettings | None = None,
+        *,
+        not_ready: Callable[[], Sequence[str]],
+    ) -> None:
         def read_plates(lines: Pixels, **how: Any) -> Sequence[Reply[Any]]:
             return engine.read_steps(lines, plates=True, **how)
 
@@ -166,9 +173,9 @@ class ServedModels:
             return (text_map[None],)
 
         self._models = {
-            TEXT_DETECTION: ServedModel(TEXT_DETECTION, engine.detect, with_channel, engine.settings),
-            PLATE_RECOGNITION: ServedModel(PLATE_RECOGNITION, read_plates, tuple, engine.settings),
-            TEXT_RECOGNITION: ServedModel(TEXT_RECOGNITION, read_lines, tuple, engine.settings),
+            TEXT_DETECTION: ServedModel(TEXT_DETECTION, engine.detect, with_channel, settings),
+            PLATE_RECOGNITION: ServedModel(PLATE_RECOGNITION, read_plates, tuple, settings),
+            TEXT_RECOGNITION: ServedModel(TEXT_RECOGNITION, read_lines, tuple, settings),
         }
         self.not_ready = not_ready
 

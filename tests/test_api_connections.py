@@ -124,7 +124,9 @@ def test_a_head_that_never_ends_is_refused_at_64_kb(place: Place, kind: str) -> 
             wire.sendall(begin)
             n_sent = sent(wire, more)
             assert n_sent < 16 << 20, "what the system holds between the two, and no more"
-            assert status(wire) in (expected, 422)
+            # A camera's own port knows what to read without a body, and may have answered before this one had no end.
+            early = (200,) if begin.startswith(CHUNKED) and port == place.own_port else ()
+            assert status(wire) in (expected, 422, *early)
     assert place.get().status_code == 200
 
 

@@ -274,23 +274,26 @@ def test_half_of_the_descriptors_stay_free_for_cameras(tmp_path: Path, monkeypat
 def test_without_a_free_descriptor_a_connection_gets_503_and_is_served_later(place: Place) -> None:
     assert place.get().status_code == 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as first, socket.socket() as second, ExitStack() as held:
-        for wire in (first, second):
+    with ExitStack() as wires, ExitStack() as held:
+        ready = [wires.enter_context(socket.socket()) for _ in range(10)]
+        for wire in ready:
             wire.settimeout(PATIENCE_S)
+        answers: list[int] = []
         highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
         try:
-            with suppress(OSError):
-                while True:
-                    held.enter_context(Path(os.devnull).open())
-            for wire in (first, second):
+            while ready and answers.count(503) < 2:  # meanwhile others in this process may let go of one
+                with suppress(OSError):
+                    while True:
+                        held.enter_context(Path(os.devnull).open())
+                wire = ready.pop()
                 wire.connect(("127.0.0.1", place.port))
                 wire.sendall(START + b"\r\n")
-                assert status(wire) == 503
+                answers.append(status(wire))
         finally:
             held.close()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert place.refused("descriptors") == 2
+    assert answers.count(503) == place.refused("descriptors") == 2
     assert place.get().status_code == 200
 
 

@@ -23,7 +23,7 @@ demo: $(VENV)/run.stamp
 
 # Two at a time, a file each, in their order: the slowest, with real processes, come first. Most of them wait for one.
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
 
 clients: $(VENV)-clients/stamp  ## programs of others that some tests let call us; half a gigabyte
 

@@ -23,6 +23,8 @@ MEMORY_SLOTS: Final = 480
 """Two minutes of slots say what is usual."""
 ENOUGH_SLOTS: Final = 20
 """With less behind it, nothing is known of a camera, and all is called activity."""
+MEMORY_S: Final = 20.0
+"""What keyframes show is forgotten at this rate."""
 MAX_STEP_S: Final = 10.0
 """A longer step of time, or one backwards, is a clock that was set."""
 
@@ -69,6 +71,7 @@ class PictureChange:
     def __init__(self) -> None:
         self._mean: NDArray[np.float32] | None = None
         self._deviation: NDArray[np.float32] | None = None
+        self._time = 0.0
 
     def differs(self, luma: NDArray[np.uint8], time: float) -> bool:
         """Takes the next picture; whether something else is to be seen than before, and not only in another light.
@@ -79,13 +82,15 @@ class PictureChange:
         """
         detail = _detail(luma)
         if self._mean is None or self._deviation is None or self._mean.shape != detail.shape:
-            self._mean, self._deviation = detail, np.full_like(detail, 0.5)
+            self._mean, self._deviation, self._time = detail, np.full_like(detail, 0.5), time
             return False
         away = np.abs(detail - self._mean)
         changed = (away > np.maximum(0.6, 4 * self._deviation)).astype(np.uint8)
         differs = bool(cv2.erode(changed, np.ones((2, 2), np.uint8)).sum() >= 3)
-        self._deviation += (away - self._deviation) * np.float32(0.1)
-        self._mean += (detail - self._mean) * np.float32(0.2)
+        share = np.float32(1 - math.exp(-max(0.0, time - self._time) / MEMORY_S))
+        self._time = time
+        self._deviation += (away - self._deviation) * share
+        self._mean += (detail - self._mean) * share
         return differs
 
 

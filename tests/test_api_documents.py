@@ -57,6 +57,7 @@ def test_a_batch_lists_its_documents_newest_first_and_only_them(client: httpx.Cl
         ("two.pdf", "failed", None, 0, "the PDF is damaged"),
         ("one.pdf", "done", 2, 2, None),
     ]
+    assert [told["queue_position"] for told in listed["documents"]] == [None, None], "nothing waits any more"
 
 
 @pytest.mark.parametrize("batch", ["", "guessed", "x" * 65])

@@ -189,7 +189,7 @@ def test_a_document_that_is_handed_in_stands_beside_its_pages(
     assert browser.problems == []
 
 
-def test_progress_is_seen_and_said_page_by_page_and_so_is_the_place_in_the_queue(
+def test_progress_is_seen_and_said_page_by_page_and_so_is_the_position_in_the_queue(
     browser: Browser, tmp_path: Path, reader: DocumentReader, show: Opener
 ) -> None:
     paced = Paced(reader)
@@ -199,7 +199,7 @@ def test_progress_is_seen_and_said_page_by_page_and_so_is_the_place_in_the_queue
     hand_in(browser, tmp_path, "second.pdf", report(1))
     wait_for_text(browser, ".recent li:first-child .standing", "Next in the queue")
     hand_in(browser, tmp_path, "third.pdf", report(1))
-    wait_for_text(browser, ".recent li:first-child .standing", "Place 2 in the queue")
+    wait_for_text(browser, ".recent li:first-child .standing", "Position 2 in the queue")
     click(browser, ".recent li:last-child .title")
     paced.turns.release()
     wait_for_text(browser, ".opened .standing", "1 of 3 pages read")

@@ -62,8 +62,8 @@ class Document(BaseModel):
     """That are asked for; null until the document was opened."""
     done: int
     """Pages that are read."""
-    place: int | None
-    """Among those that wait, from 1."""
+    queue_position: int | None
+    """Among those that wait, from 1; null where it does not wait."""
     error: str | None
     """Why it failed; while it waits for another attempt, why the last one did."""
     created: float
@@ -263,7 +263,7 @@ def _told(desk: JobService, job: Job) -> Document:
         state=_WORDS[job.state],
         pages=job.total,
         done=job.done,
-        place=desk.jobs.queue_position(job) if job.state is State.PENDING else None,
+        queue_position=desk.jobs.queue_position(job) if job.state is State.PENDING else None,
         error=job.error,
         created=job.created,
         expires=job.expires,

@@ -19,11 +19,11 @@ export function sentence(message) {
 }
 
 /** Where a document stands, in a few words. */
-export function standing({ state, pages, done, place, error }) {
+export function standing({ state, pages, done, queue_position: position, error }) {
   switch (state) {
     case "waiting":
       if (error) return `Will be tried again: ${error}`;
-      return place === 1 ? "Next in the queue" : `Place ${count(place ?? 0)} in the queue`;
+      return position === 1 ? "Next in the queue" : `Position ${count(position ?? 0)} in the queue`;
     case "reading":
       return pages === null ? "Being opened" : `${count(done)} of ${pageCount(pages)} read`;
     case "done":

@@ -119,6 +119,6 @@ def create_app(
 
 
 def _login_page(pages: web.Pages, error: PlatoonError, _: HTTPConnection) -> Response:
-    response = pages.login(problems.told(error), error.status)
+    response = pages.login(problems.message_of(error), error.status)
     response.headers.update(problems.headers_for(error))
     return response

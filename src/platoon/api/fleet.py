@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
-from platoon.api.problems import headers_for, told
+from platoon.api.problems import headers_for, message_of
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.ocr.reading import Reading, ReadOptions, how_of
 from platoon.ocr.service import OcrService
@@ -108,7 +108,7 @@ def as_answer(reading: Reading, how: ReadOptions) -> dict[str, Any]:
 
 def as_error(error: PlatoonError) -> dict[str, Any]:
     """An error, alone or in the place of a picture."""
-    return {"error": told(error), "code": type(error).__name__, "retry": error.retry}
+    return {"error": message_of(error), "code": type(error).__name__, "retry": error.retry}
 
 
 def refusal(error: PlatoonError) -> JSONResponse:

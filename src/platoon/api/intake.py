@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from platoon.api.access import caller_of
 from platoon.api.bodies import WaitingBytes, limit_body
-from platoon.api.problems import told_of_unexpected
+from platoon.api.problems import public_error
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
 from platoon.metrics import Metrics
 from platoon.settings import ServiceSettings
@@ -94,7 +94,7 @@ class Intake:
             response = Response(status_code=CALLER_LEFT)
         except Exception as error:
             _log.exception("a call failed")
-            response = incoming.contract.refuse(told_of_unexpected(error), incoming)
+            response = incoming.contract.refuse(public_error(error), incoming)
         finally:
             self._under_way -= 1
             self._bytes.give(incoming.n_held)

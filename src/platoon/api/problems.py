@@ -1,6 +1,6 @@
 """How errors leave: `{"error": {"code", "message", "retry"}}` with the error's own status.
 
-What Platoon raised on purpose is told to the caller; anything else is logged, and the caller learns only that
+What Platoon raised on purpose goes to the caller in words; anything else is logged, and the caller learns only that
 it happened.
 """
 
@@ -19,11 +19,11 @@ from platoon.api.json_body import few_faults
 from platoon.errors import InvalidInput, NotFound, Overloaded, PlatoonError, Unauthorised, Unavailable
 
 _RETRY_AFTER_S = 1.0
-_TOLD = 1_000
-"""Characters."""
+_MAX_MESSAGE = 1_000
+"""Characters of a message; the rest is cut off."""
 
 
-class Told(BaseModel):
+class ErrorDetail(BaseModel):
     """What happened."""
 
     code: str
@@ -34,7 +34,7 @@ class Told(BaseModel):
 class Problem(BaseModel):
     """An error."""
 
-    error: Told
+    error: ErrorDetail
 
 
 def described(*errors: type[PlatoonError], form: Any = Problem) -> dict[int | str, dict[str, Any]]:
@@ -60,15 +60,15 @@ def problem(status: int, code: str, message: str, *, retry: bool = False) -> JSO
 
 def as_problem(error: PlatoonError) -> JSONResponse:
     """An error of Platoon's own as a response."""
-    response = problem(error.status, type(error).__name__, told(error), retry=error.retry)
+    response = problem(error.status, type(error).__name__, message_of(error), retry=error.retry)
     response.headers.update(headers_for(error))
     return response
 
 
-def told(error: PlatoonError) -> str:
-    """What a caller is told of an error: what it says of what he sent does not make the answer long."""
+def message_of(error: PlatoonError) -> str:
+    """What an error says to a caller; what it repeats of what he sent does not make the answer long."""
     text = str(error)
-    return text if len(text) <= _TOLD else f"{text[:_TOLD]}…"
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 
 
 def headers_for(error: PlatoonError) -> dict[str, str]:
@@ -86,8 +86,8 @@ def is_out_of_descriptors(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
-def told_of_unexpected(error: Exception) -> PlatoonError:
-    """What a caller is told of an error that nobody raised on purpose."""
+def public_error(error: Exception) -> PlatoonError:
+    """What a caller gets in place of an error that nobody raised on purpose."""
     if is_out_of_descriptors(error):
         return Unavailable("no file descriptors are left; try again in a moment")
     return PlatoonError("an error inside Platoon; its log says more")
@@ -120,5 +120,5 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 async def _unexpected(_: Request, error: Exception) -> JSONResponse:
     # The server logs the error itself once this response is out.
     if is_out_of_descriptors(error):
-        return as_problem(told_of_unexpected(error))
+        return as_problem(public_error(error))
     return problem(500, "Unexpected", f"an error inside Platoon ({type(error).__name__}); its log says more")

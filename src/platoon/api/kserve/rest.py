@@ -25,7 +25,7 @@ from starlette.requests import HTTPConnection
 from platoon.api.intake import Incoming, Intake, Work, body_of
 from platoon.api.json_body import check_json
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
-from platoon.api.problems import described, headers_for, told
+from platoon.api.problems import described, headers_for, message_of
 from platoon.engine.signature import TensorSpec
 from platoon.errors import (
     DeadlineExceeded,
@@ -190,7 +190,7 @@ class _Wishes:
 
 
 def _refusal(error: PlatoonError) -> Response:
-    return JSONResponse({"error": told(error)}, _status(error.status), headers_for(error))
+    return JSONResponse({"error": message_of(error)}, _status(error.status), headers_for(error))
 
 
 def _status(ours: int) -> int:

@@ -26,7 +26,7 @@ from platoon.api.access import Access, Need, check_listening
 from platoon.api.bodies import WaitingBytes
 from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message, size_in_memory
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
-from platoon.api.problems import told
+from platoon.api.problems import message_of
 from platoon.engine.signature import TensorSpec
 from platoon.errors import DeadlineExceeded, InvalidInput, MissingExtra, PlatoonError, TooLarge, Unavailable
 from platoon.metrics import Metrics
@@ -231,7 +231,7 @@ class _Servicer:
                 self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()), need)
             except PlatoonError as error:
                 self._metrics.calls_refused.labels(type(error).__name__).inc()
-                return await self._abort(context, _Ending(error.status, told(error)))
+                return await self._abort(context, _Ending(error.status, message_of(error)))
             try:
                 raw = await self._received(requests)
                 with self._bodies.holding(_size(name, raw)):
@@ -240,7 +240,7 @@ class _Servicer:
                     return await self._answer(name, method, request, context)
             except PlatoonError as error:
                 self._metrics.requests.labels(CONTRACT, str(error.status)).inc()
-                return await self._abort(context, _Ending(error.status, told(error)))
+                return await self._abort(context, _Ending(error.status, message_of(error)))
 
         return answer
 
@@ -261,7 +261,7 @@ class _Servicer:
                 response = await method(request, context)
                 ending.status = 200
             except PlatoonError as error:
-                ending.status, ending.text = error.status, told(error)
+                ending.status, ending.text = error.status, message_of(error)
             except Exception as error:
                 _log.exception("a call over gRPC failed")
                 ending.status = 500

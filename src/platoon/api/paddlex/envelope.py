@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from platoon.api.fetch import Fetcher
 from platoon.api.intake import Incoming
 from platoon.api.json_body import MAX_KEYS, MAX_VALUES, check_json, faults_of
-from platoon.api.problems import headers_for, told
+from platoon.api.problems import headers_for, message_of
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.redaction import redact
 
@@ -120,9 +120,9 @@ def refusal(error: PlatoonError, incoming: Incoming | None = None, *, message: s
         incoming: none: the call was refused before it was taken in.
     """
     if error.status == 422 and not message:
-        about_file = {"type": "value_error", "loc": "body.file", "msg": told(error)}
+        about_file = {"type": "value_error", "loc": "body.file", "msg": message_of(error)}
         message = json.dumps(error.faults if isinstance(error, Faults) else [about_file])
-    content = {"logId": log_id(incoming), "errorCode": error.status, "errorMsg": message or told(error)}
+    content = {"logId": log_id(incoming), "errorCode": error.status, "errorMsg": message or message_of(error)}
     return JSONResponse(content, error.status, headers_for(error))
 
 

@@ -29,7 +29,7 @@ from platoon.api.json_body import check_json, faults_of
 from platoon.api.paddlex import ocr
 from platoon.api.paddlex.layout_request import OWN, LayoutOptions, refusals
 from platoon.api.paddlex.layout_result import Shown, data_info, layout_result, overall
-from platoon.api.problems import described, headers_for, told
+from platoon.api.problems import described, headers_for, message_of
 from platoon.documents.job_service import JobService, signature_of
 from platoon.documents.jobs import Job, Order, State
 from platoon.documents.page import Page
@@ -153,7 +153,7 @@ class SdkContract:
 def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
     """A refusal, as the contract has it."""
     status = _STATUSES.get(error.status, error.status)
-    return JSONResponse({"code": status, "msg": told(error)}, status, headers_for(error))
+    return JSONResponse({"code": status, "msg": message_of(error)}, status, headers_for(error))
 
 
 def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:

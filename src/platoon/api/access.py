@@ -128,7 +128,7 @@ class Access:
 
 
 def admitted(scope: Any, caller: Caller, holds: Callable[[], bool]) -> None:
-    """Note in an ASGI scope who calls, and what tells whether that caller still may."""
+    """Note in an ASGI scope who calls, and what says whether that caller still may."""
     scope[_CALLER], scope[_HOLDS] = caller, holds
 
 

@@ -1,4 +1,4 @@
-"""What browsers are told and refused.
+"""What browsers get to know and are refused.
 
 Pages of other sites may neither change anything here nor listen to the cameras: a request that a browser sends for a
 page of another host (it says so in `Origin`) is refused where it could do either, and whatever it says of itself to be
@@ -82,8 +82,8 @@ class Hosts:
         return f"http://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
 
     def _host_of(self, headers: Headers) -> str:
-        told = headers.getlist("host")
-        found = _AUTHORITY.fullmatch(told[0].strip()) if len(told) == 1 else None
+        hosts = headers.getlist("host")
+        found = _AUTHORITY.fullmatch(hosts[0].strip()) if len(hosts) == 1 else None
         if found is None:
             raise InvalidInput("Host: name one host, as in Host: 127.0.0.1:8080")
         return found[1].strip("[]")

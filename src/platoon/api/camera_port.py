@@ -26,7 +26,7 @@ def create_camera_app(site: Site, camera: str, *, access: Access, hosts: Hosts) 
         await live.feed(websocket, site, texts, camera)
 
     app = Starlette()
-    app.router.redirect_slashes = False  # redirects would tell absolute addresses from the caller's Host
+    app.router.redirect_slashes = False  # redirects would give absolute addresses from the caller's Host
     problems.install(app)
     doors = Doors(app)
     doors.add([Route("/manual-ocr", manual_ocr, methods=["POST"])], "operate")

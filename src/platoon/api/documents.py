@@ -1,4 +1,4 @@
-"""`/api/documents`: what the page about documents shows. Jobs like all others, told for people.
+"""`/api/documents`: what the page about documents shows. Jobs like all others, in the words of people.
 
 Whoever hands a document in names a batch that nobody can guess, and lists what is in it; a key finds only what came
 with it.
@@ -143,22 +143,22 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
 
     def listed(incoming: Incoming) -> Response:
         found = jobs.batch(incoming.request.query_params["batch"], incoming.caller)
-        told = [_told(desk, job) for job in reversed(found[-_LISTED:])]
-        return _json(Documents(documents=told, max_bytes=desk.settings.service.max_body_bytes))
+        documents = [_document(desk, job) for job in reversed(found[-_LISTED:])]
+        return _json(Documents(documents=documents, max_bytes=desk.settings.service.max_body_bytes))
 
     def opened(incoming: Incoming) -> Response:
         job = asked(incoming)
         numbers = sorted(index + 1 for index in jobs.indices(job.id))
-        return _json(OpenDocument(**_told(desk, job).model_dump(), numbers=numbers))
+        return _json(OpenDocument(**_document(desk, job).model_dump(), numbers=numbers))
 
     def cancelled(incoming: Incoming) -> Response:
-        return _json(_told(desk, desk.cancel(asked(incoming))))
+        return _json(_document(desk, desk.cancel(asked(incoming))))
 
     def shown(incoming: Incoming) -> Response:
         job, number = asked(incoming), int(incoming.request.path_params["number"])
         return _json(_shown(_page(desk, job, number)))
 
-    submission = Submission(contract, desk, read, lambda job: _json(_told(desk, job), 202))
+    submission = Submission(contract, desk, read, lambda job: _json(_document(desk, job), 202))
     listing, opening, showing = (JobCall(contract, answer) for answer in (listed, opened, shown))
     cancelling = JobCall(contract, cancelled)
 
@@ -256,7 +256,7 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
     return router
 
 
-def _told(desk: JobService, job: Job) -> Document:
+def _document(desk: JobService, job: Job) -> Document:
     return Document(
         id=job.id,
         name=job.order.name,
@@ -286,10 +286,10 @@ def _shown(page: Page) -> ShownPage:
             box=block.box,
             text=block.text,
             level=title_level(block, body) if block.label is Label.TITLE else None,
-            table=told.get("table"),
-            lines=[line["corners"] for line in told["lines"]],
+            table=fields.get("table"),
+            lines=[line["corners"] for line in fields["lines"]],
         )
-        for block, told in zip(page.blocks, page.to_json()["blocks"], strict=True)
+        for block, fields in zip(page.blocks, page.to_json()["blocks"], strict=True)
     ]
     width, height = page.size
     return ShownPage(

@@ -28,7 +28,7 @@ from platoon.errors import PlatoonError
 from platoon.metrics import Metrics
 
 Refuse = Callable[[PlatoonError, HTTPConnection], Response]
-"""Tells a refusal in the form of a contract."""
+"""Words a refusal in the form of a contract."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Doors:
         """Add routes that all ask for this.
 
         Args:
-            refuse: tells refusals; none: as the interface has them.
+            refuse: words refusals; none: as the interface has them.
         """
         before = len(self._app.routes)
         if isinstance(routes, APIRouter):
@@ -119,7 +119,7 @@ class Guard:
             door = self._doors.of(scope)
             admitted(scope, self._admit(scope, door), partial(self._holds, scope, door))
         except PlatoonError as error:
-            self._tell(scope, error)
+            self._record_refusal(scope, error)
             await door.refuse(error, HTTPConnection(scope))(scope, receive, send_uncached)
         else:
             await self.app(scope, receive, send_uncached)
@@ -133,7 +133,7 @@ class Guard:
     def _holds(self, scope: Scope, door: Door) -> bool:
         return door.need in ("nothing", "signature") or self._access.holds(Headers(scope=scope))
 
-    def _tell(self, scope: Scope, error: PlatoonError) -> None:
+    def _record_refusal(self, scope: Scope, error: PlatoonError) -> None:
         cause = type(error).__name__
         self._metrics.calls_refused.labels(cause).inc()
         client = scope.get("client")

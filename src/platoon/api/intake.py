@@ -98,7 +98,7 @@ class Intake:
         finally:
             self._under_way -= 1
             self._bytes.give(incoming.n_held)
-        self._tell(incoming, response.status_code)
+        self._record(incoming, response.status_code)
         return response
 
     async def _answer(self, incoming: Incoming, endpoint: Endpoint) -> Response:
@@ -128,11 +128,11 @@ class Intake:
 
     def expect(self, incoming: Incoming) -> None:
         """Raises TooLarge for a body that says it will be: before it is sent."""
-        told = incoming.request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > self._settings.max_body_bytes:
+        declared = incoming.request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._settings.max_body_bytes:
             raise TooLarge(f"the body is larger than {self._settings.max_body_bytes} bytes")
 
-    def _tell(self, incoming: Incoming, status: int) -> None:
+    def _record(self, incoming: Incoming, status: int) -> None:
         name = incoming.contract.name
         seconds = time.monotonic() - incoming.started
         self._tracing.answered(status, contract=name, caller=incoming.caller, bytes=incoming.n_bytes)

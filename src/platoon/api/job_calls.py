@@ -32,7 +32,7 @@ REFUSALS: Final = (Unauthorised, Forbidden, Overloaded, StoreError, StoreUnusabl
 
 
 class JobContract:
-    """The contract of those that tell faults as all of this API does."""
+    """The contract of those that word faults as all of this API does."""
 
     name = "jobs"
 
@@ -81,13 +81,15 @@ class Submission:
 
     async def take(self, incoming: Incoming) -> Work:
         """See `Endpoint.take`."""
-        told = incoming.request.headers.get("content-length", "")
-        n_bytes = int(told) if told.isdecimal() and content_type(incoming.request) == "multipart/form-data" else 0
+        declared = incoming.request.headers.get("content-length", "")
+        n_bytes = (
+            int(declared) if declared.isdecimal() and content_type(incoming.request) == "multipart/form-data" else 0
+        )
         await asyncio.to_thread(self._desk.check_room, incoming.caller, n_bytes)
         document, order = await self._read(incoming)
 
         async def work() -> Response:
-            # Shielded: a document that was taken is told of to whoever is still there.
+            # Shielded: a document that was taken is announced to whoever is still there.
             return self._accepted(await asyncio.shield(asyncio.to_thread(self._desk.add, order, document)))
 
         return work

@@ -108,7 +108,7 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
         """Read a document in the background: multipart `file`, a PDF, TIFF or picture.
 
         With it may come `pages` (as `1-3,7`), `text_layer` (`auto`, `ignore`, `only`), `priority` (-9 to 9, higher
-        first, and at most what the key may) and `webhook` (a URL that is told when it is done).
+        first, and at most what the key may) and `webhook` (a URL that is notified when it is done).
         """
         return await intake.serve(request, submission)
 

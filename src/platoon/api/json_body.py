@@ -1,4 +1,4 @@
-"""JSON of strangers: counted before anything is made of it, and told about in few words where it does not fit."""
+"""JSON of strangers: counted before anything is made of it, and its faults said in few words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_KEYS: Final = 10_000
 """Of a request that means something: most have less than a hundred."""
 MAX_VALUES: Final = 10_000
 MAX_FAULTS: Final = 20
-"""That are told one by one."""
+"""That are named one by one."""
 _COUNTED: Final = 1_000
 """Faults that are looked at: a body with more is none that anybody meant to send."""
 _NAME: Final = 80
@@ -64,16 +64,16 @@ def _outside_texts(body: bytes) -> Iterator[bytes]:
 def faults_of(error: ValidationError) -> list[dict[str, str]]:
     """What does not fit, as `{type, loc, msg}` each: the first of them, each cut, and how many more there are."""
     if (count := error.error_count()) > _COUNTED:
-        return [_fault("too_many_faults", (), f"{count} values do not fit, too many to tell them one by one")]
+        return [_fault("too_many_faults", (), f"{count} values do not fit, too many to name them one by one")]
     return few_faults(error.errors(include_url=False, include_input=False, include_context=False), count)
 
 
 def few_faults(faults: Iterable[Mapping[str, Any]], count: int) -> list[dict[str, str]]:
-    """The first of `count` faults as pydantic tells them, and how many more there are."""
-    told = [_fault(str(fault["type"]), fault["loc"], str(fault["msg"])) for fault in islice(faults, MAX_FAULTS)]
-    if count > len(told):
-        told.append(_fault("too_many_faults", (), f"{count - len(told)} more values do not fit"))
-    return told
+    """The first of `count` faults as pydantic words them, and how many more there are."""
+    shown = [_fault(str(fault["type"]), fault["loc"], str(fault["msg"])) for fault in islice(faults, MAX_FAULTS)]
+    if count > len(shown):
+        shown.append(_fault("too_many_faults", (), f"{count - len(shown)} more values do not fit"))
+    return shown
 
 
 def _fault(kind: str, place: tuple[int | str, ...], message: str) -> dict[str, str]:

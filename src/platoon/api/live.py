@@ -177,7 +177,7 @@ async def _send(websocket: WebSocket, queue: ClientQueue, texts: Texts, first: l
 
 
 async def _until_shut_out(websocket: WebSocket) -> None:
-    while still_admitted(websocket.scope):  # noqa: ASYNC110 - a time that is over tells nobody
+    while still_admitted(websocket.scope):  # noqa: ASYNC110 - a time that is over notifies nobody
         await asyncio.sleep(_LOOK_S)
 
 

@@ -320,7 +320,7 @@ class _Draining:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say so; health and metrics are told to the last."""
+        """Say so; health and metrics are answered to the last."""
         if scope["path"] in _TOLD_WHILE_DRAINING:
             await self._app(scope, receive, send)
             return

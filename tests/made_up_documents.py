@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from platoon.api.paddlex.pipelines.own import OwnPipeline, OwnTeller, Teller
+from platoon.api.paddlex.pipelines.own import BlockReader, OwnBlockReader, OwnPipeline
 from platoon.documents.read import OpenDocument, Options, ReadPage
 from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
@@ -65,7 +65,11 @@ class MadeUpReader:
             yield ReadPage(page, np.full((800, 400, 3), 240, np.uint8))
 
 
-def parsing(reader: MadeUpReader, service: OcrService, settings: Settings, teller: Teller | None = None) -> OwnPipeline:
+def parsing(
+    reader: MadeUpReader, service: OcrService, settings: Settings, block_reader: BlockReader | None = None
+) -> OwnPipeline:
     """A pipeline over such documents."""
     workers = Workers(settings.gateway.max_inference_requests, "documents", service.tracing)
-    return OwnPipeline(reader, teller or OwnTeller(), workers, service.budget, max_lines=service.settings.max_lines)
+    return OwnPipeline(
+        reader, block_reader or OwnBlockReader(), workers, service.budget, max_lines=service.settings.max_lines
+    )

@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.paddlex.gateway import teller_for
+from platoon.api.paddlex.gateway import block_reader_for
 from platoon.api.paddlex.layout_request import LayoutOptions, LayoutRequest
 from platoon.api.paddlex.pipelines.own import OwnPipeline
-from platoon.api.paddlex.pipelines.vlm_teller import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
+from platoon.api.paddlex.pipelines.vlm_block_reader import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
 from platoon.engine.batcher import Priority
 from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, FailedBehind, Unavailable
@@ -205,7 +205,7 @@ def test_it_says_why_the_server_is_not_ready() -> None:
 @contextmanager
 def gateway(fake: FakeVlm, **settings: Any) -> Iterator[httpx.Client]:
     def pipeline(service: OcrService, whole: Settings) -> OwnPipeline:
-        return parsing(MadeUpReader(), service, whole, teller_for(whole.gateway))
+        return parsing(MadeUpReader(), service, whole, block_reader_for(whole.gateway))
 
     with serving(NoEngine(), pipeline=pipeline, gateway=GatewaySettings(vlm_url=fake.url, **settings)) as client:
         yield client

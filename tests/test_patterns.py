@@ -12,7 +12,7 @@ import pytest
 
 import platoon
 from platoon.api.paddlex import html_table
-from platoon.api.paddlex.pipelines.vlm_teller import content_of, spotted
+from platoon.api.paddlex.pipelines.vlm_block_reader import content_of, spotted
 from platoon.documents import otsl
 from platoon.documents.exports.markdown import escaped
 from platoon.documents.read import page_indices

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from platoon.api.paddlex.gateway import teller_for
+from platoon.api.paddlex.gateway import block_reader_for
 from platoon.api.paddlex.pipelines.own import OwnPipeline
 from platoon.ocr.service import OcrService
 from platoon.ocr.vision_model import VisionModel
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VlmServer]:
 @contextmanager
 def gateway(server: VlmServer, **settings: Any) -> Iterator[httpx.Client]:
     def pipeline(service: OcrService, whole: Settings) -> OwnPipeline:
-        return parsing(MadeUpReader(), service, whole, teller_for(whole.gateway))
+        return parsing(MadeUpReader(), service, whole, block_reader_for(whole.gateway))
 
     how = GatewaySettings(vlm_url=server.url, health_timeout_s=PATIENCE_S, **settings)
     with serving(NoEngine(), pipeline=pipeline, gateway=how) as client:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from platoon.api.background import reader_for
-from platoon.api.paddlex.pipelines.own import OwnPipeline, OwnTeller, Teller
+from platoon.api.paddlex.pipelines.own import BlockReader, OwnBlockReader, OwnPipeline
 from platoon.api.paddlex.pipelines.pipeline import Pipeline
 from platoon.api.paddlex.pipelines.triton import TritonPipeline
-from platoon.api.paddlex.pipelines.vlm_teller import VlmTeller
+from platoon.api.paddlex.pipelines.vlm_block_reader import VlmBlockReader
 from platoon.documents.layout import Layout
 from platoon.ocr.service import OcrService
 from platoon.ocr.vision_model import VisionModel
@@ -35,13 +35,13 @@ def pipeline_for(service: OcrService, settings: Settings, layout: Layout | None)
         reader = reader_for(service, layout, max_pages=service.settings.max_pages)
         workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
         max_lines = service.settings.max_lines
-        pipeline = OwnPipeline(reader, teller_for(gateway), workers, service.budget, max_lines=max_lines)
+        pipeline = OwnPipeline(reader, block_reader_for(gateway), workers, service.budget, max_lines=max_lines)
     try:
         yield pipeline
     finally:
         pipeline.close()
 
 
-def teller_for(settings: GatewaySettings) -> Teller:
+def block_reader_for(settings: GatewaySettings) -> BlockReader:
     """Who says what stands in blocks: the own models, or a vision-language model if there is one."""
-    return OwnTeller() if settings.vlm_url is None else VlmTeller(VisionModel(settings))
+    return OwnBlockReader() if settings.vlm_url is None else VlmBlockReader(VisionModel(settings))

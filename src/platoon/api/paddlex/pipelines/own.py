@@ -1,6 +1,6 @@
-"""Documents parsed here: pages read one after the other through the shared engine, and told as PaddleX tells them.
+"""Documents parsed here: pages read one after the other through the shared engine, and worded as PaddleX words them.
 
-What blocks say is left to a `Teller`: the own reader, or a vision-language model that is shown each block.
+What blocks say is left to a `BlockReader`: the own reader, or a vision-language model that is shown each block.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Later = Callable[[], dict[str, Any]]
 """Waits for a `prunedResult`."""
 
 
-class Teller(Protocol):
-    """Says what stands in the blocks of a page."""
+class BlockReader(Protocol):
+    """Finds out what stands in the blocks of a page."""
 
     cannot: Refusals
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
+    def submit(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
         """Begin to find out what the page says."""
 
     def not_ready(self) -> Sequence[str]:
@@ -54,19 +54,19 @@ class Teller(Protocol):
         """Let go of what it holds."""
 
 
-class OwnTeller:
-    """What was read here is what is told."""
+class OwnBlockReader:
+    """Blocks say what was read here."""
 
     cannot = OWN
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
-        """See `Teller`."""
+    def submit(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
+        """See `BlockReader`."""
         del call
         pruned = pruned_result(read.page, asked.options(), page_count=page_count, word_boxes=bool(asked.returnWordBox))
         return lambda: pruned
 
     def not_ready(self) -> tuple[()]:
-        """The engine's readiness is the service's to tell."""
+        """The engine's readiness is the service's to report."""
         return ()
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class OwnPipeline:
     """A `Pipeline` in this process.
 
     Args:
-        reader: stays its owner's. So does `teller`, until `close`.
+        reader: stays its owner's. So does `block_reader`, until `close`.
         workers: threads of its own, for as many documents as are parsed at once.
         budget: of the pixels that all callers hold.
         max_lines: of a page; one with more is not read.
@@ -86,11 +86,17 @@ class OwnPipeline:
     cannot_restructure = RESTRUCTURE
 
     def __init__(
-        self, reader: ReadsDocuments, teller: Teller, workers: Workers, budget: PixelBudget, *, max_lines: int
+        self,
+        reader: ReadsDocuments,
+        block_reader: BlockReader,
+        workers: Workers,
+        budget: PixelBudget,
+        *,
+        max_lines: int,
     ) -> None:
-        self._reader, self._teller, self._workers, self._budget = reader, teller, workers, budget
+        self._reader, self._block_reader, self._workers, self._budget = reader, block_reader, workers, budget
         self._max_lines = max_lines
-        self.cannot = teller.cannot
+        self.cannot = block_reader.cannot
 
     async def parse(self, asked: LayoutRequest, data: bytes, *, deadline: float) -> dict[str, Any]:
         """See `Pipeline`."""
@@ -105,12 +111,12 @@ class OwnPipeline:
 
     def not_ready(self) -> Sequence[str]:
         """See `Pipeline`."""
-        return self._teller.not_ready()
+        return self._block_reader.not_ready()
 
     def close(self) -> None:
         """See `Pipeline`."""
         self._workers.close()
-        self._teller.close()
+        self._block_reader.close()
 
     def _parse(self, asked: LayoutRequest, data: bytes, call: RequestContext) -> dict[str, Any]:
         call.check()
@@ -121,7 +127,7 @@ class OwnPipeline:
             if asked.fileType is not None and (asked.fileType == 0) != (document.kind is Kind.PDF):
                 raise InvalidInput(f"the file is of the kind {document.kind}, not {('pdf', 'image')[asked.fileType]}")
             with self._budget.holding(_held(document.sizes, options.how), call):
-                results.extend(self._told(document, asked, call))
+                results.extend(self._results(document, asked, call))
             info = data_info(document.kind, document.sizes)
         failed = [result["prunedResult"]["error"] for result in results if "error" in result["prunedResult"]]
         if failed and len(failed) == len(results):
@@ -143,11 +149,11 @@ class OwnPipeline:
                 result["prunedResult"] = with_markdown_contents(result["prunedResult"], shown.style)
         return {"layoutParsingResults": results, "dataInfo": info}
 
-    def _told(self, document: OpenDocument, asked: LayoutRequest, call: RequestContext) -> Iterator[dict[str, Any]]:
+    def _results(self, document: OpenDocument, asked: LayoutRequest, call: RequestContext) -> Iterator[dict[str, Any]]:
         shown = asked.shown()
         waiting: deque[tuple[ReadPage, Later]] = deque()
         for read in document:
-            waiting.append((read, self._teller.tell(read, asked, len(document.sizes), call)))
+            waiting.append((read, self._block_reader.submit(read, asked, len(document.sizes), call)))
             if len(waiting) > AHEAD:
                 yield _finished(*waiting.popleft(), shown)
         while waiting:

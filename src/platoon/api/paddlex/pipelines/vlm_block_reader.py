@@ -45,16 +45,16 @@ _PLACE = re.compile(r"<\|LOC_(\d{1,4})\|>")
 _UNSAID = frozenset({"image", "header_image", "footer_image"})
 
 
-class VlmTeller:
-    """A `Teller` that asks a vision-language model. It closes the model."""
+class VlmBlockReader:
+    """A `BlockReader` that asks a vision-language model. It closes the model."""
 
     cannot = VLM
 
     def __init__(self, model: VisionModel) -> None:
         self._model = model
 
-    def tell(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
-        """See `Teller`."""
+    def submit(self, read: ReadPage, asked: LayoutRequest, page_count: int, call: RequestContext) -> Later:
+        """See `BlockReader`."""
         pruned = pruned_result(read.page, asked.options(), page_count=page_count, word_boxes=bool(asked.returnWordBox))
         if read.page.error is not None:
             return lambda: pruned
@@ -85,14 +85,14 @@ class VlmTeller:
                     block.pop("block_image", None)  # what it says takes its place
                 scaled = within(part, *limits(kind, asked))
                 replies.append((block, kind, self._model.ask(scaled, PROMPTS[kind], sampling(asked), call)))
-        return lambda: _told(pruned, replies, call)
+        return lambda: _with_replies(pruned, replies, call)
 
     def not_ready(self) -> Sequence[str]:
-        """See `Teller`."""
+        """See `BlockReader`."""
         return self._model.not_ready()
 
     def close(self) -> None:
-        """See `Teller`."""
+        """See `BlockReader`."""
         self._model.close()
 
 
@@ -155,7 +155,7 @@ def content_of(said: str, kind: str) -> str:
     return said
 
 
-def _told(
+def _with_replies(
     pruned: dict[str, Any], replies: Sequence[tuple[dict[str, Any], str, Future[Said]]], call: RequestContext
 ) -> dict[str, Any]:
     warnings = []

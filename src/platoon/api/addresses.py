@@ -1,6 +1,6 @@
 """Addresses of hosts that callers name: looked up without keeping anybody else waiting, and public or not.
 
-Which are public is told by IANA's registries of special-purpose addresses (IPv4 and IPv6, as of 2025), not by
+Which are public is decided by IANA's registries of special-purpose addresses (IPv4 and IPv6, as of 2025), not by
 `ipaddress.is_global`, whose answer changes with Python's version and knows no embedded addresses.
 """
 

@@ -72,7 +72,7 @@ def create_app(
         # FastAPI's own documentation page loads its assets from elsewhere; ours works on an isolated site.
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # redirects would tell absolute addresses from the caller's Host
+        redirect_slashes=False,  # redirects would give absolute addresses from the caller's Host
     )
     problems.install(app)
     metered = [part for part in (site, service) if part is not None]

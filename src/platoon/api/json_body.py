@@ -28,7 +28,7 @@ def check_json(body: bytes, *, max_keys: int = MAX_KEYS, max_values: int = MAX_V
 
     Args:
         body: in UTF-8, or it is none that may be parsed. Whether it is JSON at all, and not nested too deep, its parser
-            tells.
+            says.
         max_values: numbers, texts, lists and objects, at any depth.
 
     Raises:

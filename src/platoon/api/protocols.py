@@ -30,7 +30,7 @@ _LINGER_S: Final = 2.0
 _REST_S: Final = 5.0
 _REST_BYTES: Final = 16_777_216
 """The same for the rest of a body that was answered before its end, as long as it is not more than this."""
-_TOLD_WHILE_DRAINING: Final = {"/health", "/health/ready", "/metrics"}
+_ANSWERED_WHILE_DRAINING: Final = {"/health", "/health/ready", "/metrics"}
 
 
 class Patience:
@@ -321,7 +321,7 @@ class _Draining:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so; health and metrics are answered to the last."""
-        if scope["path"] in _TOLD_WHILE_DRAINING:
+        if scope["path"] in _ANSWERED_WHILE_DRAINING:
             await self._app(scope, receive, send)
             return
         refusal = problem(503, "Draining", "this process is about to end; try again in a moment", retry=True)

@@ -88,7 +88,7 @@ _MESSAGES: Mapping[str, Mapping[str, str]] = {
         "parameters": f"4 {_PARAMETERS}",
         "contents": "5 InferTensorContents",
     },
-    # Triton's own; of a model's configuration only what is told here.
+    # Triton's own; of a model's configuration only what is said here.
     "ModelConfigRequest": _MODEL,
     "ModelConfigResponse": {"config": "1 ModelConfig"},
     "ModelConfig": {

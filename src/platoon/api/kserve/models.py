@@ -48,7 +48,7 @@ class Inference:
 
 
 class ServedModel:
-    """One model. What is told about it is found when first asked for, which may take a second."""
+    """One model. What is said about it is found when first asked for, which may take a second."""
 
     def __init__(
         self,

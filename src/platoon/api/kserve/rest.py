@@ -78,7 +78,7 @@ def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> A
         }
 
     def get_config(model: str, version: str = "") -> dict[str, Any]:
-        """A model's configuration as Triton tells it; its `parameters` hold the digest and the alphabet."""
+        """A model's configuration as Triton words it; its `parameters` hold the digest and the alphabet."""
         return _configuration(models.find(model, version))
 
     def get_model_ready(model: str, version: str = "") -> Response:
@@ -224,7 +224,7 @@ def _configuration(model: ServedModel) -> dict[str, Any]:
 
 
 def _unpacked(body: bytes, coding: str, limit: int, *, hold: Callable[[int], None]) -> bytes:
-    """The body without its Content-Encoding; `hold` is told of each part that is unpacked, and may refuse it."""
+    """The body without its Content-Encoding; `hold` is called with each part that is unpacked, and may refuse it."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
@@ -367,8 +367,8 @@ def _brief(value: Any) -> str:
 
 _UNKNOWN = described(NotFound, form=Refusal)
 _REFUSALS = _UNKNOWN | {
-    _status(int(status)): told
-    for status, told in described(
+    _status(int(status)): refusal
+    for status, refusal in described(
         InvalidInput,
         Unauthorised,
         Forbidden,

@@ -219,7 +219,7 @@ class _Servicer:
         )
 
     def _answering(self, name: str, need: Need) -> Callable[[Any, Any], Awaitable[Any]]:
-        """The method called `name`, its errors told as gRPC does; inferences are counted and traced.
+        """The method called `name`, its errors worded as gRPC does; inferences are counted and traced.
 
         Args:
             need: what it asks of its caller.
@@ -256,7 +256,7 @@ class _Servicer:
         return raw
 
     async def _answer(self, name: str, method: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any) -> Any:
-        with self._told(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
+        with self._observed(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
             try:
                 response = await method(request, context)
                 ending.status = 200
@@ -275,7 +275,7 @@ class _Servicer:
         return await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
 
     @contextmanager
-    def _told(self, request: Any, context: Any) -> Iterator[_Ending]:
+    def _observed(self, request: Any, context: Any) -> Iterator[_Ending]:
         """What happens inside is an inference, for metrics and traces."""
         started, ending = time.monotonic(), _Ending()
         with self._tracing.call(f"{SERVICE}/ModelInfer", dict(context.invocation_metadata() or ())):
@@ -311,7 +311,7 @@ class _Servicer:
         model = self._models.find(request.name, request.version)
         tensors = await asyncio.to_thread(lambda: model.signature)
 
-        def told(spec: TensorSpec) -> Any:
+        def metadata_of(spec: TensorSpec) -> Any:
             tensor = message("ModelMetadataResponse.TensorMetadata")
             return tensor(name=spec.name, datatype=spec.datatype, shape=spec.shape)
 
@@ -319,8 +319,8 @@ class _Servicer:
             name=model.name,
             versions=[VERSION],
             platform=PLATFORM,
-            inputs=[told(tensors.input)],
-            outputs=[told(spec) for spec in tensors.outputs],
+            inputs=[metadata_of(tensors.input)],
+            outputs=[metadata_of(spec) for spec in tensors.outputs],
         )
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -1,4 +1,4 @@
-"""Markdown of PaddleX's blocks: `{block_label, block_content, block_bbox}` each, as `/layout-parsing` tells them and
+"""Markdown of PaddleX's blocks: `{block_label, block_content, block_bbox}` each, as `/layout-parsing` words them and
 `/restructure-pages` takes them back.
 
 How blocks of a `Page` are written for everybody else is `exports.markdown`'s. Here the labels, the centred HTML and the
@@ -81,14 +81,14 @@ def block_markdown(block: Block, style: MarkdownStyle, *, plain: bool, width: in
 
 
 def begins_paragraph(blocks: Sequence[Block], style: MarkdownStyle) -> bool:
-    """Whether the first block that is told begins something new, and does not go on from the page before."""
-    first = next(iter(_told(blocks, style)), None)
+    """Whether the first block that is shown begins something new, and does not go on from the page before."""
+    first = next(iter(_shown(blocks, style)), None)
     return first is None or not goes_on(first)
 
 
 def ends_paragraph(blocks: Sequence[Block], style: MarkdownStyle) -> bool:
     """Whether what the last block says is at its end."""
-    last = next(iter(_told([*reversed(blocks)], style)), None)
+    last = next(iter(_shown([*reversed(blocks)], style)), None)
     return last is None or not breaks_off(last)
 
 
@@ -103,15 +103,15 @@ def breaks_off(block: Block) -> bool:
 
 
 def page_width(page: Mapping[str, Any]) -> int:
-    """In pixels, at least 1; where the page does not tell, as far as its blocks reach."""
-    told = page.get("width")
-    if isinstance(told, int) and told > 0:
-        return told
+    """In pixels, at least 1; where the page does not say, as far as its blocks reach."""
+    width = page.get("width")
+    if isinstance(width, int) and width > 0:
+        return width
     reach: list[int] = [math.ceil(block["block_bbox"][2]) for block in page["parsing_res_list"]]
     return max([1, *reach])
 
 
-def _told(blocks: Sequence[Block], style: MarkdownStyle) -> Iterable[Block]:
+def _shown(blocks: Sequence[Block], style: MarkdownStyle) -> Iterable[Block]:
     return (
         block
         for block in blocks

@@ -1,5 +1,5 @@
-"""What all contracts of PaddleX serving have in common: JSON in an envelope, faults told field by field, and files that
-come as base64 or by URL.
+"""What all contracts of PaddleX serving have in common: JSON in an envelope, faults named field by field, and files
+that come as base64 or by URL.
 
 Success is `{logId, errorCode: 0, errorMsg: "Success", result}`, an error the same without `result` and with its HTTP
 status as `errorCode`. A caller's own `logId` comes back, else a new one.
@@ -40,7 +40,7 @@ class PaddleXRefused(BaseModel):
 
 
 class Faults(InvalidInput):
-    """Fields that cannot be used, as the contract tells them: `{type, loc, msg}` each."""
+    """Fields that cannot be used, as the contract words them: `{type, loc, msg}` each."""
 
     def __init__(self, faults: Sequence[Mapping[str, str]], *, status: int = 422) -> None:
         super().__init__("; ".join(fault["msg"] for fault in faults))

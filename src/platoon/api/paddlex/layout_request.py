@@ -27,18 +27,18 @@ Kind = Annotated[str, Field(pattern=r"^(ocr|table|chart|formula|seal|spotting)_(
 
 
 class LayoutOptions(ReadingOptions):
-    """How a document is to be parsed and told."""
+    """How a document is to be parsed and shown."""
 
     useSealRecognition: bool | None = None  # noqa: N815 - the contract's names, here and below
     useTableRecognition: bool | None = None  # noqa: N815
-    """False: what stands in tables is told as text."""
+    """False: what stands in tables is shown as text."""
     useFormulaRecognition: bool | None = None  # noqa: N815
     useChartRecognition: bool | None = None  # noqa: N815
     useRegionDetection: bool | None = None  # noqa: N815
     useLayoutDetection: bool | None = None  # noqa: N815
     """False: the whole page is text, or what `promptLabel` says."""
     useOcrForImageBlock: bool | None = None  # noqa: N815
-    """Tell what pictures say below them."""
+    """Say below pictures what stands in them."""
     formatBlockContent: bool | None = None  # noqa: N815
     """`block_content` is Markdown."""
 
@@ -100,7 +100,7 @@ class LayoutOptions(ReadingOptions):
         )
 
     def shown(self) -> Shown:
-        """How the caller wants pages told."""
+        """How the caller wants pages shown."""
         ignore = IGNORED if self.markdownIgnoreLabels is None else frozenset(self.markdownIgnoreLabels)
         return Shown(
             style=MarkdownStyle(
@@ -122,7 +122,7 @@ class LayoutRequest(LayoutOptions):
     file: str = Field(min_length=1, json_schema_extra={"anyOf": [{"format": "byte"}, {"format": "uri"}]})
     """The file as base64, or where it is: an http or https URL."""
     fileType: Literal[0, 1] | None = None  # noqa: N815
-    """0: PDF, 1: image; if missing, the file's first bytes tell."""
+    """0: PDF, 1: image; if missing, the file's first bytes decide."""
     logId: Annotated[str, Field(max_length=256)] | None = None  # noqa: N815
 
 
@@ -146,7 +146,7 @@ class PrunedResult(BaseModel):
 
 
 class PageResult(BaseModel):
-    """A page as `/layout-parsing` told it."""
+    """A page as `/layout-parsing` gave it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -168,7 +168,7 @@ class RestructureRequest(Body):
     logId: Annotated[str, Field(max_length=256)] | None = None  # noqa: N815
 
     def shown(self) -> Shown:
-        """How the caller wants pages told."""
+        """How the caller wants pages shown."""
         return Shown(
             MarkdownStyle(self.prettifyMarkdown, formula_numbers=self.showFormulaNumber), self.returnMarkdownImages
         )

@@ -1,8 +1,8 @@
-"""A page as PaddleX's layout parsing tells it: one of `layoutParsingResults`.
+"""A page as PaddleX's layout parsing words it: one of `layoutParsingResults`.
 
 Boxes are pixels of the page as it was drawn, at 144 dpi for a PDF. Contents are plain text, tables are HTML.
 `overall_ocr_res` has all lines of the page, so that clients which know `ocrResults` alone find what they look for. What
-one did not ask for is told as it is without: no pictures, no Markdown in the contents.
+one did not ask for is worded as it is without: no pictures, no Markdown in the contents.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _JPEG_QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a caller wants to be told of a page, and how."""
+    """What a caller wants to know of a page, and how."""
 
     style: MarkdownStyle = field(default_factory=MarkdownStyle)
     images: bool = True
@@ -70,7 +70,7 @@ def layout_result(
     """One of `layoutParsingResults`.
 
     Args:
-        picture: the page as it was drawn; none: it is told without pictures.
+        picture: the page as it was drawn; none: it is worded without pictures.
         page_count: of the document.
     """
     pruned = pruned_result(page, options, page_count=page_count, word_boxes=shown.word_boxes)
@@ -85,7 +85,7 @@ def markdown_of_page(pruned: Mapping[str, Any], shown: Shown, images: Mapping[st
     """The `markdown` of a page, whoever parsed it.
 
     Args:
-        images: {path: base64 of a picture}, which are told with it.
+        images: {path: base64 of a picture}, which go with it.
     """
     style, blocks = shown.style, pruned["parsing_res_list"]
     if "error" in pruned:
@@ -181,7 +181,7 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
 def overall(
     lines: Sequence[Line], how: ReadOptions, size: tuple[int, int], *, word_boxes: bool = False
 ) -> dict[str, Any]:
-    """All lines of a page as PaddleX's OCR tells them, texts, scores and places at the same index."""
+    """All lines of a page as PaddleX's OCR words them, texts, scores and places at the same index."""
     corners = [_corners(line) for line in lines]
     result: dict[str, Any] = {
         "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},

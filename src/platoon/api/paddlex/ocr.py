@@ -43,7 +43,7 @@ class OcrRequest(ReadingOptions):
     file: str = Field(min_length=1, json_schema_extra={"anyOf": [{"format": "byte"}, {"format": "uri"}]})
     """The file as base64, or where it is: an http or https URL."""
     fileType: Literal[0, 1] | None = None  # noqa: N815 - the contract's names, here and below
-    """0: PDF, 1: image; if missing, the file's first bytes tell."""
+    """0: PDF, 1: image; if missing, the file's first bytes decide."""
     visualize: bool | None = None
     """Send the pages back as pictures, with the lines outlined too."""
     logId: Annotated[str, Field(max_length=256)] | None = None  # noqa: N815

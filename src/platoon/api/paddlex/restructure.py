@@ -132,16 +132,16 @@ def concatenated(pages: Sequence[Pruned]) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = []
     before: dict[str, Any] | None = None
     texts: list[str] = []
-    """What `before`, the last that is told, is made of: put together once, over however many pages it goes."""
+    """What `before`, the last with content, is made of: put together once, over however many pages it goes."""
     for page in pages:
         own = [dict(block) for block in page["parsing_res_list"]]
-        after = _first_told(own)
+        after = _first_with_content(own)
         broken_off = before is not None and breaks_off({**before, "block_content": texts[-1]})
         if before is not None and broken_off and after is not None and goes_on(after):
             texts.append(after["block_content"])
             after["block_content"] = ""
             after["global_group_id"] = before["global_group_id"]
-        if (last := _last_told(own)) is not None:
+        if (last := _last_with_content(own)) is not None:
             if before is not None:
                 before["block_content"] = _joined(texts)
             before, texts = last, [last["block_content"]]
@@ -172,27 +172,27 @@ def _copied(pages: Sequence[Pruned]) -> list[dict[str, Any]]:
     return [{**page, "parsing_res_list": [dict(block) for block in page["parsing_res_list"]]} for page in pages]
 
 
-def _is_told(block: Mapping[str, Any]) -> bool:
+def _has_content(block: Mapping[str, Any]) -> bool:
     label = block["block_label"]
     # A table without content is the place of one that was put below another.
     return label not in IGNORED and (label == "table" or label in PICTURES or bool(block["block_content"].strip()))
 
 
-def _first_told(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    return next(filter(_is_told, blocks), None)
+def _first_with_content(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next(filter(_has_content, blocks), None)
 
 
-def _last_told(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    return next(filter(_is_told, reversed(blocks)), None)
+def _last_with_content(blocks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next(filter(_has_content, reversed(blocks)), None)
 
 
 def _last_table(page: Pruned) -> dict[str, Any] | None:
-    block = _last_told(page["parsing_res_list"])
+    block = _last_with_content(page["parsing_res_list"])
     return block if block is not None and block["block_label"] == "table" else None
 
 
 def _first_table(page: Pruned) -> dict[str, Any] | None:
-    for block in filter(_is_told, page["parsing_res_list"]):
+    for block in filter(_has_content, page["parsing_res_list"]):
         if block["block_label"] == "table":
             found: dict[str, Any] = block
             return found
@@ -213,7 +213,7 @@ def _width(block: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Heading:
-    """What tells how deep a title is."""
+    """What says how deep a title is."""
 
     kind: str
     """One of `_NUMBERINGS`; empty: it has no number."""

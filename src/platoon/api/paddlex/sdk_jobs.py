@@ -1,9 +1,9 @@
 """`/api/v2/ocr/jobs`: the job API that PaddleOCR's SDK, and what is built on it, speaks.
 
 Success is `{code: 0, msg, data}`, an error `{code, msg}` with the HTTP status as its code; what does not fit is 400, as
-the SDK tells that from what broke. The result is fetched without a token, from an address that is signed and holds for
-an hour: JSON lines, one for each page. Its models stand for what is told of a page: the lines, or the whole layout.
-What reads them is ours in any case.
+the SDK keeps that apart from what broke. The result is fetched without a token, from an address that is signed and
+holds for an hour: JSON lines, one for each page. Its models stand for what is said of a page: the lines, or the whole
+layout. What reads them is ours in any case.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _STATES: Final = {
 
 _PREFIX: Final = "/api/v2/ocr/jobs"
 _RESULT_S: Final = 3600
-"""The address of a result is good for so long, from when it is told."""
+"""The address of a result is good for so long, from when it is given."""
 Until = Annotated[int, Query(ge=0, le=2**40)]
 Signature = Annotated[str, Query(max_length=64)]
 
@@ -201,8 +201,8 @@ def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hos
         found = jobs.batch(batch, incoming.caller)
         if not found:
             raise NotFound(f"no batch {batch[:60]!r}: there never was one, or it has outlived its time")
-        told = [_standing(job, hosts.base_url(incoming.request.scope)) for job in found]
-        return _success({"batchId": batch, "extractResult": told})
+        results = [_standing(job, hosts.base_url(incoming.request.scope)) for job in found]
+        return _success({"batchId": batch, "extractResult": results})
 
     submission = Submission(contract, desk, read, accepted)
     asking, asking_batch = JobCall(contract, standing), JobCall(contract, batch_standing)
@@ -232,7 +232,7 @@ def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hos
 
 
 def result_routes(desk: JobService) -> APIRouter:
-    """Where results are fetched, at addresses that `routes` tell. They are signed, and that is what guards them."""
+    """Where results are fetched, at addresses that `routes` give. They are signed, and that is what guards them."""
     router = APIRouter(prefix=_PREFIX, tags=["documents"])
 
     @router.get(
@@ -244,7 +244,7 @@ def result_routes(desk: JobService) -> APIRouter:
         },
     )
     def get_result(job_id: str, until: Until = 0, signature: Signature = "") -> Response:
-        """The result: a line of JSON for each page. Needs no key, only an address that was told within the hour."""
+        """The result: a line of JSON for each page. Needs no key, only an address that was given within the hour."""
         job = desk.at(job_id, until, signature)
         if not job.order.form:
             raise NotFound(f"the job {job_id[:60]!r} was handed in over another API: it has no such result")
@@ -278,7 +278,7 @@ def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None
         raise InvalidInput(_faults(error)) from None
     refused = refusals(layout, OWN)
     if layout.restructurePages:
-        refused["restructurePages"] = "is not available: a job tells each page alone; see /restructure-pages"
+        refused["restructurePages"] = "is not available: a job gives each page alone; see /restructure-pages"
     if refused:
         raise InvalidInput("; ".join(f"{name} {why}" for name, why in refused.items()))
     return layout.options(), layout.shown()
@@ -305,7 +305,7 @@ def result_lines(desk: JobService, job: Job) -> Iterator[bytes]:
 
 
 def _standing(job: Job, base_url: str) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    standing: dict[str, Any] = {
         "jobId": job.id,
         "model": json.loads(job.order.form)["model"] if job.order.form else "",
         "state": _STATES[job.state],
@@ -319,12 +319,12 @@ def _standing(job: Job, base_url: str) -> dict[str, Any]:
     if job.state is State.SUCCESS and job.order.form:
         until = int(time.time()) + _RESULT_S
         query = f"until={until}&signature={signature_of(job, until)}"
-        told["resultUrl"] = {"jsonUrl": f"{base_url}{_PREFIX}/{job.id}/result.jsonl?{query}"}
+        standing["resultUrl"] = {"jsonUrl": f"{base_url}{_PREFIX}/{job.id}/result.jsonl?{query}"}
     elif job.state is State.REVOKED:
-        told["errorMsg"] = "cancelled"
+        standing["errorMsg"] = "cancelled"
     elif job.state is State.FAILURE:
-        told["errorMsg"] = job.error
-    return told
+        standing["errorMsg"] = job.error
+    return standing
 
 
 def _moment(time: float | None) -> str | None:
@@ -362,7 +362,7 @@ def _success(data: dict[str, Any]) -> Response:
 
 def _refusals(*errors: type[PlatoonError]) -> dict[int | str, dict[str, Any]]:
     found = described(*REFUSALS, *errors, form=Refused)
-    return {_STATUSES.get(int(status), status): told for status, told in found.items()}
+    return {_STATUSES.get(int(status), status): refusal for status, refusal in found.items()}
 
 
 _STATUSES: Final = {InvalidInput.status: 400, Unsupported.status: 400, StoreError.status: 503}

@@ -139,13 +139,13 @@ class TritonPipeline:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Any] = loop.create_future()
 
-        def tell(result: Any, error: Exception | None) -> None:
+        def resolve(result: Any, error: Exception | None) -> None:
             if not answered.done():
                 answered.set_result(result) if error is None else answered.set_exception(error)
 
         def hear(result: Any, error: Exception | None) -> None:
             with suppress(RuntimeError):  # the loop has ended, and whoever waited in it
-                loop.call_soon_threadsafe(tell, result, error)
+                loop.call_soon_threadsafe(resolve, result, error)
 
         under_way = self._client.async_infer(
             model,

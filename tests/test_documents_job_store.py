@@ -459,7 +459,7 @@ def test_after_the_machine_was_started_anew_jobs_go_on_and_results_have_their_ti
         assert jobs.get(done.id) is None
 
 
-def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: Jobs, clock: Clock) -> None:
+def test_webhooks_are_due_once_a_job_has_ended_until_they_are_notified(jobs: Jobs, clock: Clock) -> None:
     job = jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.add(Order(), b"no webhook")
     claim = claimed(jobs)
@@ -471,7 +471,7 @@ def test_webhooks_are_due_once_a_job_has_ended_until_they_are_told(jobs: Jobs, c
     assert jobs.due_webhook() is None
     clock.now += 32
     assert jobs.due_webhook() == due
-    jobs.told(job.id)
+    jobs.notified(job.id)
     clock.now += 3599
     assert jobs.due_webhook() is None
 
@@ -489,11 +489,11 @@ def test_webhooks_of_busy_receivers_and_owners_are_passed_over(jobs: Jobs) -> No
 def test_a_webhook_that_never_answers_is_given_up(jobs: Jobs, clock: Clock) -> None:
     jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.finish(claimed(jobs))
-    told = 0
+    attempts = 0
     for _ in range(30):
-        told += jobs.due_webhook() is not None
+        attempts += jobs.due_webhook() is not None
         clock.now += 100
-    assert told == 10
+    assert attempts == 10
 
 
 def test_what_a_killed_process_held_may_be_begun_at_once_by_the_next(path: Path, clock: Clock) -> None:

@@ -62,7 +62,7 @@ class EventTransport:
 class JobOutbox:
     """The webhooks of jobs, which their store keeps with them; an `Outbox`.
 
-    The store puts off what is claimed, so that a failure needs nothing more. A job is told once, under its own id.
+    The store puts off what is claimed, so that a failure needs nothing more. A job is delivered once, under its own id.
     """
 
     def __init__(self, jobs: Jobs) -> None:
@@ -80,15 +80,15 @@ class JobOutbox:
 
     def delivered(self, delivery: Delivery) -> None:
         """See `Outbox.delivered`."""
-        self._jobs.told(delivery.id)
+        self._jobs.notified(delivery.id)
 
     def failed(self, delivery: Delivery, error: PlatoonError) -> None:
         """See `Outbox.failed`."""
-        _log.warning("the webhook of job %s was not told: %s", delivery.id, error)
+        _log.warning("the webhook of job %s was not notified: %s", delivery.id, error)
 
 
 def job_webhooks(jobs: Jobs, fetcher: Fetcher, secret: str) -> OutboxPublisher:
-    """Tells the webhooks of jobs."""
+    """Notifies the webhooks of jobs."""
     return OutboxPublisher(JobOutbox(jobs), Webhook(fetcher, secret), what="webhooks of jobs", deadline_s=LEASE_S / 2)
 
 
@@ -102,7 +102,7 @@ def event_deliveries(
         patience_s: so long leaving waits for what waits; what then does is delivered after the next start.
 
     Yields:
-        What takes the messages of a site: where one tells of an event, there is one to be delivered. Returns at once.
+        What takes the messages of a site: where one is of an event, there is one to be delivered. Returns at once.
 
     Raises:
         StoreError: the events cannot be opened.
@@ -125,7 +125,7 @@ def event_deliveries(
 
 
 def message(job: Job) -> dict[str, Any]:
-    """What the webhook of a job is told."""
+    """What the webhook of a job gets."""
     return {
         "task_id": job.id,
         "status": job.state,

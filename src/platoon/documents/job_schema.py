@@ -50,9 +50,9 @@ CREATE TABLE job (
     lease REAL,                  -- until when it is held
     total INTEGER,
     error TEXT,
-    webhook_due REAL,            -- when its webhook is told next; NULL: no more
+    webhook_due REAL,            -- when its webhook is notified next; NULL: no more
     webhook_attempts INTEGER NOT NULL DEFAULT 0,
-    receiver TEXT,               -- whom its webhook tells
+    receiver TEXT,               -- whom its webhook notifies
     done INTEGER NOT NULL DEFAULT 0,   -- pages that were kept
     bytes INTEGER NOT NULL DEFAULT 0   -- of order, document and pages
 );

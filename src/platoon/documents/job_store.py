@@ -88,7 +88,7 @@ class JobStore:
         """Of which file something was found to be damaged, and what."""
 
     def not_ready(self) -> list[str]:
-        """See `Jobs.not_ready`. What was found damaged is told until the file is another."""
+        """See `Jobs.not_ready`. What was found damaged is reported until the file is another."""
         try:
             self._find("SELECT (SELECT max(number) FROM job), (SELECT max(job) FROM document)")
         except StoreError as error:
@@ -301,8 +301,8 @@ class JobStore:
             )
             return self._job(db.execute(f"{_JOB} WHERE id = ?", (job_id,)).fetchone())
 
-    def told(self, job_id: str) -> None:
-        """See `Jobs.told`."""
+    def notified(self, job_id: str) -> None:
+        """See `Jobs.notified`."""
         self._write("UPDATE job SET webhook_due = NULL WHERE id = ?", job_id)
 
     def close(self) -> None:

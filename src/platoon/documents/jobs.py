@@ -66,23 +66,23 @@ class Order:
     batch: str | None = None
     """The caller's own name for several jobs."""
     webhook: str | None = None
-    """URL that is told once the job has ended."""
+    """URL that is notified once the job has ended."""
     form: str = ""
     """In which form the result is wanted, as the contract calls it."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; `from_json` is its inverse."""
-        told: dict[str, Any] = _ORDER.dump_python(self, mode="json")
-        return told
+        fields: dict[str, Any] = _ORDER.dump_python(self, mode="json")
+        return fields
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
-        """The order that `to_json` told."""
+        """The order of which `to_json` made this."""
         return _ORDER.validate_python(data)
 
     @property
     def receiver(self) -> str | None:
-        """Whom the webhook tells, as `https://host:port`, for who tells one no more than it can take."""
+        """Whom the webhook notifies, as `https://host:port`: nobody is sent more at once than it can take."""
         if self.webhook is None:
             return None
         parts = urlsplit(self.webhook)
@@ -177,7 +177,7 @@ class Job:
 
     id: str
     secret: str
-    """Signs the addresses at which the result may be fetched without a key; never told."""
+    """Signs the addresses at which the result may be fetched without a key; never shown."""
     order: Order
     state: State
     created: float
@@ -284,14 +284,14 @@ class Jobs(Protocol):
         """Forget what has expired; returns how many jobs."""
 
     def due_webhook(self, receivers: Collection[str] = (), owners: Collection[str] = ()) -> Job | None:
-        """A job that has ended and of which its webhook is to be told now; tried again unless `told`.
+        """A job that has ended and of which its webhook is to be notified now; tried again unless `notified`.
 
         Args:
-            receivers, owners: of whom nobody is to be told now.
+            receivers, owners: of whom nobody is to be notified now.
         """
 
-    def told(self, job_id: str) -> None:
-        """Its webhook has been told, or never will be."""
+    def notified(self, job_id: str) -> None:
+        """Its webhook has been notified, or never will be."""
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -313,7 +313,7 @@ def new_secret() -> str:
 
 
 def reason(error: Exception) -> str:
-    """What a caller is told of an error."""
+    """Why a job failed, for its owner."""
     if isinstance(error, PlatoonError):
         return str(error)
     return f"an error inside Platoon ({type(error).__name__}); its log says more"

@@ -251,8 +251,8 @@ class RedisJobs:
         found = self._run("webhook", [], self.lease_s, LONGEST_WAIT_S, WEBHOOK_ATTEMPTS, *skipped).decode()
         return self.get(found) if found else None
 
-    def told(self, job_id: str) -> None:
-        """See `Jobs.told`."""
+    def notified(self, job_id: str) -> None:
+        """See `Jobs.notified`."""
         with self._explained("written") as client:
             client.zrem(f"{_PREFIX}webhooks", job_id)
 

@@ -305,7 +305,7 @@ def test_a_document_that_kills_its_workers_holds_up_no_other_of_its_owner_twice(
 
 
 def let_go(jobs: Jobs) -> None:
-    """In Redis it is the herald who sees that a lease ran out."""
+    """In Redis it is the publisher that sees that a lease ran out."""
     if isinstance(jobs, RedisJobs):
         jobs.unannounced()
 

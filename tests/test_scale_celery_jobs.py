@@ -40,13 +40,13 @@ def test_messages_are_acknowledged_late_and_taken_one_at_a_time(settings: Settin
     assert conf.broker_transport_options["queue_order_strategy"] == "priority"
 
 
-def test_a_herald_sends_a_message_for_each_job_and_the_urgent_ones_come_first(
+def test_a_publisher_sends_a_message_for_each_job_and_the_urgent_ones_come_first(
     settings: Settings, jobs: RedisJobs, redis_server: RedisServer
 ) -> None:
     app = celery_app(settings)
     added = [jobs.add(Order(priority=priority), b"x") for priority in (0, -9, 9)]
     with closing(redis.Redis.from_url(redis_server.url)) as client, CeleryPublisher(jobs, app):
-        wait_until(lambda: client.zcard("platoon:outbox") == 0, "all are told of", patience_s=PATIENCE_S)
+        wait_until(lambda: client.zcard("platoon:outbox") == 0, "all are announced", patience_s=PATIENCE_S)
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(QUEUE)
         taken = [queue.get(timeout=PATIENCE_S) for _ in added]

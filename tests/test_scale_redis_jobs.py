@@ -37,50 +37,50 @@ def claimed(jobs: RedisJobs, job: Job, holder: str = "a") -> Claim:
     return claim
 
 
-def told_of(jobs: RedisJobs) -> list[str]:
-    """Of which jobs workers are to be told now; they are."""
+def announce(jobs: RedisJobs) -> list[str]:
+    """The jobs that are to be announced to workers now; they are."""
     announcements = jobs.unannounced()
     for announcement in announcements:
         jobs.announced(announcement)
     return [announcement.job.id for announcement in announcements]
 
 
-def test_workers_are_told_of_a_job_once(jobs: RedisJobs, clock: Clock) -> None:
+def test_a_job_is_announced_to_workers_once(jobs: RedisJobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
     clock.now += 100
-    assert told_of(jobs) == []
+    assert announce(jobs) == []
 
 
-def test_whoever_dies_while_telling_is_replaced(jobs: RedisJobs, clock: Clock) -> None:
+def test_whoever_dies_while_announcing_is_replaced(jobs: RedisJobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
     assert [found.job.id for found in jobs.unannounced()] == [job.id]
-    assert told_of(jobs) == []
+    assert announce(jobs) == []
     clock.now += 11
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
 
 
-def test_workers_are_told_again_of_what_was_given_back_failed_or_lost_its_worker(jobs: RedisJobs, clock: Clock) -> None:
+def test_what_was_given_back_failed_or_lost_its_worker_is_announced_again(jobs: RedisJobs, clock: Clock) -> None:
     job = jobs.add(Order(), b"x")
-    told_of(jobs)
+    announce(jobs)
     jobs.release(claimed(jobs, job))
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
     jobs.retry(claimed(jobs, job), "busy")
-    assert told_of(jobs) == []
+    assert announce(jobs) == []
     clock.now += 1
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
     claimed(jobs, job)
     clock.now += 31
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
     assert claimed(jobs, job, "b").job.state is State.STARTED
 
 
-def test_a_job_that_was_given_back_while_it_was_told_of_is_told_of_again(jobs: RedisJobs) -> None:
+def test_a_job_that_was_given_back_while_it_was_announced_is_announced_again(jobs: RedisJobs) -> None:
     job = jobs.add(Order(), b"x")
     (announcement,) = jobs.unannounced()
     jobs.release(claimed(jobs, job))
     jobs.announced(announcement)
-    assert told_of(jobs) == [job.id]
+    assert announce(jobs) == [job.id]
 
 
 def test_the_clocks_of_the_workers_do_not_count(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,25 +97,25 @@ def test_the_clocks_of_the_workers_do_not_count(redis_server: RedisServer, monke
             assert jobs.renew(claim)
             assert jobs.unannounced() == []
             jobs.release(claim)
-            assert told_of(jobs) == [job.id]
+            assert announce(jobs) == [job.id]
             monkeypatch.undo()
     redis_server.forget()
 
 
 def test_nothing_waits_when_the_clock_of_redis_is_set_back(jobs: RedisJobs, clock: Clock) -> None:
-    waiting, retried, held, told = (jobs.add(Order(), b"x") for _ in range(4))
+    waiting, retried, held, cancelled = (jobs.add(Order(), b"x") for _ in range(4))
     hooked = jobs.add(Order(webhook="https://example.org/hook"), b"x")
     jobs.finish(claimed(jobs, hooked))
     assert jobs.due_webhook() is not None
-    told_of(jobs)
+    announce(jobs)
     jobs.retry(claimed(jobs, retried), "busy")
     claimed(jobs, held, "dies")
-    jobs.cancel(told.id)
+    jobs.cancel(cancelled.id)
     clock.now -= 3600
-    assert told_of(jobs) == [retried.id]
+    assert announce(jobs) == [retried.id]
     assert {claimed_next(jobs) for _ in range(2)} == {waiting.id, retried.id}
     clock.now += 31  # a lease more, for whoever holds it
-    assert held.id in told_of(jobs)
+    assert held.id in announce(jobs)
     assert jobs.due_webhook() is not None
 
 
@@ -125,13 +125,13 @@ def claimed_next(jobs: RedisJobs) -> str:
     return claim.job.id
 
 
-def test_a_job_that_a_stopping_worker_was_told_of_is_told_again(jobs: RedisJobs) -> None:
+def test_a_job_that_was_announced_to_a_stopping_worker_is_announced_again(jobs: RedisJobs) -> None:
     job, begun = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
-    assert set(told_of(jobs)) == {job.id, begun.id}
+    assert set(announce(jobs)) == {job.id, begun.id}
     claimed(jobs, begun)
-    for told in (job, begun):
-        jobs.tell_again(told.id)
-    assert told_of(jobs) == [job.id]
+    for waiting in (job, begun):
+        jobs.announce_again(waiting.id)
+    assert announce(jobs) == [job.id]
 
 
 def test_what_has_expired_leaves_nothing(jobs: RedisJobs, redis_server: RedisServer, clock: Clock) -> None:
@@ -154,12 +154,12 @@ def test_a_claim_whose_answer_was_lost_is_answered_again(jobs: RedisJobs) -> Non
     assert jobs.claim("b", job.id) is None
 
 
-def test_nobody_is_told_of_what_has_ended(jobs: RedisJobs, clock: Clock) -> None:
+def test_what_has_ended_is_not_announced(jobs: RedisJobs, clock: Clock) -> None:
     done, cancelled = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
     jobs.finish(claimed(jobs, done))
     jobs.cancel(cancelled.id)
     clock.now += 100
-    assert told_of(jobs) == []
+    assert announce(jobs) == []
 
 
 def test_a_redis_that_is_killed_has_kept_what_was_taken(tmp_path: Path, clock: Clock) -> None:
@@ -169,7 +169,7 @@ def test_a_redis_that_is_killed_has_kept_what_was_taken(tmp_path: Path, clock: C
         server.start()
         assert jobs.get(job.id) == job
         assert jobs.document(job.id) == b"x"
-        assert told_of(jobs) == [job.id]
+        assert announce(jobs) == [job.id]
 
 
 def test_a_redis_that_forgets_is_warned_of(clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

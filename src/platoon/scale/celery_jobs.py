@@ -69,13 +69,13 @@ def celery_app(settings: Settings) -> Celery:
 
 
 class CeleryPublisher:
-    """Tells workers of jobs, between `__enter__` and `__exit__`."""
+    """Announces jobs to workers, between `__enter__` and `__exit__`."""
 
     def __init__(self, jobs: RedisJobs, app: Celery) -> None:
         self._jobs, self._app = jobs, app
         self._look = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="herald", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="job messages", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,7 +89,7 @@ class CeleryPublisher:
         self._thread.join()
 
     def look(self) -> None:
-        """There may be one to tell of."""
+        """There may be one to announce."""
         self._look.set()
 
     def _run(self) -> None:
@@ -101,9 +101,9 @@ class CeleryPublisher:
                     self._jobs.announced(announcement)
                 self._jobs.sweep()
             except (StoreError, OperationalError) as error:
-                _log.warning("workers are not told of new jobs: %s", error)
+                _log.warning("new jobs are not announced to workers: %s", error)
             except Exception:
-                _log.exception("workers are not told of new jobs")
+                _log.exception("new jobs are not announced to workers")
             self._look.wait(_LOOK_S)
             self._look.clear()
 
@@ -162,7 +162,7 @@ class CeleryWorker:
             except StoreError as error:  # the message would be gone, and the job wait for another
                 _log.warning("no job can be worked on: %s", error)
                 time.sleep(_LOOK_S)
-        self._jobs.tell_again(job_id)  # another worker takes it, if it waits still
+        self._jobs.announce_again(job_id)  # another worker takes it, if it waits still
 
 
 def open_jobs(settings: Settings) -> RedisJobs:
@@ -197,14 +197,14 @@ def work(
 
 def _warm_up(worker: Worker) -> None:
     """Wait for what reading needs, however long that is away."""
-    told = ""
+    reported = ""
     while True:
         try:
             return worker.warm_up()
         except PlatoonError as error:
-            if told != str(error):
+            if reported != str(error):
                 _log.error("no documents are read: %s", error)
-            told = str(error)
+            reported = str(error)
             time.sleep(_LOOK_S)
 
 

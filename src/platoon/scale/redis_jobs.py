@@ -1,8 +1,9 @@
 """Jobs in Redis, for workers on several machines.
 
 Everything is in Redis: documents, jobs and pages. Each change is one script, so it happens whole or not at all, and one
-that is sent twice, because its answer was lost with the connection, changes nothing more. Of which jobs workers are to
-be told is kept with them (an outbox): a message that is lost is sent again, and one that comes twice claims nothing.
+that is sent twice, because its answer was lost with the connection, changes nothing more. What is to be
+announced to workers is kept with them (an outbox): a message that is lost is sent again, and one that comes twice
+claims nothing.
 
 It is as durable as Redis is: with `appendonly yes` and `appendfsync always` nothing is lost that was taken. A Redis
 that is started anew is not noticed; one that stays away is, and then nobody waits for it any more.
@@ -56,7 +57,7 @@ _PREFIX: Final = "platoon:"
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A job of which workers are to be told, and until when by whoever has this."""
+    """A job that is to be announced to workers, and until when by whoever has this."""
 
     job: Job
     until: str
@@ -93,7 +94,7 @@ class RedisJobs:
         try:
             self._quick.ping()
         except redis.RedisError as error:
-            return [_told(error, "read")]
+            return [_explanation(error, "read")]
         return []
 
     def check_room(self, owner: str, n_bytes: int) -> None:
@@ -147,7 +148,7 @@ class RedisJobs:
 
     def queue_position(self, job: Job) -> int | None:
         """See `Jobs.queue_position`."""
-        return int(self._run("place", [], job.id)) or None
+        return int(self._run("queue_position", [], job.id)) or None
 
     def document(self, job_id: str) -> bytes:
         """See `Jobs.document`."""
@@ -257,18 +258,18 @@ class RedisJobs:
             client.zrem(f"{_PREFIX}webhooks", job_id)
 
     def unannounced(self) -> list[Announcement]:
-        """Jobs that are due and of which no worker was told; tell of them, then call `announced`."""
+        """Jobs that are due and not announced to workers yet; announce them, then call `announced`."""
         until, ids = self._run("due", [], _SENDING_S, self.lease_s, LONGEST_WAIT_S)
         jobs = (self.get(job_id.decode()) for job_id in ids)
         return [Announcement(job, until.decode()) for job in jobs if job is not None]
 
     def announced(self, announcement: Announcement) -> None:
-        """Workers have been told. Nothing happens where they are to be told again since."""
+        """Workers have been notified. Nothing happens where the job is to be announced again since."""
         self._run("announced", [], announcement.job.id, announcement.until)
 
-    def tell_again(self, job_id: str) -> None:
-        """A worker was told of a job that waits still, and cannot take it."""
-        self._run("tell_again", [], job_id)
+    def announce_again(self, job_id: str) -> None:
+        """A job was announced to a worker that cannot take it; nothing happens unless it waits still."""
+        self._run("announce_again", [], job_id)
 
     def check_durable(self) -> None:
         """Warn where Redis would lose jobs."""
@@ -297,8 +298,8 @@ class RedisJobs:
 
     def _end(self, job: Job, holder: str, state: State, error: str | None) -> None:
         keys = [_document(job.id), _pages(job.id), _batch(job.order.batch, job.order.owner)]
-        tell = "1" if job.order.webhook else ""
-        self._run("end", keys, job.id, holder, str(state), error or "", self._limits.keep_s, tell)
+        notify = "1" if job.order.webhook else ""
+        self._run("end", keys, job.id, holder, str(state), error or "", self._limits.keep_s, notify)
 
     def _run(self, script: str, keys: Sequence[str], *values: Any) -> Any:
         now = repr(self._clock()) if self._clock else ""
@@ -313,11 +314,11 @@ class RedisJobs:
         except redis.RedisError as error:
             self._away = isinstance(error, (redis.ConnectionError, redis.TimeoutError))
             kind = StoreUnusable if self._away else StoreError
-            raise kind(_told(error, what)) from error
+            raise kind(_explanation(error, what)) from error
         self._away = False
 
 
-def _told(error: redis.RedisError, what: str) -> str:
+def _explanation(error: redis.RedisError, what: str) -> str:
     return f"jobs in Redis cannot be {what}: {error}; see that it runs where PLATOON_BROKER says, and has memory left"
 
 
@@ -338,22 +339,22 @@ def _batch(batch: str | None, owner: str) -> str:
 
 
 def _job_in(fields: Mapping[bytes, bytes]) -> Job:
-    told = {name.decode(): value.decode() for name, value in fields.items()}
+    values = {name.decode(): value.decode() for name, value in fields.items()}
 
     def number(name: str) -> float | None:
-        return float(told[name]) if name in told else None
+        return float(values[name]) if name in values else None
 
     return Job(
-        id=told["id"],
-        secret=told["secret"],
-        order=Order.from_json(json.loads(told["order"])),
-        state=State(told["state"]),
-        created=float(told["created"]),
+        id=values["id"],
+        secret=values["secret"],
+        order=Order.from_json(json.loads(values["order"])),
+        state=State(values["state"]),
+        created=float(values["created"]),
         started=number("started"),
         ended=number("ended"),
         expires=number("expires"),
-        attempts=int(told["attempts"]),
-        total=int(told["total"]) if "total" in told else None,
-        done=int(told.get("done", 0)),
-        error=told.get("error"),
+        attempts=int(values["attempts"]),
+        total=int(values["total"]) if "total" in values else None,
+        done=int(values.get("done", 0)),
+        error=values.get("error"),
     )

@@ -97,7 +97,7 @@ if batch ~= '' then redis.call('ZADD', batch, place, id) end
 return 1
 """
 
-_PLACE: Final = """
+_QUEUE_POSITION: Final = """
 local wanted, rounds, firsts, all = nil, {}, {}, queue()
 table.sort(all, function(one, other) return less(one, other, 'tier', 'owner', 'attempts', 'number') end)
 for _, job in ipairs(all) do
@@ -109,11 +109,11 @@ for _, job in ipairs(all) do
 end
 if not wanted then return 0 end
 for _, job in ipairs(all) do job.first = firsts[job.tier .. ' ' .. job.owner] end
-local place = 1
+local position = 1
 for _, job in ipairs(all) do
-    if less(job, wanted, 'tier', 'round', 'turn', 'first', 'number') then place = place + 1 end
+    if less(job, wanted, 'tier', 'round', 'turn', 'first', 'number') then position = position + 1 end
 end
-return place
+return position
 """
 
 _CLAIM: Final = """
@@ -182,7 +182,7 @@ return 1
 
 _END: Final = """
 local document, pages, batch = KEYS[2], KEYS[3], KEYS[4]
-local _, id, holder, state, error, keep_s, tell = unpack(ARGV)
+local _, id, holder, state, error, keep_s, notify = unpack(ARGV)
 local job = key('job', id)
 local before = redis.call('HGET', job, 'state')
 if before ~= 'PENDING' and before ~= 'STARTED' then return 0 end
@@ -192,7 +192,7 @@ redis.call('HDEL', job, 'holder', 'lease', 'error')
 if error ~= '' then redis.call('HSET', job, 'error', error) end
 for _, set in ipairs({waiting, leases, outbox}) do redis.call('ZREM', set, id) end
 redis.call('ZADD', ended, seconds(now + keep_s), id)
-if tell == '1' then redis.call('ZADD', webhooks, seconds(now), id) end
+if notify == '1' then redis.call('ZADD', webhooks, seconds(now), id) end
 if state == 'REVOKED' or state == 'FAILURE' and redis.call('HLEN', pages) == 0 then
     redis.call('DEL', document, pages)
     count_bytes(job, redis.call('HGET', job, 'owner') or '', -tonumber(redis.call('HGET', job, 'bytes') or 0))
@@ -238,7 +238,7 @@ local _, id, again = unpack(ARGV)
 if tonumber(redis.call('ZSCORE', outbox, id) or -1) == tonumber(again) then redis.call('ZREM', outbox, id) end
 """
 
-_TELL_AGAIN: Final = """
+_ANNOUNCE_AGAIN: Final = """
 if redis.call('HGET', key('job', ARGV[2]), 'state') == 'PENDING' then
     redis.call('ZADD', outbox, redis.call('HGET', key('job', ARGV[2]), 'due'), ARGV[2])
 end
@@ -274,7 +274,7 @@ SCRIPTS: Final = {
     for name, script in {
         "load": _LOAD,
         "add": _ADD,
-        "place": _PLACE,
+        "queue_position": _QUEUE_POSITION,
         "claim": _CLAIM,
         "renew": _RENEW,
         "put_back": _PUT_BACK,
@@ -282,7 +282,7 @@ SCRIPTS: Final = {
         "forget": _FORGET,
         "due": _DUE,
         "announced": _ANNOUNCED,
-        "tell_again": _TELL_AGAIN,
+        "announce_again": _ANNOUNCE_AGAIN,
         "webhook": _WEBHOOK,
     }.items()
 }

@@ -34,8 +34,8 @@ CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SCOPE = {"method": "POST", "path": "/ocr", "headers": [(b"traceparent", b"00-%s-%s-01" % (*map(str.encode, CALLER),))]}
 
 
-class Told:
-    """The spans that a tracing has told of."""
+class Exported:
+    """The spans that a tracing has exported."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
@@ -54,8 +54,8 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def told(exporter: InMemorySpanExporter) -> Told:
-    return Told(exporter)
+def exported(exporter: InMemorySpanExporter) -> Exported:
+    return Exported(exporter)
 
 
 @pytest.fixture
@@ -90,14 +90,14 @@ def answered(*executions: Execution | None) -> list[Reply[str]]:
     return replies
 
 
-def test_a_request_tells_what_it_waited_for_in_the_trace_of_its_caller(
-    text_engine: TextEngine, tracing: Tracing, told: Told
+def test_a_request_records_what_it_waited_for_in_the_trace_of_its_caller(
+    text_engine: TextEngine, tracing: Tracing, exported: Exported
 ) -> None:
     headers = {"traceparent": f"00-{'-'.join(CALLER)}-01", "X-Request-ID": "order-7"}
     with serving(text_engine, tracing=tracing) as client:
         reply = client.post("/ocr", files={"image": PNG}, headers=headers)
     assert reply.status_code == 200
-    request = told.span("POST /ocr")
+    request = exported.span("POST /ocr")
     assert (trace(request), f"{parent(request):016x}") == CALLER
     assert facts(request) == {
         "http.request.method": "POST",
@@ -110,21 +110,21 @@ def test_a_request_tells_what_it_waited_for_in_the_trace_of_its_caller(
         "platoon.bytes": int(reply.request.headers["content-length"]),
     }
     lines = len(reply.json()["lines"])
-    assert {span.name: facts(span)["platoon.items"] for span in told.spans() if parent(span) == own(request)} == {
+    assert {span.name: facts(span)["platoon.items"] for span in exported.spans() if parent(span) == own(request)} == {
         "decode": 1,
         "detect": 1,
         "recognise": lines,
     }
-    for stage in (told.span("detect"), told.span("recognise")):
-        inside = [span for span in told.spans("execute") if parent(span) == own(stage)]
+    for stage in (exported.span("detect"), exported.span("recognise")):
+        inside = [span for span in exported.spans("execute") if parent(span) == own(stage)]
         assert sum(facts(span)["platoon.items"] for span in inside) == facts(stage)["platoon.items"]
         assert all(facts(span)["platoon.batch_size"] >= facts(span)["platoon.items"] for span in inside)
         assert facts(stage)["platoon.queue_wait_s"] >= 0
-    assert {trace(span) for span in told.spans()} == {CALLER[0]}
+    assert {trace(span) for span in exported.spans()} == {CALLER[0]}
 
 
 def test_requests_at_the_same_time_keep_their_stages_apart(
-    text_engine: TextEngine, tracing: Tracing, told: Told
+    text_engine: TextEngine, tracing: Tracing, exported: Exported
 ) -> None:
     def ask(number: int) -> int:
         headers = {"traceparent": f"00-{number:032x}-{number:016x}-01"}
@@ -132,44 +132,46 @@ def test_requests_at_the_same_time_keep_their_stages_apart(
 
     with serving(text_engine, tracing=tracing) as client, ThreadPoolExecutor(6) as pool:
         assert set(pool.map(ask, range(1, 13))) == {200}
-    names = Counter((trace(span), span.name) for span in told.spans() if span.name != "execute")
+    names = Counter((trace(span), span.name) for span in exported.spans() if span.name != "execute")
     stages = ("POST /ocr", "decode", "detect", "recognise")
     assert names == Counter({(f"{number:032x}", stage): 1 for number in range(1, 13) for stage in stages})
 
 
-def test_each_portion_of_a_document_has_its_stages(text_engine: TextEngine, tracing: Tracing, told: Told) -> None:
+def test_each_portion_of_a_document_has_its_stages(
+    text_engine: TextEngine, tracing: Tracing, exported: Exported
+) -> None:
     pages = document([page(("Ink", 4, 26), size=(64, 32))] * 6)
     with serving(text_engine, tracing=tracing) as client:
         assert client.post("/ocr/batch", files={"images": pages}).status_code == 200
-        assert not told.spans("decode"), "none of its pictures could be read"
+        assert not exported.spans("decode"), "none of its pictures could be read"
         assert client.post("/ocr", json={"file": base64.b64encode(pages).decode()}).status_code == 200
-    assert [facts(span)["platoon.items"] for span in told.spans("detect")] == [4, 2]
+    assert [facts(span)["platoon.items"] for span in exported.spans("detect")] == [4, 2]
 
 
 @pytest.mark.parametrize("picture", [b"none", PNG[:-600]], ids=["none", "cut short"])
-def test_a_refused_request_is_told_with_its_status(
-    text_engine: TextEngine, tracing: Tracing, told: Told, picture: bytes
+def test_a_refused_request_is_recorded_with_its_status(
+    text_engine: TextEngine, tracing: Tracing, exported: Exported, picture: bytes
 ) -> None:
     with serving(text_engine, tracing=tracing) as client:
         assert client.post("/ocr", files={"image": picture}).status_code == 422
-    request = told.span("POST /ocr")
+    request = exported.span("POST /ocr")
     assert facts(request)["http.response.status_code"] == 422
     assert request.status.status_code is StatusCode.UNSET, "the caller's fault, as OpenTelemetry counts"
-    assert not told.spans("detect")
+    assert not exported.spans("detect")
 
 
-def test_a_failure_of_the_service_is_told_as_one(tracing: Tracing, told: Told) -> None:
+def test_a_failure_of_the_service_is_recorded_as_one(tracing: Tracing, exported: Exported) -> None:
     with tracing.request(SCOPE):
         tracing.answered(504, contract="fleet")
     with tracing.call("a/b", {}):
         tracing.returned("DEADLINE_EXCEEDED", failed=True)
     for name, kind in (("POST", "504"), ("a/b", "DEADLINE_EXCEEDED")):
-        assert told.span(name).status.status_code is StatusCode.ERROR
-        assert facts(told.span(name))["error.type"] == kind
+        assert exported.span(name).status.status_code is StatusCode.ERROR
+        assert facts(exported.span(name))["error.type"] == kind
 
 
-def test_inferences_over_grpc_are_told_in_the_trace_of_their_caller(
-    text_engine: TextEngine, tracing: Tracing, told: Told
+def test_inferences_over_grpc_are_recorded_in_the_trace_of_their_caller(
+    text_engine: TextEngine, tracing: Tracing, exported: Exported
 ) -> None:
     grpc = pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not installed")
     line = grpc.InferInput("pixels", [1, 48, 320, 3], "UINT8")
@@ -183,7 +185,7 @@ def test_inferences_over_grpc_are_told_in_the_trace_of_their_caller(
         for model in ("plate-recognition", "nothing"):
             with suppress(grpc.InferenceServerException):
                 client.infer(model, [line], headers={"traceparent": f"00-{'-'.join(CALLER)}-01"})
-    good, refused = told.spans("inference.GRPCInferenceService/ModelInfer")
+    good, refused = exported.spans("inference.GRPCInferenceService/ModelInfer")
     assert (trace(good), f"{parent(good):016x}") == CALLER
     bytes_of_good = facts(good).pop("platoon.bytes")
     assert bytes_of_good > 48 * 320 * 3
@@ -197,18 +199,18 @@ def test_inferences_over_grpc_are_told_in_the_trace_of_their_caller(
     }
     assert facts(refused)["rpc.response.status_code"] == "NOT_FOUND"
     assert refused.status.status_code is StatusCode.UNSET, "the caller's fault"
-    assert len(told.spans()) == 2, "nobody wants to hear of questions for health"
+    assert len(exported.spans()) == 2, "nobody wants to hear of questions for health"
 
 
-def test_a_caller_whose_trace_is_not_recorded_costs_nothing(tracing: Tracing, told: Told) -> None:
+def test_a_caller_whose_trace_is_not_recorded_costs_nothing(tracing: Tracing, exported: Exported) -> None:
     unsampled = {**SCOPE, "headers": [(b"traceparent", b"00-%s-%s-00" % (*map(str.encode, CALLER),))]}
     with tracing.request(unsampled):
         assert type(tracing.work()) is type(Tracing().work())
-    assert not told.spans()
+    assert not exported.spans()
 
 
-def test_lines_of_one_execution_are_told_once_and_what_is_left_is_waiting(
-    tracing: Tracing, told: Told, monkeypatch: pytest.MonkeyPatch
+def test_lines_of_one_execution_are_recorded_once_and_what_is_left_is_waiting(
+    tracing: Tracing, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_ns = 10**18
     monkeypatch.setattr("platoon.tracing.time", SimpleNamespace(time_ns=lambda: now_ns))
@@ -221,29 +223,29 @@ def test_lines_of_one_execution_are_told_once_and_what_is_left_is_waiting(
         now_ns += 30_000_000
         for reply in replies:
             reply.set_result("")
-        work.tell()
-        work.tell()
-    stage = told.span("recognise")
+        work.record()
+        work.record()
+    stage = exported.span("recognise")
     assert (stage.start_time, stage.end_time) == (10**18, 10**18 + 30_000_000)
     assert facts(stage) == {"platoon.items": 3, "platoon.queue_wait_s": 0.029}
-    first, second = told.spans("execute")
+    first, second = exported.spans("execute")
     assert facts(first) == {"platoon.items": 2, "platoon.batch_size": 8}
     assert (first.start_time, first.end_time) == (10**18 + 28_000_000, 10**18 + 30_000_000)
     assert facts(second) == {"platoon.items": 1, "platoon.batch_size": 1}
 
 
-def test_what_was_given_up_is_told_as_an_error(tracing: Tracing, told: Told) -> None:
+def test_what_was_given_up_is_recorded_as_an_error(tracing: Tracing, exported: Exported) -> None:
     late, waiting, done = answered(None, None, Execution(1, 0.001))
     with tracing.request(SCOPE):
         work = tracing.work()
         work.follow("detect", [late, waiting, done])
         late.set_exception(DeadlineExceeded("too late"))
         done.set_result("")
-        work.tell()
-    stage = told.span("detect")
+        work.record()
+    stage = exported.span("detect")
     assert stage.status.status_code is StatusCode.ERROR
     assert stage.status.description == "1 of 3 were executed"
-    assert len(told.spans("execute")) == 1
+    assert len(exported.spans("execute")) == 1
 
 
 def test_traces_reach_the_collector_that_opentelemetrys_own_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 Off unless the settings say otherwise: then nothing of this imports OpenTelemetry, and a request costs a few empty
 calls. Where traces go, and how many, is for OpenTelemetry's own variables to say (`OTEL_EXPORTER_OTLP_ENDPOINT`,
-`OTEL_TRACES_SAMPLER`, ...). The engine knows nothing of it: its replies tell for how long and with whom they ran.
+`OTEL_TRACES_SAMPLER`, ...). The engine knows nothing of it: its replies know for how long and with whom they ran.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tracing:
 
     def work(self) -> Trace:
         """The stages of the request that is being worked on."""
-        return _UNTOLD
+        return _UNRECORDED
 
     def close(self) -> None:
         """Send what has not been sent."""
@@ -68,7 +68,7 @@ class Tracing:
         self.close()
 
 
-_UNTOLD: Final = Trace()
+_UNRECORDED: Final = Trace()
 
 
 def tracing_for(settings: Settings) -> Tracing:
@@ -150,7 +150,7 @@ class OpenTelemetry(Tracing):
     def work(self) -> Trace:
         """See `Tracing.work`."""
         span = self._trace.get_current_span()
-        return _Work(self._tracer, self._trace.set_span_in_context(span)) if span.is_recording() else _UNTOLD
+        return _Work(self._tracer, self._trace.set_span_in_context(span)) if span.is_recording() else _UNRECORDED
 
     def close(self) -> None:
         """See `Tracing.close`; spans that no collector takes within a few seconds are lost."""
@@ -174,12 +174,12 @@ class _Work(Trace):
         if replies:
             self._followed.setdefault(stage, []).extend(map(_Followed, replies))
 
-    def tell(self) -> None:
+    def record(self) -> None:
         for stage, followed in self._followed.items():
-            self._tell_of(stage, followed)
+            self._record_stage(stage, followed)
         self._followed = {}
 
-    def _tell_of(self, stage: str, followed: Sequence[_Followed]) -> None:
+    def _record_stage(self, stage: str, followed: Sequence[_Followed]) -> None:
         """One span for the stage, and in it one for each execution: what these leave free was spent waiting."""
         from opentelemetry.trace import StatusCode, set_span_in_context
 

@@ -22,7 +22,7 @@ _NOTHING: Final = nullcontext()
 
 
 class Trace:
-    """The stages of one request's work; this one tells nobody of them."""
+    """The stages of one request's work; this one records none of them."""
 
     def stage(self, name: str, items: int) -> AbstractContextManager[object]:
         """What happens inside is this stage, of so many pictures."""
@@ -32,8 +32,8 @@ class Trace:
     def follow(self, stage: str, replies: Sequence[Reply[Any]]) -> None:
         """The stage waits for these too, submitted just now."""
 
-    def tell(self) -> None:
-        """The stages that were followed so far have ended."""
+    def record(self) -> None:
+        """Record the stages that were followed so far: they have ended."""
 
 
 class RequestContext:

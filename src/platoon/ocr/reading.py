@@ -1,4 +1,4 @@
-"""Reading a picture the way one caller wants it, and telling more than the text: what was found, how sure, in
+"""Reading a picture the way one caller wants it, and giving more than the text: what was found, how sure, in
 which company.
 
 What a caller chooses is a value that travels with the call, so it touches nobody else. What a caller has waiting
@@ -171,7 +171,7 @@ def read(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call:
         return lines.readings()
     finally:
         lines.forget()
-        call.trace.tell()
+        call.trace.record()
 
 
 class Found(NamedTuple):

@@ -2,7 +2,7 @@
 
 A few hundred bytes of a PDF or a picture can keep a decoder busy for hours, or fill the memory, and nothing inside a
 process can stop it. The parent has a `Confined`; the process is a module whose `main` begins with `confine`, reads
-requests and answers each by `tell`, a line of JSON that bytes may follow; `{"error": sentence}` says what does not
+requests and answers each by `reply`, a line of JSON that bytes may follow; `{"error": sentence}` says what does not
 work.
 
 Whoever imports this imports nothing heavy, so that such processes start quickly.
@@ -142,7 +142,7 @@ def allow(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
 
 
-def tell(out: BinaryIO, message: Any) -> None:
+def reply(out: BinaryIO, message: Any) -> None:
     """One line of JSON."""
     out.write(json.dumps(message).encode() + b"\n")
     out.flush()

@@ -1,4 +1,4 @@
-"""The process that draws the pages of one PDF, and tells the text they carry; see `confined`.
+"""The process that draws the pages of one PDF, and gives the text they carry; see `confined`.
 
 It writes a line of JSON, `{"sizes": [[width, height], ...]}`, of [0, 0] where a page has none. Then it reads requests,
 lines of `[index, whether text is wanted]`, and answers each with a line of JSON: `{"size": [width, height], "stride":
@@ -7,7 +7,7 @@ bytes, "scale": pixels per point}`, followed by height x stride bytes of RGB.
 Where text was wanted and there is some, that line also has `text`, the number of characters, `pictured`, the share of
 the page under pictures, and `matrix`, which makes pixels of the page's own coordinates. Before the rows come, for all
 characters, their codes (uint32), their `FLAGS` (uint32), and for each left, bottom, right, top and angle in radians
-(float32). What does not work is told as `{"error": sentence}` in place of a line.
+(float32). What does not work is `{"error": sentence}` in place of a line.
 
 Whoever imports it gets its constants: pdfium is loaded by the process alone, and nothing else is.
 """
@@ -21,7 +21,7 @@ import sys
 from array import array
 from typing import Any, BinaryIO
 
-from platoon.ocr.confined import allow, confine, tell
+from platoon.ocr.confined import allow, confine, reply
 
 SCALE = 2
 """Pixels per point: 144 dpi, as PaddleX draws pages."""
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         with open(file, "rb") as pdf:  # noqa: PTH123 (a descriptor has no path)
             serve(pdf.read(), sys.stdin.buffer, out, max_pages=max_pages, page_s=page_s)
     except _Refused as refusal:
-        tell(out, {"error": str(refusal)})
+        reply(out, {"error": str(refusal)})
     except BrokenPipeError:
         return 0  # nobody wants the rest
     return 0
@@ -66,7 +66,7 @@ def serve(data: bytes, requests: BinaryIO, out: BinaryIO, *, max_pages: int, pag
         raise _Refused("has no pages")
     if len(document) > max_pages:
         raise _Refused(f"has {len(document)} pages, more than {max_pages}")
-    tell(out, {"sizes": [_size(document, index) for index in range(len(document))]})
+    reply(out, {"sizes": [_size(document, index) for index in range(len(document))]})
     document.init_forms()
     for line in requests:
         index, text = json.loads(line)
@@ -74,11 +74,11 @@ def serve(data: bytes, requests: BinaryIO, out: BinaryIO, *, max_pages: int, pag
         try:
             page = document[index]
             bitmap = page.render(scale=SCALE, rev_byteorder=True, prefer_bgrx=False)
-            told, characters = _text(page, bitmap.width, bitmap.height) if text else ({}, b"")
+            facts, characters = _text(page, bitmap.width, bitmap.height) if text else ({}, b"")
         except (pypdfium2.PdfiumError, MemoryError):
-            tell(out, {"error": "cannot be drawn"})
+            reply(out, {"error": "cannot be drawn"})
             continue
-        tell(out, {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, "scale": SCALE, **told})
+        reply(out, {"size": [bitmap.width, bitmap.height], "stride": bitmap.stride, "scale": SCALE, **facts})
         out.write(characters)
         out.write(bitmap.buffer)
         out.flush()
@@ -98,7 +98,7 @@ def _size(document: Any, index: int) -> list[int]:
 
 
 def _text(page: Any, width: int, height: int) -> tuple[dict[str, Any], bytes]:
-    """What is told of the characters of a page that is drawn at this size, and what is written of them."""
+    """What the answer says of the characters of a page that is drawn at this size, and what is written of them."""
     from pypdfium2 import raw
 
     text = page.get_textpage()
@@ -116,16 +116,16 @@ def _text(page: Any, width: int, height: int) -> tuple[dict[str, Any], bytes]:
         )
         raw.FPDFText_GetLooseCharBox(text, index, box)
         places.extend((box.left, box.bottom, box.right, box.top, raw.FPDFText_GetCharAngle(text, index)))
-    told = {"text": count, "pictured": _pictured(page), "matrix": _matrix(page, width, height)}
+    facts = {"text": count, "pictured": _pictured(page), "matrix": _matrix(page, width, height)}
     text.close()
-    return told, codes.tobytes() + flags.tobytes() + places.tobytes()
+    return facts, codes.tobytes() + flags.tobytes() + places.tobytes()
 
 
 def _matrix(page: Any, width: int, height: int) -> list[float]:
     """a, b, c, d, e, f: x and y of a point of the page are a x + c y + e and b x + d y + f in pixels."""
     from pypdfium2 import raw
 
-    fine, long = 1000, 1000.0  # pdfium tells whole pixels, so it is asked about a larger picture
+    fine, long = 1000, 1000.0  # pdfium gives whole pixels, so it is asked about a larger picture
     x, y = ctypes.c_int(), ctypes.c_int()
 
     def pixel(of_x: float, of_y: float) -> tuple[float, float]:

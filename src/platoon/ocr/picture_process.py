@@ -1,5 +1,5 @@
 """The process that decodes one picture, or the pages of one TIFF; see `confined`. It speaks as `pdf_process` does, and
-tells no text.
+gives no text.
 
 Whoever imports it gets what is the same for pictures that are decoded here and there.
 """
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from platoon.errors import InvalidInput, NotFound, PlatoonError, TooLarge
-from platoon.ocr.confined import allow, confine, tell
+from platoon.ocr.confined import allow, confine, reply
 
 PROGRAM = "platoon.ocr.picture_process"
 ONLY_THE_FIRST = 0
@@ -44,13 +44,13 @@ def main(arguments: list[str]) -> int:
     """Arguments: descriptor of the file, most pages or `ONLY_THE_FIRST`, most seconds of processor time for each."""
     file, max_pages, page_s = map(int, arguments)
     confine(MEMORY_BYTES)
-    Image.MAX_IMAGE_PIXELS = None  # whoever is told the sizes decides
+    Image.MAX_IMAGE_PIXELS = None  # whoever gets the sizes decides
     out = sys.stdout.buffer
     try:
         with open(file, "rb") as picture:  # noqa: PTH123 (a descriptor has no path)
             serve(picture, sys.stdin.buffer, out, max_pages=max_pages, page_s=page_s)
     except PlatoonError as error:
-        tell(out, {"error": str(error).strip()})
+        reply(out, {"error": str(error).strip()})
     except BrokenPipeError:
         return 0  # nobody wants the rest
     return 0
@@ -63,7 +63,7 @@ def serve(file: BinaryIO, requests: BinaryIO, out: BinaryIO, *, max_pages: int, 
         frames = [frame.size for frame in pages_of(picture, max_pages + 1)]
         if len(frames) > max_pages != ONLY_THE_FIRST:
             raise InvalidInput(f"has more than {max_pages} pages")
-        tell(out, {"sizes": frames})
+        reply(out, {"sizes": frames})
         for line in requests:
             index, _ = json.loads(line)
             allow(page_s)
@@ -74,9 +74,9 @@ def serve(file: BinaryIO, requests: BinaryIO, out: BinaryIO, *, max_pages: int, 
                     drawn = upright(picture)
                     scale = density(picture)
             except PlatoonError as error:
-                tell(out, {"error": str(error).strip()})
+                reply(out, {"error": str(error).strip()})
                 continue
-            tell(out, {"size": drawn.size, "stride": 3 * drawn.width, "scale": scale})
+            reply(out, {"size": drawn.size, "stride": 3 * drawn.width, "scale": scale})
             out.writelines(
                 drawn.crop((0, top, drawn.width, min(top + _ROWS, drawn.height))).tobytes()
                 for top in range(0, drawn.height, _ROWS)

@@ -15,7 +15,7 @@ import pikepdf
 
 from platoon.documents.exports.invisible_text import InvisibleText
 from platoon.documents.page import Page
-from platoon.ocr.confined import allow, confine, tell
+from platoon.ocr.confined import allow, confine, reply
 
 PROGRAM = "platoon.documents.exports.overlay_process"
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
             serve(file, new, sys.stdin.buffer, out, step_s=step_s)
     except (pikepdf.PdfError, IndexError, TypeError, ValueError, MemoryError) as error:
         reason = str(error).rpartition(">: ")[2] or type(error).__name__  # without the descriptor, which has no name
-        tell(out, {"error": f"cannot be written again: {reason}"})
+        reply(out, {"error": f"cannot be written again: {reason}"})
     except BrokenPipeError:
         return 0  # nobody wants the rest
     return 0
@@ -40,7 +40,7 @@ def serve(source: BinaryIO, written: BinaryIO, requests: BinaryIO, out: BinaryIO
     """Do as requests say, to the last."""
     allow(step_s)
     with pikepdf.Pdf.open(source, access_mode=pikepdf.AccessMode.stream) as pdf:
-        tell(out, {"pages": len(pdf.pages)})
+        reply(out, {"pages": len(pdf.pages)})
         text = InvisibleText(pdf)
         named = set[int]()
         for line in requests:
@@ -53,14 +53,14 @@ def serve(source: BinaryIO, written: BinaryIO, requests: BinaryIO, out: BinaryIO
                         del pdf.pages[index]
                 pdf.save(written, encryption=pdf.is_encrypted)
                 written.flush()
-                tell(out, {})
+                reply(out, {})
                 return
             index, page = request
             named.add(index)
             pdf_page = pdf.pages[index]
             if page is not None:
                 text.lay(pdf_page, Page.from_json(page))
-            tell(out, {})
+            reply(out, {})
 
 
 if __name__ == "__main__":

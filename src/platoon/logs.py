@@ -40,7 +40,7 @@ class JsonLines(logging.Formatter):
         }
         if request := REQUEST.get():
             line["request"] = request
-        line |= {name: _told(value) for name, value in vars(record).items() if name not in _OWN}
+        line |= {name: _as_json(value) for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             line["error"] = redact(self.formatException(record.exc_info), MOST_OF_A_TRACEBACK)
         # Escapes of control characters mean themselves to whoever reads JSON.
@@ -88,12 +88,12 @@ def _own_lines(part: str) -> str:
     return f"{part[:start]}{visible(inner)}{part[start + len(inner) :]}"
 
 
-def _told(value: Any, depth: int = 0) -> Any:
+def _as_json(value: Any, depth: int = 0) -> Any:
     """What a field says, as JSON can."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if depth < _DEEPEST and isinstance(value, dict):
-        return {redact(key): _told(item, depth + 1) for key, item in value.items()}
+        return {redact(key): _as_json(item, depth + 1) for key, item in value.items()}
     if depth < _DEEPEST and isinstance(value, list | tuple):
-        return [_told(item, depth + 1) for item in value]
+        return [_as_json(item, depth + 1) for item in value]
     return redact(value)

@@ -1,4 +1,4 @@
-"""What `platoon read` does: files go through one loaded engine, and what failed is told at the end."""
+"""What `platoon read` does: files go through one loaded engine, and what failed is listed at the end."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Reader:
 
         Args:
             settings: how it is opened; none: as the defaults are.
-            on_frame: told of each frame its number and how many the clip says it has.
+            on_frame: called for each frame with its number and how many the clip says it has.
 
         Raises:
             SourceError: the file is no video. And what `read` raises.
@@ -142,7 +142,7 @@ class Reader:
                 due = time_s + SECONDS_BETWEEN
                 for line in self.read([picture.to_ndarray(format="rgb24")])[0].lines:
                     before = surest.get(line.text)
-                    # To the digits that are told: what is no surer by these leaves the text where it was first.
+                    # To the digits that are shown: what is no surer by these leaves the text where it was first.
                     if line.text and (before is None or round(line.confidence, 4) > round(before.line.confidence, 4)):
                         surest[line.text] = ClipLine(line, time_s)
         except SourceError as error:

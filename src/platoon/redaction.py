@@ -33,7 +33,7 @@ _PLAIN_SEGMENT = re.compile(r"[\w.,~+-]{0,64}|\*\*\*")
 _RANDOM = re.compile(r"(?=[A-Za-z]{0,64}\d)(?=\d{0,64}[A-Za-z])[A-Za-z0-9]{16}")
 """Keys that some servers put into the path."""
 _CHANNEL = re.compile(r"(?i)(?<![a-z0-9])(channel|camera|ch|stream|subtype|profile)=(\d{1,3})(?![a-z0-9@%])")
-"""Tells the cameras of one recorder apart."""
+"""Says which camera of one recorder is meant."""
 _AT_ADDRESS = re.compile(r"@(?=\d{1,3}(?:\.\d{1,3}){3}(?!\d)|\[[0-9A-Fa-f:.]{2,45}\]|[\w.-]{1,253}(?::\d|[/\\]))")
 
 _SECRET_NAME = (

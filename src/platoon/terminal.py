@@ -26,7 +26,7 @@ def bars() -> Progress:
 
 
 def stderr() -> Console:
-    """Where failures are told."""
+    """Where failures are shown."""
     return Console(stderr=True, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Tells which holders of jobs belong to processes of this machine that still run.
+"""Knows which holders of jobs belong to processes of this machine that still run.
 
 Each process locks a file for as long as it lives; the system lets go of it when the process ends in whatever way.
 """
@@ -40,7 +40,7 @@ class Holders:
         return [holder for holder in holders if holder.partition("/")[0] not in running | {self._process}]
 
     def seen(self) -> bool:
-        """Whether others can tell that this process runs: nobody has taken its file away."""
+        """Whether others can see that this process runs: nobody has taken its file away."""
         return (self._folder / self._process).exists()
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class JobService:
 
     jobs: Jobs
     announce: Callable[[Job], object]
-    """Tells whoever reads of one that was added or cancelled."""
+    """Wakes whoever reads: one was added or cancelled."""
     settings: Settings
     check: Callable[[bytes, int], object] = check_document
 
@@ -88,7 +88,7 @@ class JobService:
             Forbidden: it was not, or that is over. NotFound: there is no such job any more.
         """
         if not signature:
-            raise Forbidden("this address needs the signature that it was told with")
+            raise Forbidden("this address needs the signature that it was given with")
         job = self.jobs.get(job_id)
         if job is None:
             raise NotFound("nothing at this address: there never was, or it has outlived its time")

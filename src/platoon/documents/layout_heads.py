@@ -1,7 +1,7 @@
 """What the outputs of a layout model mean: rectangles with a class and a score, whatever detector it is.
 
-Told by structure: how inputs and outputs are named and shaped. Which class is what on a page is told by the names of
-classes that are written in the file.
+Which detector it is shows in its structure: how inputs and outputs are named and shaped. Which class is what on a page
+is decided by the names of classes that are written in the file.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Head(Protocol):
 class PicoDetHead:
     """PicoDet without its post-processing: for each of four strides scores and distances.
 
-    Yu et al., "PP-PicoDet: A Better Real-Time Object Detector on Mobile Devices", 2021. Every point of a grid tells,
+    Yu et al., "PP-PicoDet: A Better Real-Time Object Detector on Mobile Devices", 2021. Every point of a grid says,
     for each class, how sure it is, and how far it is to the four sides, as a distribution over multiples of the stride,
     of which the mean counts (Li et al., "Generalized Focal Loss", NeurIPS 2020). Trained on pages in RGB stretched to
     the input.
@@ -104,7 +104,7 @@ class PaddleHead:
     """A detector of PaddleDetection with its post-processing, as PP-DocLayout is exported: rows of class, score, left,
     top, right and bottom in pixels, which may be followed by more.
 
-    Those of the DETR family want pixels of 0 to 1 and are told the picture's size; the others want ImageNet's
+    Those of the DETR family want pixels of 0 to 1 and take the picture's size; the others want ImageNet's
     normalisation.
     """
 

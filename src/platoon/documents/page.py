@@ -110,7 +110,7 @@ class Page:
     size: tuple[int, int]
     """(width, height) in pixels."""
     scale: float
-    """Pixels per point (1/72 inch); 1 where nothing tells."""
+    """Pixels per point (1/72 inch); 1 where nothing says."""
     blocks: tuple[Block, ...]
     """In reading order: headers first, footers last."""
     source: Literal["ocr", "text-layer"] = "ocr"
@@ -142,7 +142,7 @@ class Page:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The page that `to_json` told."""
+        """The page of which `to_json` made this."""
         return cls(
             index=data["index"],
             size=(data["width"], data["height"]),
@@ -160,7 +160,7 @@ def around(corners: Sequence[tuple[float, float]]) -> Box:
 
 
 def _block_to_json(block: Block) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "label": block.label.value,
         "box": list(block.box),
         "confidence": round(block.confidence, 4),
@@ -174,7 +174,7 @@ def _block_to_json(block: Block) -> dict[str, Any]:
         ],
     }
     if block.table is not None:
-        told["table"] = {
+        fields["table"] = {
             "rows": block.table.rows,
             "columns": block.table.columns,
             "cells": [
@@ -189,7 +189,7 @@ def _block_to_json(block: Block) -> dict[str, Any]:
                 for cell in block.table.cells
             ],
         }
-    return told
+    return fields
 
 
 def _piece_to_json(piece: Piece) -> dict[str, Any]:

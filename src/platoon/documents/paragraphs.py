@@ -1,6 +1,6 @@
 """Lines of a block as one text: words that were divided are joined, and what was set apart stays apart.
 
-Whether a line was ended on purpose is told as a reader tells it: the next word would still have fitted.
+Whether a line was ended on purpose is decided as a reader does: the next word would still have fitted.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ AT_A_TIME = 4
 PIXELS_AT_A_TIME = 32_000_000
 """With so many pixels, three bytes each, no further page joins those that are held."""
 SURE = 0.9
-"""How sure it is that rules with text between them are a table, or words with gaps that run through all rows, as layout
-models tell it."""
+"""How sure it is that rules with text between them are a table, or words with gaps that run through all rows, on the
+scale of layout models."""
 MAX_LISTED = 100_000
 """Pages of a file that only a few are read of."""
 
@@ -258,12 +258,12 @@ def _is_on(box: Box, size: tuple[int, int]) -> bool:
 
 
 def _ruled(picture: Pixels, lines: Sequence[Line]) -> list[Region]:
-    """Tables that can be told by their rules, whatever the model takes them for."""
+    """Tables that are known by their rules, whatever the model takes them for."""
     return [Region(Label.TABLE, box, SURE) for box in ruled_tables(picture, lines)]
 
 
 def _gapped(lines: Sequence[Line], standing: Sequence[Region]) -> list[Region]:
-    """Tables that can be told by the gaps between their words, where none of those that are known stands."""
+    """Tables that are known by the gaps between their words, where none of those that are known stands."""
     known = [region.box for region in standing if region.label is Label.TABLE]
     return [
         Region(Label.TABLE, box, SURE)

@@ -62,7 +62,7 @@ class Worker:
         """Load what reading needs, before anything is claimed: to be ended meanwhile is no attempt.
 
         Raises:
-            PlatoonError: something is not there yet. What can never be loaded is told by the jobs that need it.
+            PlatoonError: something is not there yet. What can never be loaded fails the jobs that need it.
         """
         try:
             self._reader.warm_up()
@@ -226,7 +226,7 @@ class JobRunner:
                 self._changed.wait_for(lambda: self._stopping, _SWEEP_S)
 
     def _stand_still(self, error: PlatoonError) -> None:
-        """Tell of what is looked for every second once."""
+        """Log once what is tried every second."""
         if self._trouble != str(error):
             self._trouble = str(error)
             _log.error("jobs stand still: %s", error)

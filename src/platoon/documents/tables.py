@@ -46,7 +46,7 @@ COLUMN_GAP = 0.8
 FEW_RULES = 2
 """Where no more run across within a table, they part its head and foot, and not every row."""
 FEWEST = 3
-"""Rows, and columns, of a table that is told by its gaps alone."""
+"""Rows, and columns, of a table that is known by its gaps alone."""
 SHORT = 0.5
 """Most words of such a table fill less of their columns; lines of text in columns fill three quarters at least."""
 FAR = 3.0

@@ -15,7 +15,7 @@ from platoon.documents.page import Corners, Line, Word
 from platoon.ocr.sheets import Characters
 
 MAX_UNKNOWN = 0.05
-"""With a larger share of characters that nobody can tell the text is not sound."""
+"""With a larger share of characters without a meaning the text is not sound."""
 SCANNED = 0.5
 """A page of which so much is under pictures may be a scan,"""
 LEAST_COVER = 0.05

@@ -48,7 +48,7 @@ def exported(model: Model, task: Task, usual: PixelInput) -> Export:
         usual: how pixels are normalised where it only says the order of the channels, or nothing.
 
     Raises:
-        ModelError: it cannot be read, or tells of a model for something else.
+        ModelError: it cannot be read, or describes a model for something else.
     """
     file = model.path.with_name(NAME)
     try:

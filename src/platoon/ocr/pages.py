@@ -46,7 +46,7 @@ class File(Protocol):
         """These pages, drawn as they are taken; or why one cannot be drawn.
 
         Args:
-            text: tell the text that they carry, too, as only those of a PDF do.
+            text: give the text that they carry, too, as only those of a PDF do.
         """
 
     def give_up(self) -> None:

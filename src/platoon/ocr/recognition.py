@@ -226,8 +226,8 @@ def _weights_at(path: Path) -> tuple[Model, list[str], list[Adaptation]]:
     model = Model.from_path(path)
     export = exported(model, "CTCLabelDecode", INPUT)
     characters = export.characters
-    if characters is None and model.parameters is None and "character" in (told := metadata(model.load())):
-        characters = tuple(told["character"].split("\n"))
+    if characters is None and model.parameters is None and "character" in (written := metadata(model.load())):
+        characters = tuple(written["character"].split("\n"))
     if not characters:
         raise ModelError(
             f"nothing says which characters model {model.path} knows: put the {EXPORTED} beside it that PaddleOCR 3 "

@@ -1,6 +1,6 @@
 """The pages of a file, drawn in a process of its own (see `confined`): what it cannot do ends it, and nobody else.
 
-A page that cannot be drawn is told as an error in its place, and a new process draws the rest.
+A page that cannot be drawn is an error in its place, and a new process draws the rest.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sheet:
 
     picture: Pixels
     scale: float
-    """Pixels per point (1/72 inch); 1 where nothing tells."""
+    """Pixels per point (1/72 inch); 1 where nothing says."""
     characters: Characters | None = None
     """The text that it carries, where that was wanted and there is some."""
 
@@ -97,7 +97,7 @@ class Sheets:
         """These pages, drawn as they are taken, the next while one has the last; or why one cannot be drawn.
 
         Args:
-            text: tell the text that they carry, too.
+            text: give the text that they carry, too.
         """
         following = dict(pairwise(index for index in indices if self._refusal(index) is None))
         for index in indices:

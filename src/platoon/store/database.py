@@ -227,7 +227,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         yield db
         db.execute("COMMIT")
     except BaseException as error:
-        with suppress(sqlite3.Error):  # what went wrong before is what has to be told
+        with suppress(sqlite3.Error):  # what went wrong before is what has to be reported
             if db.in_transaction:  # SQLite ends by itself what found no room or an unreadable disk
                 db.execute("ROLLBACK")
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:

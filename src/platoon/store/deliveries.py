@@ -146,8 +146,8 @@ class EventOutbox:
         """See `Outbox.failed`."""
         receiver, now = self._receivers[delivery.receiver], self._clock()
         if not receiver.failures:
-            told = redact(str(error))
-            _log.warning("delivery %s fails, and is tried again with all that comes: %s", delivery.receiver, told)
+            reason = redact(str(error))
+            _log.warning("delivery %s fails, and is tried again with all that comes: %s", delivery.receiver, reason)
         receiver.failures += 1
         receiver.rests_until = now + _wait_s(receiver.failures)
         self._metrics.deliveries.labels(delivery.receiver, "failed").inc()

@@ -1,4 +1,4 @@
-"""What a site tells the world, of whatever kind: an envelope, kept and delivered without a look at what is in it."""
+"""What a site emits, of whatever kind: an envelope, kept and delivered without a look at what is in it."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ class Event:
 
 
 def not_kept(error: Exception, event: object) -> InvalidInput:
-    """What to raise where `event` is none, which `error` tells."""
+    """What to raise where `event` is none, as `error` says."""
     return InvalidInput(f"not an event that can be kept ({type(error).__name__}: {error}): {event!r:.300}")

@@ -18,7 +18,7 @@ from platoon.store.lines import JsonLines
 
 RETRY_S = 2.0
 HANGS_S = 10.0
-"""A write that takes longer is told."""
+"""A write that takes longer is reported."""
 _AT_ONCE: Final = 64
 """Events between two notes of how far the file has come: so many last lines are compared after a kill."""
 _CLOSE_S: Final = 5.0
@@ -72,7 +72,7 @@ class EventFile:
             _log.error("the event file %s hangs; what it lacks is written at the next start", self._path)
 
     def hear(self, message: Mapping[str, Any]) -> None:
-        """Take a message of a site: where it tells of an event, there is one to be written. Returns at once."""
+        """Take a message of a site: where it is of an event, there is one to be written. Returns at once."""
         if message["type"] == "event":
             self._wake.set()
 
@@ -116,7 +116,7 @@ class EventFile:
 
     def _follow(self) -> bool:
         """Write the next events; whether there were any. Of processes that share a file, one at a time does."""
-        lines = self._opened()  # also where there is nothing to write, so that a wrong path is told at once
+        lines = self._opened()  # also where there is nothing to write, so that a wrong path is reported at once
         with lines.held():
             come = self._events.memo(self._memo) or 0  # a store that was begun anew has no note
             rows = self._events.written_since(come, _AT_ONCE)

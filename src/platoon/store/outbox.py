@@ -1,8 +1,8 @@
 """Delivering what has been written: at least once, each delivery with an id by which repeats are known.
 
-What is to be delivered is written in the transaction of what it tells of, into an `Outbox`; an `OutboxPublisher` takes
+What is to be delivered is written in the transaction of what it announces, into an `Outbox`; an `OutboxPublisher` takes
 it from there and hands it to a `Transport`. So a process may be killed at any moment, and whoever writes waits for no
-receiver. Many are told at once, but of one receiver and one owner only some: who answers slowly, or never, delays
+receiver. Many are delivered at once, but of one receiver and one owner only some: who answers slowly, or never, delays
 nobody else.
 """
 
@@ -38,9 +38,9 @@ class Delivery:
     id: str
     """The same whenever it comes again."""
     receiver: str
-    """Who is told only some at once."""
+    """Who is sent only some at once."""
     owner: str
-    """On whose behalf, who has only some told at once."""
+    """On whose behalf, who has only some sent at once."""
     address: str
     """Where to, as its transport takes it."""
     body: bytes

@@ -38,7 +38,7 @@ class _Memory:
     room_may: int = 0
     """Bytes of crops that may still go this day to make room."""
     why: str = ""
-    """What to tell the operator."""
+    """As `Pace.why`."""
 
 
 class Pace:

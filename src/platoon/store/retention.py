@@ -187,15 +187,15 @@ class Retention:
         return space.free(folder) < space.reserved(folder, self._settings.reserve_bytes)
 
     def _run(self) -> None:
-        told = ""
+        reported = ""
         while not self._stopping.is_set():
             try:
                 swept = self.sweep()
                 if swept.events or swept.strays or swept.crops:
                     log.info("retention: %s", swept)
-                if swept.waits and swept.waits != told:
+                if swept.waits and swept.waits != reported:
                     log.warning("retention: %s", swept.waits)
-                told = swept.waits
+                reported = swept.waits
             except PlatoonError as error:
                 log.warning("retention waits for its next turn: %s", error)
             except Exception:
@@ -208,5 +208,5 @@ class Retention:
         """Whether it is time for the next sweep, as the interval is over or the disk is full."""
         try:
             return time.monotonic() >= due or self._short_of_room()
-        except OSError:  # a disk that does not even say how full it is, as the sweep will tell
+        except OSError:  # a disk that does not even say how full it is, as the sweep will report
             return False

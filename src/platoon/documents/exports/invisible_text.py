@@ -1,7 +1,7 @@
 """Text in a PDF that nobody sees and everybody finds: it lies over the picture of itself, word for word.
 
 Each word is set in the text rendering mode that draws nothing (ISO 32000-2, 9.3.6), scaled to fill its box, in a font
-whose only glyph is empty. Which character a code stands for is told by the font's ToUnicode map alone, so any text of
+whose only glyph is empty. Which character a code stands for is said by the font's ToUnicode map alone, so any text of
 Unicode can be searched, selected and copied.
 """
 
@@ -107,7 +107,7 @@ class InvisibleText:
                 width = math.dist(bottom_left, bottom_right) / size or ADVANCE * len(text)
                 yield f"{' '.join(f'{value:.2f}' for value in matrix)} Tm"
                 stretch = 100 * width / (ADVANCE * len(text))
-                # The blank is part of the word for readers that tell no line from a word where a page is turned.
+                # The blank is part of the word for readers that take a line for a word where a page is turned.
                 yield f"{stretch:.2f} Tz <{self._encoded(text + ' ')}> Tj"
 
     def _encoded(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""A document as one JSON object: `{"name": …, "pages": […]}`, a page a line, each as `Page.to_json` tells it."""
+"""A document as one JSON object: `{"name": …, "pages": […]}`, a page a line, each as `Page.to_json` makes it."""
 
 from __future__ import annotations
 

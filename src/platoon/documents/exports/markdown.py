@@ -36,7 +36,7 @@ def markdown(page: Page, picture: Pixels | None, *, figures: str = FIGURES) -> t
     """What a page says, and its figures: {path relative to the text: JPEG}.
 
     Args:
-        picture: the page as it was drawn, of which the figures are cut; none: of figures only their words are told.
+        picture: the page as it was drawn, of which the figures are cut; none: of figures only their words are written.
         figures: the folder of the figures' paths.
     """
     if page.error is not None:
@@ -66,7 +66,7 @@ class MarkdownExport:
     """Writes pages as Markdown, parted by empty lines.
 
     Args:
-        attach: takes each figure, (path relative to the text, JPEG); none: figures are told by their words alone.
+        attach: takes each figure, (path relative to the text, JPEG); none: of figures only their words are written.
         figures: the folder of their paths.
     """
 

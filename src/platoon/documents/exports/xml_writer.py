@@ -27,7 +27,7 @@ class XmlWriter:
 
     def begin(self, name: str, attributes: Mapping[str, object] | None = None) -> None:
         """Open an element that `end` closes."""
-        self._xml.startElement(name, _told(attributes))
+        self._xml.startElement(name, _attributes(attributes))
         self._xml.characters("\n")
 
     def end(self, name: str) -> None:
@@ -37,12 +37,12 @@ class XmlWriter:
 
     def leaf(self, name: str, attributes: Mapping[str, object] | None = None, text: str = "") -> None:
         """An element that holds nothing but text."""
-        self._xml.startElement(name, _told(attributes))
+        self._xml.startElement(name, _attributes(attributes))
         if text:
             self._xml.characters(valid(text))
         self._xml.endElement(name)
         self._xml.characters("\n")
 
 
-def _told(attributes: Mapping[str, object] | None) -> AttributesImpl[str]:
+def _attributes(attributes: Mapping[str, object] | None) -> AttributesImpl[str]:
     return AttributesImpl({name: valid(str(value)) for name, value in (attributes or {}).items()})

@@ -1,7 +1,8 @@
 """Synthetic clips as files: rendered, encoded as a camera would, with their ground truth, and kept.
 
-`render` makes one clip of any scene. `demo_clips` gives the demo's four, from the cache where they are whole. A clip
-loops without a seam as far as its scene does: no vehicle in sight at its start and end.
+`render` makes one clip of any scene, `record` one of frames that were rendered otherwise. `demo_clips` gives the
+demo's four, from the cache where they are whole. A clip loops without a seam as far as its scene does: no vehicle in
+sight at its start and end.
 """
 
 from __future__ import annotations
@@ -9,24 +10,23 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from platoon.errors import StoreError
-from platoon.media.frame import Pixels
 from platoon.media.synthetic.demo import demo_scenes
+from platoon.media.synthetic.encoding import Encoding
 from platoon.media.synthetic.road import Road
 from platoon.media.synthetic.scene import Scene
+from platoon.media.synthetic.sensor import Sensor
 from platoon.media.synthetic.shapes import Points
 from platoon.private import make_folder
 
@@ -35,10 +35,7 @@ VERSION = 1
 READABLE_PX = 60
 """Plates at least this wide count as readable."""
 
-_GROUP_S = 2.0
-_QUALITY = "24"
-_BT601 = 6  # AVCOL_SPC_SMPTE170M
-_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+_CAMERA = Encoding()
 
 
 @dataclass(frozen=True)
@@ -155,40 +152,50 @@ def demo_clips(cache: Path, *, on_progress: Callable[[int, int], None] | None = 
 def render(scene: Scene, path: Path, *, on_frame: Callable[[], None] | None = None) -> Truth:
     """Render `scene` into an MP4 of H.264 at `path`, and its truth into the JSON of the same name.
 
-    The clip appears whole or not at all: it is written beside `path` and renamed, the truth last. `on_frame` is
-    called after every frame; what it raises ends the work.
+    The clip appears whole or not at all. `on_frame` is called after every frame; what it raises ends the work.
 
     Raises:
         OSError: the files cannot be written.
     """
-    road = Road(scene)
-    sensor = _Sensor(scene)
-    quads: list[dict[int, Points]] = []
+    road, sensor = Road(scene), Sensor(scene.size, seed=scene.seed + 1)
+
+    def shown() -> Iterator[tuple[VideoFrame, Mapping[int, Points]]]:
+        for index in range(scene.frames):
+            picture, quads = road.frame(index)
+            yield sensor.expose(picture, index, noise=scene.light.noise), quads
+            if on_frame:
+                on_frame()
+
+    return record(shown(), scene, path)
+
+
+def record(
+    shown: Iterable[tuple[VideoFrame, Mapping[int, Points]]], scene: Scene, path: Path, encoding: Encoding = _CAMERA
+) -> Truth:
+    """Encode what a scene shows into an MP4 at `path`, and its truth into the JSON of the same name.
+
+    The clip appears whole or not at all: it is written beside `path` and renamed, the truth last.
+
+    Args:
+        shown: frames with their numbers as time stamps, and the plates in view by the index of the vehicle, (4, 2).
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    quads: list[Mapping[int, Points]] = []
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.mp4")
     try:
         with av.open(str(unfinished), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=scene.fps)
-            stream.width, stream.height = scene.size
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"preset": "veryfast", "crf": _QUALITY}
-            context = stream.codec_context
-            context.gop_size, context.max_b_frames = round(_GROUP_S * scene.fps), 0
-            context.colorspace, context.color_range = _BT601, _LIMITED_RANGE
-            # One thread: the bytes must not depend on the machine's cores, and clips are rendered side by side.
-            context.thread_count = 1
-            context.time_base = Fraction(1, scene.fps)
-            for index in range(scene.frames):
-                picture, plates = road.frame(index)
+            stream = container.add_stream(encoding.codec, rate=scene.fps)
+            encoding.apply(stream.codec_context, scene.size, scene.fps)
+            for frame, plates in shown:
                 quads.append(plates)
-                frame = sensor.expose(picture, index)
                 container.mux(stream.encode(frame))
-                if on_frame:
-                    on_frame()
             container.mux(stream.encode(None))
         truth = Truth(
             fps=scene.fps,
             size=scene.size,
-            frames=scene.frames,
+            frames=len(quads),
             vehicles=tuple(
                 PlateTruth(
                     text=vehicle.text,
@@ -217,26 +224,6 @@ def _kept(path: Path) -> Truth | None:
         return Truth.from_json(tree) if path.stat().st_size == tree["bytes"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-class _Sensor:
-    """Turns pictures into a camera's frames: 4:2:0 in BT.601, with noise that differs from frame to frame."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._rng = np.random.default_rng(scene.seed + 1)
-        width, height = scene.size
-        self._noise = np.round(self._rng.normal(0, scene.light.noise, (height + 64, width + 64))).astype(np.int16)
-
-    def expose(self, picture: Pixels, index: int) -> VideoFrame:
-        """The frame that the encoder gets, its time stamp `index`."""
-        height, width = picture.shape[:2]
-        planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        top, left = self._rng.integers(0, 64, 2)
-        luma = planes[:height]
-        cv2.add(luma, self._noise[top : top + height, left : left + width], dst=luma, dtype=cv2.CV_8U)
-        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts = index
-        return frame
 
 
 class _Progress:

@@ -92,7 +92,7 @@ class Stage:
     def tree(self, x: float, z: float, height: float) -> None:
         """A broad-leaved tree."""
         if not self._trees:
-            self._trees = [_paint_tree(self.rng) for _ in range(3)]
+            self._trees = [paint_tree(self.rng) for _ in range(3)]
         half = height * 0.36
         crown = self._trees[int(self.rng.integers(len(self._trees)))]
         self.board(facing((x - half, x + half), (0, height), z), crown)
@@ -242,7 +242,7 @@ class Stage:
         return finished
 
 
-def _paint_tree(rng: np.random.Generator) -> Texture:
+def paint_tree(rng: np.random.Generator, brightness: float = 1.0) -> Texture:
     """Trunk and crown, as wide as 0.72 of the height."""
     high, wide = 400, 288
     tree, coverage = np.zeros((high, wide, 3), np.uint8), np.zeros((high, wide), np.uint8)
@@ -257,7 +257,7 @@ def _paint_tree(rng: np.random.Generator) -> Texture:
         [wide * 0.515, high * 0.4],
         [wide * 0.53, high],
     ]
-    both(np.array(trunk), (78, 64, 52))
+    both(np.array(trunk), shaded((78, 64, 52), brightness))
     turn = np.linspace(0, 2 * np.pi, 9)[:-1]
     clumps = rng.normal(0, 1, (16, 2)) * [wide * 0.17, high * 0.11] + [wide / 2, high * 0.36]
     for _ in range(700):
@@ -267,7 +267,7 @@ def _paint_tree(rng: np.random.Generator) -> Texture:
         radius = rng.uniform(2.5, 7.5)
         both(
             middle + radius * np.column_stack([np.cos(turn), np.sin(turn) * 0.8]),
-            shaded((84, 112, 58), green),
+            shaded((84, 112, 58), green * brightness),
         )
     return Texture(tree, coverage)
 

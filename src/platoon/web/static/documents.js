@@ -12,7 +12,7 @@ const LOOK_AGAIN_MS = 3000;
 const SAY_EVERY_MS = 5000;
 
 const rows = new Map(); // id → the row of a document
-const known = new Map(); // id → the document as it was last told
+const known = new Map(); // id → the document as it stood last
 let open = null;
 let maxBytes = Infinity;
 let looking = 0;
@@ -39,7 +39,7 @@ class Row {
     this.button.onclick = action;
   }
 
-  tell(state, text, share) {
+  setState(state, text, share) {
     this.element.dataset.state = state;
     this.state.textContent = text;
     this.bar.hidden = share === undefined;
@@ -47,14 +47,14 @@ class Row {
     else if (share !== undefined) this.bar.value = share;
   }
 
-  show(told) {
-    this.link.href = `#${told.id}`;
-    const created = new Date(told.created * 1000);
+  show(doc) {
+    this.link.href = `#${doc.id}`;
+    const created = new Date(doc.created * 1000);
     this.time.dateTime = created.toISOString();
     this.time.textContent = clock(created);
-    const active = underWay(told);
-    this.tell(told.state, standing(told), active ? (told.pages ? told.done / told.pages : null) : undefined);
-    if (active) this.offer("Cancel", `Cancel ${told.name}`, () => cancel(told.id));
+    const active = underWay(doc);
+    this.setState(doc.state, standing(doc), active ? (doc.pages ? doc.done / doc.pages : null) : undefined);
+    if (active) this.offer("Cancel", `Cancel ${doc.name}`, () => cancel(doc.id));
     else this.offer("", "", null);
   }
 }
@@ -73,7 +73,7 @@ async function look() {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (turn !== looks) return;
-    tellLost(error.message);
+    showLost(error.message);
     pause = LOOK_AGAIN_MS;
   }
   if (pause !== null && !document.hidden) looking = setTimeout(look, pause);
@@ -87,54 +87,54 @@ function show(documents) {
     rows.delete(id);
     known.delete(id);
   }
-  for (const told of documents.toReversed()) {
-    const before = known.get(told.id);
-    known.set(told.id, told);
-    if (!rows.has(told.id)) {
-      rows.set(told.id, new Row(told.name || "Unnamed"));
-      byId("recent").prepend(rows.get(told.id).element);
+  for (const doc of documents.toReversed()) {
+    const before = known.get(doc.id);
+    known.set(doc.id, doc);
+    if (!rows.has(doc.id)) {
+      rows.set(doc.id, new Row(doc.name || "Unnamed"));
+      byId("recent").prepend(rows.get(doc.id).element);
     }
-    rows.get(told.id).show(told);
-    announce(told, before);
+    rows.get(doc.id).show(doc);
+    announce(doc, before);
   }
   follow();
 }
 
-/** Tell what changed to whoever hears the page: each change of state at once, pages now and then. */
-function announce(told, before) {
-  const changed = before !== undefined && before.state !== told.state;
-  const further = before !== undefined && before.done !== told.done && performance.now() - saidAt > SAY_EVERY_MS;
+/** Announce what changed to whoever hears the page: each change of state at once, pages now and then. */
+function announce(doc, before) {
+  const changed = before !== undefined && before.state !== doc.state;
+  const further = before !== undefined && before.done !== doc.done && performance.now() - saidAt > SAY_EVERY_MS;
   if (!changed && !further) return;
   saidAt = performance.now();
-  byId("announcer").textContent = `${told.name}: ${standing(told)}`;
+  byId("announcer").textContent = `${doc.name}: ${standing(doc)}`;
 }
 
 /** Show the document that the address names, as it stands. */
 function follow() {
   const id = location.hash.slice(1);
-  const told = known.get(id);
+  const doc = known.get(id);
   for (const [other, row] of rows) {
     if (other === id) row.link.setAttribute("aria-current", "true");
     else row.link.removeAttribute("aria-current");
   }
-  byId("nothing").hidden = told !== undefined;
-  if (open !== null && open.id !== told?.id) {
+  byId("nothing").hidden = doc !== undefined;
+  if (open !== null && open.id !== doc?.id) {
     open.close();
     open = null;
   }
-  if (told === undefined) return;
+  if (doc === undefined) return;
   if (open === null) {
-    open = new OpenDocument(told, { onCancel: () => cancel(told.id) });
+    open = new OpenDocument(doc, { onCancel: () => cancel(doc.id) });
     byId("shown").append(open.element);
   }
-  open.update(told);
+  open.update(doc);
 }
 
 async function cancel(id) {
   try {
     await ask(`/${id}`, { method: "DELETE" });
   } catch (error) {
-    tellLost(error.message);
+    showLost(error.message);
   }
   await look();
 }
@@ -143,21 +143,21 @@ async function take(files) {
   const fields = { pages: byId("pages").value, text_layer: byId("text-layer").value };
   const waiting = [...files].map((file) => ({ file, row: new Row(file.name) }));
   for (const { row } of waiting) {
-    row.tell("sending", "Waits to be sent", 0);
+    row.setState("sending", "Waits to be sent", 0);
     byId("recent").prepend(row.element);
   }
   await begun;
   let first = true;
   for (const { file, row } of waiting) {
     try {
-      const told = await send(file, row, fields);
-      if (rows.has(told.id)) row.element.remove();
-      else rows.set(told.id, row);
+      const doc = await send(file, row, fields);
+      if (rows.has(doc.id)) row.element.remove();
+      else rows.set(doc.id, row);
       await look();
-      if (first) location.hash = told.id;
+      if (first) location.hash = doc.id;
       first = false;
     } catch (error) {
-      row.tell("failed", sentence(error.message));
+      row.setState("failed", sentence(error.message));
       row.offer("Dismiss", `Dismiss ${file.name}`, () => row.element.remove());
       byId("announcer").textContent = `${file.name}: ${error.message}`;
     }
@@ -170,13 +170,13 @@ function send(file, row, fields) {
     throw new Refused(413, `the file has ${size(file.size)}; at most ${size(maxBytes)} are taken here`);
   }
   byId("announcer").textContent = `${file.name} is being sent`;
-  row.tell("sending", "Is being sent", 0);
-  const { taken, abort } = handIn(file, fields, (share) => row.tell("sending", "Is being sent", share));
+  row.setState("sending", "Is being sent", 0);
+  const { taken, abort } = handIn(file, fields, (share) => row.setState("sending", "Is being sent", share));
   row.offer("Cancel", `Cancel ${file.name}`, abort);
   return taken;
 }
 
-function tellLost(message) {
+function showLost(message) {
   const lost = byId("lost");
   lost.textContent = sentence(message);
   lost.hidden = false;

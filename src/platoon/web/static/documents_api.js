@@ -33,10 +33,10 @@ export async function ask(path = "", { method = "GET", ...query } = {}) {
 /**
  * Hand a file in; `onSent` hears which share of it is sent, from 0 to 1.
  *
- * `taken` is the promise of the document as Platoon tells it, or of Refused; `abort` gives up.
+ * `taken` is the promise of the document as Platoon answers it, or of Refused; `abort` gives up.
  */
 export function handIn(file, fields, onSent) {
-  // fetch does not tell how much of a body was sent.
+  // fetch does not say how much of a body was sent.
   const request = new XMLHttpRequest();
   const taken = new Promise((resolve, reject) => {
     request.onload = () => {

@@ -17,7 +17,7 @@ const FORMS = {
 const LOADED_AHEAD = "900px 0px";
 
 export class OpenDocument {
-  #told = {};
+  #doc = {};
   #sheets = new Map(); // number → sheet
   #watcher;
 
@@ -52,13 +52,13 @@ export class OpenDocument {
   }
 
   /** Show how it stands now. */
-  update(told) {
-    const before = this.#told;
-    this.#told = told;
-    const { state, pages, done, error, expires } = told;
+  update(doc) {
+    const before = this.#doc;
+    this.#doc = doc;
+    const { state, pages, done, error, expires } = doc;
     this.element.dataset.state = state;
-    this.state.textContent = standing(told);
-    this.bar.hidden = this.cancel.hidden = !underWay(told);
+    this.state.textContent = standing(doc);
+    this.bar.hidden = this.cancel.hidden = !underWay(doc);
     if (pages) this.bar.value = done / pages;
     else this.bar.removeAttribute("value");
     this.kept.textContent = expires ? `Kept until ${clock(new Date(expires * 1000))}` : "";
@@ -69,7 +69,7 @@ export class OpenDocument {
       if (state === "done") link.href = link.dataset.address;
       else link.removeAttribute("href");
     }
-    if (before.done !== done) this.#list().catch(() => (this.#told = { ...told, done: -1 })); // next time again
+    if (before.done !== done) this.#list().catch(() => (this.#doc = { ...doc, done: -1 })); // next time again
   }
 
   close() {
@@ -81,7 +81,7 @@ export class OpenDocument {
     h("li", {}, h("a", { "data-address": `${this.address}/exports/${form}`, download: "", className: "quiet" }, name));
 
   async #list() {
-    if (this.#told.done === 0) return;
+    if (this.#doc.done === 0) return;
     const { numbers } = await ask(`/${this.id}`);
     let next = null;
     for (const number of numbers.toReversed()) {

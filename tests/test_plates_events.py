@@ -208,8 +208,8 @@ def test_undecidable_text_is_looked_at_ever_less_often() -> None:
 
 def test_an_event_says_when_it_was_decided_and_when_its_crop_was_taken() -> None:
     (final,) = [event for event in drive(watch(), passing("AB123CD")).events if event.state == "final"]
-    assert final.told_at == pytest.approx(1e9 + 0.2)
-    assert final.time <= final.told_at
+    assert final.emitted_at == pytest.approx(1e9 + 0.2)
+    assert final.time <= final.emitted_at
 
 
 def test_no_frame_is_kept_in_memory_for_what_was_read_of_it() -> None:

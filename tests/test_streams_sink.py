@@ -225,7 +225,7 @@ class Caption:
     state: str = "final"
     camera: str = "gate"
     time: float = 1_769_860_800.0
-    told_at: float = 1_769_860_800.0
+    emitted_at: float = 1_769_860_800.0
 
     def to_json(self, *, crop_key: str | None) -> dict[str, Any]:
         fields = {"kind": "caption", "id": self.id, "state": self.state, "camera": self.camera}

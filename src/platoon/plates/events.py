@@ -48,7 +48,7 @@ class Gate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlateEvent:
-    """What the world is told about one vehicle."""
+    """What is emitted about one vehicle."""
 
     id: str
     state: EventState
@@ -56,8 +56,8 @@ class PlateEvent:
     plate: PlateText
     time: float
     """When the frame that was read was received, seconds since 1970."""
-    told_at: float
-    """When the frame was received that decided to tell it; the crop may be from an earlier one."""
+    emitted_at: float
+    """When the frame was received that decided it was to be emitted; the crop may be from an earlier one."""
     media_time: float
     box: tuple[int, int, int, int]
     """Of the plate in that frame: x1, y1, x2, y2 in frame pixels."""
@@ -345,7 +345,7 @@ class PlatePipeline:
                 camera=self._camera,
                 plate=result,
                 time=evidence.time,
-                told_at=self._now,
+                emitted_at=self._now,
                 media_time=evidence.media_time,
                 box=box_of(evidence.quad),
                 width=width,

@@ -68,8 +68,8 @@ class Emitted(Protocol):
         """When what it tells of was seen, seconds since 1970."""
 
     @property
-    def told_at(self) -> float:
-        """When the frame was received that decided to tell it."""
+    def emitted_at(self) -> float:
+        """When the frame was received that decided it was to be emitted."""
 
     @property
     def crop(self) -> Pixels:
@@ -262,7 +262,7 @@ class EventSink:
             self._began = None
         self.error = None
         self._metrics.events.labels(event.camera, event.state).inc()
-        self._metrics.capture_to_event.observe(max(0.0, self._now() - event.told_at))
+        self._metrics.capture_to_event.observe(max(0.0, self._now() - event.emitted_at))
         return True
 
     def _keep(self, event: Event, crop: bytes) -> None:

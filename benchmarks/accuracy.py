@@ -9,8 +9,8 @@ For each folder of photographs (see `photographs`), as shares of its pictures:
 - top-3: the truth is among the first three answers: each plate's text, and what else it may say, before the next one's.
 - ms: CPU milliseconds per picture, of all threads, the file already decoded.
 
-RapidOCR, tuned, reads the whole picture at up to 1280 pixels and is taken at its best text of plausible length. Nobody
-is told a country. With `--empty`, Platoon is also given pictures without plates (see `plateless`): a false alarm is one
+RapidOCR, tuned, reads the whole picture at up to 1280 pixels and is taken at its best text of plausible length. No
+country is given. With `--empty`, Platoon is also given pictures without plates (see `plateless`): a false alarm is one
 read there, a confident one a plate as sure as a camera's preview must be. Only figures are kept, no texts and no
 pictures; `--worst FOLDER` gets the wrong answers, the surest first, as crops beside a list.
 
@@ -155,7 +155,7 @@ def false_alarms(reader: PictureReader, pictures: Iterable[Pixels]) -> dict[str,
 
 
 def run(
-    of: Sequence[Photograph], chosen: Sequence[str], *, empty: bool, tell: Callable[[str], None]
+    of: Sequence[Photograph], chosen: Sequence[str], *, empty: bool, progress: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, list[Outcome]]]:
     """Measure; the results as they are kept, and what each reader made of each photograph."""
     read_by: dict[str, list[Outcome]] = {}
@@ -167,10 +167,10 @@ def run(
     }
     for name, opened in readers(chosen).items():
         with opened() as reader:
-            tell(f"{name}: photographs")
+            progress(f"{name}: photographs")
             read_by[name] = read_all(reader, of)
             if empty and name != RAPIDOCR:
-                tell(f"{name}: pictures without plates")
+                progress(f"{name}: pictures without plates")
                 alarms[name] = {kind: false_alarms(reader, pictures()) for kind, pictures in nothing.items()}
     kinds = dict.fromkeys(photograph.kind for photograph in of)
     results: dict[str, Any] = {
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         raise SystemExit(str(error)) from error
     console = Console() if sys.stdout.isatty() else Console(width=120)
     with console.status("") as status:
-        results, read_by = run(of, given.detector, empty=given.empty, tell=status.update)
+        results, read_by = run(of, given.detector, empty=given.empty, progress=status.update)
     show(results, console)
     first = next(iter(read_by.values()))
     show_worst(first, console)

@@ -43,9 +43,9 @@ class Done:
     converted_bytes: int
     """RGB or BGR bytes written by all conversions of pixels."""
     executions: int = 0
-    """Of the detector; 0: not told."""
+    """Of the detector; 0: not known."""
     lines_read: int = 0
-    """Regions that were recognised; 0: not told."""
+    """Regions that were recognised; 0: not known."""
 
     @property
     def frames(self) -> int:
@@ -104,7 +104,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def done(self) -> Done | None:
-        """Its counts now; None until every camera has had a frame analysed, and where not all of them are told."""
+        """Its counts now; None until every camera has had a frame analysed, and where not all of them are known."""
 
     @abstractmethod
     def latencies_s(self, since: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 Pages of real PDF files (`corpus`) and pages whose structure is known (`sheets`) are read by Platoon's document reader,
 which does not get to see their text layers, and by RapidOCR, page by page, which gives lines from top to bottom and
-knows of no tables or paragraphs. It is tuned; `quality` tells what it does as it comes. Both are compared with the text
+knows of no tables or paragraphs. It is tuned; `quality` says what it does as it comes. Both are compared with the text
 layer:
 
 - the character error rate, line by line as in `quality`, and of the whole text in the order it is read in;
@@ -182,12 +182,12 @@ def whole(true: str, found: Sequence[str]) -> bool:
 def structure_of(sheet: Sheet, page: Page) -> dict[str, Any]:
     """What Platoon makes of a page that was set."""
     found = tables(page)
-    told = paragraphs(page)
+    found_paragraphs = paragraphs(page)
     said = {label: {fold(block.text) for block in page.blocks if block.label is label} for label in MARGINAL}
     result: dict[str, Any] = {
         "tables_found": len(found),
         "paragraphs": len(sheet.paragraphs),
-        "paragraphs_whole": sum(whole(fold(paragraph), told) for paragraph in sheet.paragraphs),
+        "paragraphs_whole": sum(whole(fold(paragraph), found_paragraphs) for paragraph in sheet.paragraphs),
         "head": sheet.header in said[Label.HEADER],
         "foot": sheet.footer in said[Label.FOOTER],
     }
@@ -197,30 +197,32 @@ def structure_of(sheet: Sheet, page: Page) -> dict[str, Any]:
     return result
 
 
-def quality(manuals: Sequence[corpus.Page], sheets: Sequence[SetSheet], tell: Callable[[str], None]) -> dict[str, Any]:
+def quality(
+    manuals: Sequence[corpus.Page], sheets: Sequence[SetSheet], progress: Callable[[str], None]
+) -> dict[str, Any]:
     """(a): how right is what is read."""
     papers = [*manuals, *(one.page for one in sheets)]
     pictures = [page.picture for page in papers]
     read: dict[str, list[Read]] = {}
     with tempfile.TemporaryDirectory(prefix="platoon-bench-") as cache:
-        tell(f"{len(papers)} pages, Platoon")
+        progress(f"{len(papers)} pages, Platoon")
         with open_reader(Settings(cache=Path(cache))) as reader:
             read["platoon"] = by_platoon(reader, pictures)
-    tell(f"{len(papers)} pages, RapidOCR")
+    progress(f"{len(papers)} pages, RapidOCR")
     read["rapidocr tuned"] = by_rapid(WAYS["rapidocr tuned"], pictures)
-    tell("comparing")
+    progress("comparing")
     marked = {name: [marks(page, one) for page, one in zip(papers, some, strict=True)] for name, some in read.items()}
     pages = []
     for number, page in enumerate(papers):
-        told: dict[str, Any] = {"page": page.name}
+        row: dict[str, Any] = {"page": page.name}
         for name, each in marked.items():
             one = each[number]
-            told[name] = {"errors": one.count.errors, "order": one.order, "follows": one.follows}
+            row[name] = {"errors": one.count.errors, "order": one.order, "follows": one.follows}
         if number >= len(manuals):
             found = read["platoon"][number].page
             assert found is not None
-            told |= structure_of(sheets[number - len(manuals)].sheet, found)
-        pages.append(told)
+            row |= structure_of(sheets[number - len(manuals)].sheet, found)
+        pages.append(row)
     kinds = {"manuals": slice(0, len(manuals)), "sheets": slice(len(manuals), None)}
     return {
         "pages": pages,
@@ -268,22 +270,22 @@ def _structure(pages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def run(
-    manuals: Sequence[corpus.Page], sheets: Sequence[Sheet], pdfs: Path, sizes: Sizes, tell: Callable[[str], None]
+    manuals: Sequence[corpus.Page], sheets: Sequence[Sheet], pdfs: Path, sizes: Sizes, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure everything; the results as they are kept. `tell` hears what is being done."""
+    """Measure everything; the results as they are kept. `progress` hears what is being done."""
     with tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch:
         folder = Path(scratch)
-        tell("LibreOffice sets pages")
+        progress("LibreOffice sets pages")
         results: dict[str, Any] = {
             "machine": report.machine(),
-            "quality": quality(manuals, set_sheets(sheets, folder), tell),
+            "quality": quality(manuals, set_sheets(sheets, folder), progress),
         }
 
         def document(count: int) -> bytes:
             return corpus.document(pdfs, manuals, count)
 
         load = os.getloadavg()[0]
-        costs = jobs.costs(document, plate_crops()[1], folder, sizes, tell)
+        costs = jobs.costs(document, plate_crops()[1], folder, sizes, progress)
     results |= {"load": load, "cost": costs["pages"], "plates_ms": costs["plates_ms"]}
     return {**results, "aims": list(aims(results))}
 

@@ -1,7 +1,7 @@
 """What reading a document costs, alone and as a job of a running service, and what a plate waits meanwhile.
 
 Memory is looked at several times a second, for all processes together: what lies between two looks is not seen. Its
-slope is told per page, beside its standard error, as in `soak`.
+slope is given per page, beside its standard error, as in `soak`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Said(NamedTuple):
 def _said(log: Path) -> list[Said]:
     """All so far; others may write there, too."""
     lines = (line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines())
-    told = (line for line in lines if len(line) == 3 and line[0] in ("ready", "page", "done"))
-    return [Said(what, float(at), float(cpu_s)) for what, at, cpu_s in told]
+    said = (line for line in lines if len(line) == 3 and line[0] in ("ready", "page", "done"))
+    return [Said(what, float(at), float(cpu_s)) for what, at, cpu_s in said]
 
 
 def as_job(service: Served, document: bytes) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Job:
         self._client.close()
 
     def standing(self) -> dict[str, Any]:
-        """As the service tells it."""
+        """As the service says it."""
         said: dict[str, Any] = self._client.get(self._path).raise_for_status().json()
         return said
 
@@ -141,7 +141,7 @@ def plates_meanwhile(service: Served, document: bytes, crops: Sequence[Pixels], 
 
 
 def costs(
-    document: Document, crops: Sequence[Pixels], folder: Path, sizes: Sizes, tell: Callable[[str], None]
+    document: Document, crops: Sequence[Pixels], folder: Path, sizes: Sizes, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """(b) and (c): documents of each length by everybody, the same as jobs, and plates during a long one."""
     counts = [count if count == 1 else sizes.count(count) for count in COUNTS]
@@ -152,16 +152,16 @@ def costs(
     for way in ("platoon", *WAYS):
         ways[way] = {}
         for count in counts[:-1] if way == "rapidocr" else counts:  # the longest would take most of all the time
-            tell(f"{count} pages, {way}")
+            progress(f"{count} pages, {way}")
             file.write_bytes(document(count))
             ways[way][str(count)] = alone(way, file, folder)
     with Served(environment(folder), folder) as service:
         as_job(service, document(1))
         ways["platoon, as a job"] = {}
         for count in counts:
-            tell(f"{count} pages as a job")
+            progress(f"{count} pages as a job")
             ways["platoon, as a job"][str(count)] = as_job(service, document(count))
-        tell("plates while a document is read")
+        progress("plates while a document is read")
         plates = plates_meanwhile(service, document(sizes.count(LONG)), crops, sizes.seconds(PLATES_S))
     return {"pages": ways, "plates_ms": plates}
 
@@ -173,11 +173,11 @@ def _bytes(tree: ProcessTree) -> int:
 
 def figures(pages: int, took_s: float, cpu_s: float, samples: Sequence[Sample]) -> dict[str, Any]:
     """What is kept of one document."""
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "per_minute": 60 * pages / took_s,
         "cpu_s": cpu_s / pages,
         "peak_bytes": max(size for _, size in samples),
     }
     if len({done for done, _ in samples[2 * len(samples) // 3 :]}) >= FEWEST:
-        told["slope_bytes"], told["slope_error_bytes"] = slope(samples)
-    return told
+        results["slope_bytes"], results["slope_error_bytes"] = slope(samples)
+    return results

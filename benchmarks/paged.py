@@ -1,4 +1,4 @@
-"""Reads a document in a process of its own, so that what it costs can be told: Platoon, or RapidOCR page by page.
+"""Reads a document in a process of its own, so that what it costs can be measured: Platoon, or RapidOCR page by page.
 
 It says `ready` once all is loaded and a page was read, `page` after each, and `done`, with the time of each and the CPU
 time until then; then it waits for its end.

@@ -1,7 +1,7 @@
 """A command and all processes it starts: their CPU time, their memory, their end.
 
 CPU time is user and system time. Memory is the sum of PSS (proportional set size: a page that n processes map
-counts 1/n for each), beside the sum of RSS, which counts such a page n times. Where the system tells no PSS, it
+counts 1/n for each), beside the sum of RSS, which counts such a page n times. Where the system gives no PSS, it
 is left out.
 """
 

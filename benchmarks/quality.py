@@ -260,8 +260,8 @@ def same_text(engine: TextEngine, same_width: SameWidth, lines: Sequence[Lines])
     return found
 
 
-def run(papers: Sequence[Page], share: float, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measure everything; the results as they are kept. `tell` hears what is being done."""
+def run(papers: Sequence[Page], share: float, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Measure everything; the results as they are kept. `progress` hears what is being done."""
     read_by: dict[str, list[Found]] = {}
 
     def some_of(things: Sequence[Thing], most: int) -> list[Thing]:
@@ -269,19 +269,19 @@ def run(papers: Sequence[Page], share: float, tell: Callable[[str], None]) -> di
 
     with tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch:
         settings = Settings(cache=Path(scratch))
-        tell("RapidOCR")
+        progress("RapidOCR")
         read_by["rapidocr"] = by_rapid({}, papers)
         read_by["rapidocr tuned"] = by_rapid({**rapid.TUNED, **rapid.PAGE}, papers)
-        tell("Platoon")
+        progress("Platoon")
         with opened(settings, precision="auto") as engine:
             read_by["platoon"] = by_platoon(engine, papers)
-        tell("Platoon, pixels normalised as RapidOCR does")
+        progress("Platoon, pixels normalised as RapidOCR does")
         with opened(settings, precision="float32", pixels=HALF) as engine:
             read_by[HALVED] = by_platoon(engine, papers)
-        tell("Platoon in float32")
+        progress("Platoon in float32")
         with opened(settings, precision="float32") as engine:
             read_by[FLOAT32] = by_platoon(engine, papers)
-            tell("the same lines")
+            progress("the same lines")
             kind, crops = plate_crops()
             plates = lines_of_plates(engine, some_of(crops, PLATES_OF_LINES))
             read_pages = list(zip(papers, read_by[FLOAT32], strict=True))

@@ -254,31 +254,31 @@ def behind_bulk(engine: TextEngine, crops: Sequence[Pixels], paper: Sequence[Pix
     }
 
 
-def run(sizes: Sizes, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measure everything; the results as they are kept. `tell` hears what is being done."""
+def run(sizes: Sizes, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Measure everything; the results as they are kept. `progress` hears what is being done."""
     kind, crops = plate_crops()
     paper = pages(sizes.count(4))
     with tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch:
         folder = Path(scratch)
         settings = Settings(cache=folder / "cache")
-        tell("bare models")
+        progress("bare models")
         bare = bare_models(settings)
         limit = {name: model.measure(sizes.seconds(8)) for name, model in bare.items()}
-        tell("waiting")
+        progress("waiting")
         waited = waiting(bare["recognition"], crops[0], sizes)
         for model in bare.values():
             model.runtime.close()
         with TextEngine(settings.engine, settings.cache, Metrics()) as engine:
-            tell("RapidOCR and Platoon, the same pictures")
+            progress("RapidOCR and Platoon, the same pictures")
             alone = against_rapid(engine, crops, paper, sizes)
-            tell("behind bulk")
+            progress("behind bulk")
             behind = behind_bulk(engine, crops, paper, sizes)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATOON_")}
         environment["PLATOON_CACHE"] = str(settings.cache)
         with Served(environment, folder) as service:
-            tell(f"the service, {CLIENTS} clients")
+            progress(f"the service, {CLIENTS} clients")
             served = many_clients(service, crops, sizes.seconds(30))
-            tell("the service, one call or many")
+            progress("the service, one call or many")
             calls = one_call_or_many(service, crops, sizes.count(10))
     results = {
         "machine": report.machine(),

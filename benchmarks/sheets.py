@@ -117,9 +117,9 @@ def all_sheets() -> list[Sheet]:
         font, number = next(fonts), next(numbers)
         header, footer = f"The library as it is, chapter {number}", f"Page {number} of many"
         body = "".join(part.xml for part in parts)
-        told = [paragraph for part in parts for paragraph in part.paragraphs]
+        paragraphs = [paragraph for part in parts for paragraph in part.paragraphs]
         source = _document(body, header, footer, font)
-        sheets.append(Sheet(f"{name}, {font}", source, told, header, footer, table))
+        sheets.append(Sheet(f"{name}, {font}", source, paragraphs, header, footer, table))
 
     add("one column", _title("Notes on modules"), _running(texts, 2600))
     add("two columns", _title("Two columns under a title"), _columns(2, _running(texts, 2600)))
@@ -155,7 +155,7 @@ class Part:
 
 def _prose() -> Iterator[str]:
     """Paragraphs of running text, each once."""
-    told = set[str]()
+    seen = set[str]()
     for module in map(importlib.import_module, MODULES):
         classes = [one for _, one in inspect.getmembers(module, inspect.isclass)]
         methods = [one for some in classes for _, one in inspect.getmembers(some, inspect.isroutine)]
@@ -165,8 +165,8 @@ def _prose() -> Iterator[str]:
                 text = fold(paragraph)
                 plain = sum(letter.isalpha() or letter == " " for letter in text)
                 ordinary = 120 <= len(text) <= 900 and text[0].isupper() and text[-1] == "." and "\n " not in paragraph
-                if ordinary and plain >= 0.9 * len(text) and text not in told:
-                    told.add(text)
+                if ordinary and plain >= 0.9 * len(text) and text not in seen:
+                    seen.add(text)
                     yield text
 
 
@@ -200,8 +200,8 @@ def _items(texts: Iterator[str], count: int) -> Part:
 def _columns(count: int, *parts: Part) -> Part:
     """Parts in columns, all of the same height."""
     inside = "".join(part.xml for part in parts)
-    told = tuple(paragraph for part in parts for paragraph in part.paragraphs)
-    return Part(f'<text:section text:style-name="C{count}" text:name="S">{inside}</text:section>', told)
+    paragraphs = tuple(paragraph for part in parts for paragraph in part.paragraphs)
+    return Part(f'<text:section text:style-name="C{count}" text:name="S">{inside}</text:section>', paragraphs)
 
 
 def _figure(number: int, width_cm: float) -> Part:
@@ -223,7 +223,7 @@ def _figure(number: int, width_cm: float) -> Part:
 
 
 def _table(table: Table, look: str) -> Part:
-    """The table; what its cells say is told by the table itself."""
+    """The table; what its cells say is known from the table itself."""
     rows = ""
     for row in range(table.rows):
         cells = ""
@@ -260,10 +260,10 @@ def _tables() -> Iterator[tuple[str, Table]]:
         _grid([("Number", "Symbol", "Text"), *((str(n), errno.errorcode[n], os.strerror(n)) for n in numbers)]),
     )
     signals = sorted(signal.valid_signals())[:14]
-    told = [
+    rows = [
         (one.name, str(one.value), signal.strsignal(one) or "") for one in signals if isinstance(one, signal.Signals)
     ]
-    yield "signals", _grid([("Signal", "Number", "Description"), *told])
+    yield "signals", _grid([("Signal", "Number", "Description"), *rows])
     month = [[str(day) if day else "" for day in week] for week in calendar.monthcalendar(2026, 11)]
     named = _grid([["November 2026", *[""] * 6], list(calendar.day_abbr), *month])
     yield "a month", Table(named.rows, 7, (replace(named.cells[0], columns=7), *named.cells[7:]))

@@ -190,7 +190,7 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
 
                 samples = asyncio.run(everybody())
                 analysed = _analysed(base)
-                told = [json.loads(line) for line in (folder / "site" / "events.jsonl").read_text().splitlines()]
+                events = [json.loads(line) for line in (folder / "site" / "events.jsonl").read_text().splitlines()]
                 kept = httpx.get(f"{base}/api/summary", trust_env=False, timeout=CALL_S).json()
     steepness, error = slope_mb_per_minute(samples)
     return {
@@ -198,7 +198,7 @@ def run(minutes: float, cameras: int, say: Callable[[str], None]) -> dict[str, A
         "minutes": minutes,
         "cameras": cameras,
         "frames_analysed": analysed,
-        "events": len({event["id"] for event in told}),
+        "events": len({event["id"] for event in events}),
         "summary": kept,
         "statuses": {str(status): count for status, count in sorted(visitors.statuses.items())},
         "faults": visitors.n_faults,

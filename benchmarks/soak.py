@@ -2,7 +2,7 @@
 
 Plates, lines, batches, bodies that are no pictures and callers who leave early, from many clients at once. Memory is
 looked at all the while. It grows for the first minutes, until every thread has run and every shape of input been seen;
-its slope is a least-squares line over the last third, told for a million requests, beside its standard error. Every
+its slope is a least-squares line over the last third, given for a million requests, beside its standard error. Every
 answer is checked against the first one for the same request.
 
 python -m benchmarks.soak [--seconds 300] [--results FOLDER]
@@ -64,7 +64,7 @@ class Memory:
 def slope(samples: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """Bytes per request over the last third of (requests, bytes), and its standard error.
 
-    Memory stays where it was between two looks, so that many looks tell less than as many that know nothing of each
+    Memory stays where it was between two looks, so that many looks say less than as many that know nothing of each
     other: the error grows with the correlation of neighbours, as for an autoregressive process of first order.
     """
     points = np.array(samples[2 * len(samples) // 3 :], np.float64)

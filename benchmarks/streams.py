@@ -190,9 +190,9 @@ def find_limit(reels: Sequence[str], environment: Mapping[str, str]) -> dict[str
 
 
 def run(
-    sources: Sequence[str], counts: Sequence[int], seconds: float | None, tell: Callable[[str], None]
+    sources: Sequence[str], counts: Sequence[int], seconds: float | None, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure everything; the results as they are kept. `tell` hears what is being done."""
+    """Measure everything; the results as they are kept. `progress` hears what is being done."""
     measurements: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="platoon-bench-") as scratch:
         folder = Path(scratch)
@@ -200,14 +200,14 @@ def run(
         reels = [str(path) for path in paths]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATOON_")}
         environment["PLATOON_CACHE"] = str(folder / "cache")
-        tell("decoder and models alone")
+        progress("decoder and models alone")
         limit = find_limit(reels, environment)
         for source, n in itertools.product(sources, counts):
             of = folder / f"{source}-{n}"
             of.mkdir()
             with played(source, reels, n, of) as (cameras, plays):
                 for deployment in deployments(cameras, of, plays):
-                    tell(f"{source}, {n} camera{'s' * (n > 1)}, {deployment.name}")
+                    progress(f"{source}, {n} camera{'s' * (n > 1)}, {deployment.name}")
                     measured = measure(deployment, environment, folder / "log", seconds or window_s(n))
                     measurements.append({"input": source, "cameras": n, "way": deployment.name, **measured})
     return {

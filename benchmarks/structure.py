@@ -29,7 +29,7 @@ def kendall(ranks: Sequence[int]) -> float:
 def followed(ranks: Sequence[int]) -> float:
     """The share of things that stand in this order right after the one that is truly before them.
 
-    It tells jumps, of which a reader notices each; to Kendall's tau a short one is next to nothing.
+    It counts jumps, of which a reader notices each; to Kendall's tau a short one is next to nothing.
     """
     given = np.asarray(ranks)
     return float((np.diff(given) == 1).mean()) if len(given) > 1 else 1.0

@@ -73,7 +73,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """What is to be told of a clip."""
+    """What is to be emitted of a clip."""
 
     text: str
     is_of: Callable[[Reading], bool]
@@ -82,19 +82,19 @@ class Vehicle:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip, and what is to be told of it."""
+    """A clip, and what is to be emitted of it."""
 
     kind: str
     name: str
     path: Path
     vehicles: Sequence[Vehicle]
     hidden: tuple[str, ...] = ()
-    """Plates in it that are hard to see: they may be told or not."""
+    """Plates in it that are hard to see: they may be emitted or not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What was told of one clip."""
+class Emitted:
+    """What was emitted of one clip."""
 
     events: Sequence[PlateEvent]
     readings: Sequence[Reading]
@@ -131,8 +131,8 @@ class Listener(PlatePipeline):
         return super().settle(readings)
 
 
-def watch(path: Path, analysis: Analysis, settings: Settings) -> Told:
-    """What a camera with this clip would tell.
+def watch(path: Path, analysis: Analysis, settings: Settings) -> Emitted:
+    """What a camera with this clip would emit.
 
     Raises:
         SourceError: the file is no video, or breaks off.
@@ -149,11 +149,11 @@ def watch(path: Path, analysis: Analysis, settings: Settings) -> Told:
             events += analysis.run([(frame, listener)])
     finally:
         source.close()
-    return Told([*events, *listener.finish()], listener.readings)
+    return Emitted([*events, *listener.finish()], listener.readings)
 
 
 def judge(events: Sequence[PlateEvent], clip: Clip) -> Verdict:
-    """Compare what was told with what was to be told."""
+    """Compare what was emitted with what was to be."""
     texts = [vehicle.text for vehicle in clip.vehicles]
     last: dict[str, PlateEvent] = {}
     for event in events:
@@ -164,12 +164,12 @@ def judge(events: Sequence[PlateEvent], clip: Clip) -> Verdict:
     return Verdict(len(texts), len(texts) - len(wrong), wrong, false)
 
 
-def by_voting(told: Told, vehicles: Sequence[Vehicle]) -> dict[str, float]:
-    """Of how many vehicles the text is right: told in the end, or by one reading. Who was never read does not count."""
-    final: dict[str, str] = {event.id: event.plate.text for event in told.events}
+def by_voting(emitted: Emitted, vehicles: Sequence[Vehicle]) -> dict[str, float]:
+    """Of how many vehicles the text is right, in the end or by one reading. Who was never read does not count."""
+    final: dict[str, str] = {event.id: event.plate.text for event in emitted.events}
     found = dict.fromkeys(("vehicles", "readings", "any", "first", "largest", "surest", "vote"), 0.0)
     for vehicle in vehicles:
-        readings = [reading for reading in told.readings if vehicle.is_of(reading)]
+        readings = [reading for reading in emitted.readings if vehicle.is_of(reading)]
         if not readings:
             continue
         right = [reading.text == vehicle.text for reading in readings]
@@ -183,16 +183,16 @@ def by_voting(told: Told, vehicles: Sequence[Vehicle]) -> dict[str, float]:
     return found
 
 
-def sureness(told: Told, vehicles: Sequence[Vehicle]) -> list[tuple[float, bool]]:
+def sureness(emitted: Emitted, vehicles: Sequence[Vehicle]) -> list[tuple[float, bool]]:
     """How sure each reading of a vehicle and each final event was, and whether it was right."""
     texts = {fold(vehicle.text) for vehicle in vehicles}
-    events = [event.plate for event in told.events if event.state is not EventState.PREVIEW]
+    events = [event.plate for event in emitted.events if event.state is not EventState.PREVIEW]
     return [
         *((plate.confidence, fold(plate.text) in texts) for plate in events),
         *(
             (reading.confidence, fold(reading.text) == fold(vehicle.text))
             for vehicle in vehicles
-            for reading in told.readings
+            for reading in emitted.readings
             if vehicle.is_of(reading)
         ),
     ]
@@ -244,7 +244,7 @@ def clips(folder: Path) -> Iterator[Clip]:
             yield Clip("real", name, path, real_vehicles(texts))
 
 
-def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
+def run(settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
     """Measure everything; the results as they are kept."""
     verdicts = []
     answers: list[tuple[float, bool]] = []
@@ -256,11 +256,11 @@ def run(settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
     ):
         analysis = Analysis(engine, settings, metrics)
         for clip in clips(Path(scratch)):
-            tell(f"{clip.kind}: {clip.name}")
-            told = watch(clip.path, analysis, settings)
-            verdicts.append({"kind": clip.kind, "clip": clip.name, **asdict(judge(told.events, clip))})
-            answers += sureness(told, clip.vehicles)
-            votes.setdefault(clip.kind, Counter()).update(by_voting(told, clip.vehicles))
+            progress(f"{clip.kind}: {clip.name}")
+            emitted = watch(clip.path, analysis, settings)
+            verdicts.append({"kind": clip.kind, "clip": clip.name, **asdict(judge(emitted.events, clip))})
+            answers += sureness(emitted, clip.vehicles)
+            votes.setdefault(clip.kind, Counter()).update(by_voting(emitted, clip.vehicles))
         analysis.close()
     results: dict[str, Any] = {
         "machine": report.machine(),

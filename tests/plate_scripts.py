@@ -43,7 +43,7 @@ def line(text: str, sure: float = 0.97) -> TextLine:
 
 
 @dataclass
-class Told:
+class Emitted:
     """What a watch said, and how often it looked."""
 
     events: list[PlateEvent]
@@ -53,9 +53,9 @@ class Told:
         return [event.plate.text for event in self.events if event.state == state]
 
 
-def drive(watch: PlatePipeline, frames: Iterable[tuple[float, Sequence[Seen]]], *, end: bool = True) -> Told:
+def drive(watch: PlatePipeline, frames: Iterable[tuple[float, Sequence[Seen]]], *, end: bool = True) -> Emitted:
     """Run a script of (media time, plates in sight) through a watch."""
-    told = Told([], 0)
+    emitted = Emitted([], 0)
     for media_time, plates in frames:
         now = frame(media_time)
         tasks, gone = watch.observe(now, [PlateBox(plate.quad, 0.9) for plate in plates])
@@ -64,11 +64,11 @@ def drive(watch: PlatePipeline, frames: Iterable[tuple[float, Sequence[Seen]]], 
             said = next(plate for plate in plates if np.allclose(plate.quad, task.quad))
             crop = np.full((24, 96, 3), round(media_time * 10) % 255, np.uint8)
             readings.append((task, crop, line(said.text, said.sure)))
-        told.reads += len(readings)
-        told.events += gone + watch.settle(readings)
+        emitted.reads += len(readings)
+        emitted.events += gone + watch.settle(readings)
     if end:
-        told.events += watch.finish()
-    return told
+        emitted.events += watch.finish()
+    return emitted
 
 
 def passing(

@@ -92,7 +92,7 @@ class Place:
         """`platoon ARGUMENTS` as a context; entered at once."""
         return Process([sys.executable, "-m", "platoon", *map(str, arguments)], self.folder, self._environment())
 
-    def told(self) -> list[dict[str, Any]]:
+    def emitted(self) -> list[dict[str, Any]]:
         """The events in the event file."""
         return [json.loads(line) for line in self.event_file.read_text().splitlines()]
 

@@ -5,8 +5,8 @@ import pytest
 from benchmarks.trials import trials
 from benchmarks.vehicles import (
     Clip,
+    Emitted,
     Reading,
-    Told,
     by_voting,
     drawn_vehicles,
     judge,
@@ -27,7 +27,7 @@ def clip_of(*texts: str, hidden: tuple[str, ...] = ()) -> Clip:
     return Clip("trials", "made up", Path("none.mp4"), real_vehicles(texts), hidden)
 
 
-def told_of(*passages: tuple[str, int]) -> list[PlateEvent]:
+def emitted_of(*passages: tuple[str, int]) -> list[PlateEvent]:
     """Vehicles that come one after the other, each read so many times while it moves."""
     events = []
     for number, (text, frames) in enumerate(passages):
@@ -43,18 +43,18 @@ def reading(text: str, *, at: float = 0.0, height: float = 20, sure: float = 0.9
 
 def test_a_vehicle_told_once_is_right_and_twice_is_not() -> None:
     clip = clip_of("MKX204", "AB371CD")
-    assert judge(told_of(("MKX204", 6), ("AB371CD", 6)), clip).right == 2
-    twice = judge(told_of(("MKX204", 6), ("AB371CD", 6), ("MKX204", 6)), clip)
+    assert judge(emitted_of(("MKX204", 6), ("AB371CD", 6)), clip).right == 2
+    twice = judge(emitted_of(("MKX204", 6), ("AB371CD", 6), ("MKX204", 6)), clip)
     assert (twice.right, twice.wrong, twice.false) == (1, ("MKX204",), ())
 
 
 def test_a_vehicle_of_which_there_is_a_preview_alone_is_not_right_nor_false() -> None:
-    verdict = judge(told_of(("MKX204", 1)), clip_of("MKX204"))
+    verdict = judge(emitted_of(("MKX204", 1)), clip_of("MKX204"))
     assert (verdict.right, verdict.false) == (0, ())
 
 
 def test_what_is_on_no_plate_is_false_unless_it_is_one_that_is_hard_to_see() -> None:
-    events = told_of(("MKX204", 6), ("GX15MBK", 6))
+    events = emitted_of(("MKX204", 6), ("GX15MBK", 6))
     assert judge(events, clip_of("MKX204")).false == ("GX15MBK",)
     assert judge(events, clip_of("MKX204", hidden=("GX15MBK",))).false == ()
 
@@ -66,8 +66,8 @@ def test_the_gain_of_the_vote_is_told_beside_what_one_reading_says() -> None:
         reading("MKX204", sure=0.6),
         reading("SHOP24"),
     ]
-    told = Told(told_of(("MKX204", 6)), readings)
-    found = by_voting(told, real_vehicles(["MKX204", "AB371CD"]))
+    emitted = Emitted(emitted_of(("MKX204", 6)), readings)
+    found = by_voting(emitted, real_vehicles(["MKX204", "AB371CD"]))
     assert found["vehicles"] == 1, "nothing was read of the other one"
     assert found["readings"] == 3
     assert found["any"] == pytest.approx(2 / 3)
@@ -75,8 +75,8 @@ def test_the_gain_of_the_vote_is_told_beside_what_one_reading_says() -> None:
 
 
 def test_answers_are_the_final_events_and_the_readings_with_whether_they_are_right() -> None:
-    told = Told(told_of(("MKX204", 6)), [reading("MKX284", sure=0.99)])
-    event, single = sureness(told, real_vehicles(["MKX204"]))
+    emitted = Emitted(emitted_of(("MKX204", 6)), [reading("MKX284", sure=0.99)])
+    event, single = sureness(emitted, real_vehicles(["MKX204"]))
     assert event[1]
     assert single == (0.99, False)
 

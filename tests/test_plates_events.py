@@ -16,30 +16,30 @@ def watch(**options) -> PlatePipeline:  # type: ignore[no-untyped-def]
 
 
 def test_a_passing_vehicle_gives_one_preview_and_one_final_of_the_same_id() -> None:
-    told = drive(watch(), passing("AB123CD"))
-    assert [event.state for event in told.events] == [EventState.PREVIEW, EventState.FINAL]
-    assert len({event.id for event in told.events}) == 1
-    assert told.texts() == ["AB123CD"]
+    emitted = drive(watch(), passing("AB123CD"))
+    assert [event.state for event in emitted.events] == [EventState.PREVIEW, EventState.FINAL]
+    assert len({event.id for event in emitted.events}) == 1
+    assert emitted.texts() == ["AB123CD"]
 
 
 def test_reading_stops_once_a_plate_is_decided() -> None:
-    told = drive(watch(), [(i / 10, [Seen("AB123CD", 300 + 5 * i, 300)]) for i in range(100)])
-    assert told.reads == 3
+    emitted = drive(watch(), [(i / 10, [Seen("AB123CD", 300 + 5 * i, 300)]) for i in range(100)])
+    assert emitted.reads == 3
 
 
 def test_a_single_reading_is_no_final() -> None:
-    told = drive(watch(), passing(lambda i: "AB123CD" if i == 4 else ""))
-    assert told.texts() == []
+    emitted = drive(watch(), passing(lambda i: "AB123CD" if i == 4 else ""))
+    assert emitted.texts() == []
 
 
 def test_two_agreeing_readings_are_enough_once_the_vehicle_has_gone() -> None:
-    told = drive(watch(), passing(lambda i: "AB123CD" if i in (4, 9) else ""))
-    assert told.texts() == ["AB123CD"]
+    emitted = drive(watch(), passing(lambda i: "AB123CD" if i in (4, 9) else ""))
+    assert emitted.texts() == ["AB123CD"]
 
 
 def test_an_event_carries_the_very_crop_and_box_that_were_read() -> None:
-    told = drive(watch(hold_finals=True), passing("AB123CD"))
-    (event,) = told.events
+    emitted = drive(watch(hold_finals=True), passing("AB123CD"))
+    (event,) = emitted.events
     number = round((event.media_time) * 10)
     seen = passing("AB123CD")[number][1][0]
     assert event.box == pytest.approx((seen.x, seen.y, seen.x + 4 * seen.height, seen.y + seen.height), abs=1)
@@ -48,25 +48,25 @@ def test_an_event_carries_the_very_crop_and_box_that_were_read() -> None:
 
 
 def test_an_event_says_whose_plate_it_may_be_and_how_likely() -> None:
-    told = drive(PlatePipeline("gate", Grammar({"US-NY": 3, "US-OH": 1}), hold_finals=True), passing("ABC1234"))
-    (event,) = [event.to_json(crop_key=None) for event in told.events]
+    emitted = drive(PlatePipeline("gate", Grammar({"US-NY": 3, "US-OH": 1}), hold_finals=True), passing("ABC1234"))
+    (event,) = [event.to_json(crop_key=None) for event in emitted.events]
     assert event["countries"] == ["US-NY", "US-OH"]
     assert event["country_probabilities"] == pytest.approx({"US-NY": 0.75, "US-OH": 0.25}, abs=0.02)
 
 
-def test_held_finals_are_told_once_the_vehicle_has_gone_and_without_previews() -> None:
+def test_held_finals_are_emitted_once_the_vehicle_has_gone_and_without_previews() -> None:
     script = passing("AB123CD", frames=10)
-    told = drive(watch(hold_finals=True), script, end=False)
-    assert told.events == []
+    emitted = drive(watch(hold_finals=True), script, end=False)
+    assert emitted.events == []
     held = watch(hold_finals=True)
-    told = drive(held, [*script, (30.0, [])], end=False)
-    assert told.texts() == ["AB123CD"]
+    emitted = drive(held, [*script, (30.0, [])], end=False)
+    assert emitted.texts() == ["AB123CD"]
 
 
 def test_a_plate_that_is_cut_by_the_border_is_not_read() -> None:
-    told = drive(watch(), [(i / 10, [Seen("LN390", 1280 - 96 + i * 0.1, 300)]) for i in range(10)])
-    assert told.reads == 0
-    assert told.events == []
+    emitted = drive(watch(), [(i / 10, [Seen("LN390", 1280 - 96 + i * 0.1, 300)]) for i in range(10)])
+    assert emitted.reads == 0
+    assert emitted.events == []
 
 
 @pytest.mark.parametrize(
@@ -80,27 +80,27 @@ def test_a_plate_that_is_cut_by_the_border_is_not_read() -> None:
 )
 def test_moving_text_that_is_no_plate_becomes_no_event_and_is_counted(text: str, gate: Gate) -> None:
     rejected: list[Gate] = []
-    told = drive(watch(rejected=rejected.append), passing(text))
-    assert told.events == []
+    emitted = drive(watch(rejected=rejected.append), passing(text))
+    assert emitted.events == []
     assert rejected == [gate]
 
 
 def test_a_burnt_in_overlay_is_no_plate_even_if_it_reads_like_one() -> None:
     rejected: list[Gate] = []
-    told = drive(watch(rejected=rejected.append), [(i / 10, [Seen("CAM12", 30, 20)]) for i in range(30)])
-    assert told.events == []
+    emitted = drive(watch(rejected=rejected.append), [(i / 10, [Seen("CAM12", 30, 20)]) for i in range(30)])
+    assert emitted.events == []
     assert rejected == [Gate.STILL]
 
 
 def test_a_still_sign_that_fits_no_pattern_is_no_plate() -> None:
-    told = drive(watch(), [(i / 10, [Seen("SHOP24H", 300, 300)]) for i in range(30)])
-    assert told.events == []
+    emitted = drive(watch(), [(i / 10, [Seen("SHOP24H", 300, 300)]) for i in range(30)])
+    assert emitted.events == []
 
 
 def test_a_sign_stands_still_though_its_track_came_from_something_else() -> None:
     script = [[Seen("", 330, 420, 60)], *[[Seen("NORTH12", 300, 300, 60)]] * 20]
-    told = drive(watch(hold_finals=True), [(i / 10, plates) for i, plates in enumerate(script)])
-    assert told.events == []
+    emitted = drive(watch(hold_finals=True), [(i / 10, plates) for i, plates in enumerate(script)])
+    assert emitted.events == []
 
 
 def test_the_page_is_shown_plates_and_what_may_become_one() -> None:
@@ -116,9 +116,9 @@ def test_the_page_is_shown_plates_and_what_may_become_one() -> None:
 def test_a_badge_beside_the_plate_of_its_vehicle_is_no_plate() -> None:
     plate = passing("AB123CD")
     badge = [(t, [Seen("GLC300", s.x + s.height, s.y - 3 * s.height, s.height / 2) for s in seen]) for t, seen in plate]
-    told = drive(watch(), together(plate, badge))
-    assert told.texts() == ["AB123CD"]
-    assert "GLC300" not in told.texts("preview")
+    emitted = drive(watch(), together(plate, badge))
+    assert emitted.texts() == ["AB123CD"]
+    assert "GLC300" not in emitted.texts("preview")
 
 
 def test_a_smaller_plate_that_only_passes_by_a_larger_one_is_a_plate() -> None:
@@ -127,30 +127,30 @@ def test_a_smaller_plate_that_only_passes_by_a_larger_one_is_a_plate() -> None:
     assert sorted(drive(watch(), together(near, far)).texts()) == ["AB123CD", "XY987ZW"]
 
 
-def test_a_parked_vehicle_is_told_once_however_long_it_stands() -> None:
+def test_a_parked_vehicle_is_emitted_once_however_long_it_stands() -> None:
     script = [(float(i), [Seen("AB123CD", 300, 300)] if i % 100 < 60 else []) for i in range(600)]
-    told = drive(watch(), script)
-    assert told.texts() == ["AB123CD"]
+    emitted = drive(watch(), script)
+    assert emitted.texts() == ["AB123CD"]
 
 
 def test_a_vehicle_that_comes_back_later_is_a_new_event() -> None:
-    told = drive(watch(), [*passing("AB123CD"), (10.0, []), (20.0, []), *passing("AB123CD", start=60.0)])
-    assert told.texts() == ["AB123CD", "AB123CD"]
-    assert len({event.id for event in told.events if event.state == "final"}) == 2
+    emitted = drive(watch(), [*passing("AB123CD"), (10.0, []), (20.0, []), *passing("AB123CD", start=60.0)])
+    assert emitted.texts() == ["AB123CD", "AB123CD"]
+    assert len({event.id for event in emitted.events if event.state == "final"}) == 2
 
 
-def test_a_vehicle_lost_for_a_moment_is_not_told_again() -> None:
+def test_a_vehicle_lost_for_a_moment_is_not_emitted_again() -> None:
     first, second = passing("AB123CD", frames=8), passing("AB123CD", start=4.0, frames=8)
-    told = drive(watch(), [*first, (2.0, []), (3.5, []), *second])
-    assert told.texts() == ["AB123CD"]
+    emitted = drive(watch(), [*first, (2.0, []), (3.5, []), *second])
+    assert emitted.texts() == ["AB123CD"]
 
 
-def test_vehicles_of_a_fleet_whose_plates_differ_in_one_character_are_each_told() -> None:
+def test_vehicles_of_a_fleet_whose_plates_differ_in_one_character_are_each_emitted() -> None:
     plates = ("BTX2841", "BTX2842", "BTX2847")
     script = [step for number, text in enumerate(plates) for step in passing(text, start=3.0 * number, frames=12)]
-    told = drive(watch(), script)
-    assert told.texts() == list(plates)
-    assert not told.texts("revised")
+    emitted = drive(watch(), script)
+    assert emitted.texts() == list(plates)
+    assert not emitted.texts("revised")
 
 
 def test_the_next_of_a_fleet_may_come_before_the_last_one_is_forgotten() -> None:
@@ -167,8 +167,8 @@ def test_a_vehicle_found_again_and_read_unsurely_with_one_other_character_is_the
 def test_tailgating_vehicles_keep_their_own_plates() -> None:
     front = passing("AB123CD", frames=20)
     behind = [(t, [Seen("XY987ZW", s.x, s.y - 120, s.height) for s in seen]) for t, seen in front]
-    told = drive(watch(), together(front, behind))
-    assert sorted(told.texts()) == ["AB123CD", "XY987ZW"]
+    emitted = drive(watch(), together(front, behind))
+    assert sorted(emitted.texts()) == ["AB123CD", "XY987ZW"]
 
 
 def test_at_one_frame_a_second_the_next_vehicle_at_the_same_place_is_another_one() -> None:
@@ -179,8 +179,8 @@ def test_at_one_frame_a_second_the_next_vehicle_at_the_same_place_is_another_one
         (3.0, [Seen("XY987ZW", 420, 330)]),
         (20.0, []),
     ]
-    told = drive(watch(), script)
-    assert sorted(told.texts()) == ["AB123CD", "XY987ZW"]
+    emitted = drive(watch(), script)
+    assert sorted(emitted.texts()) == ["AB123CD", "XY987ZW"]
 
 
 def test_a_vehicle_that_jumps_across_the_picture_is_known_by_its_text() -> None:
@@ -195,15 +195,15 @@ def test_a_vehicle_that_jumps_across_the_picture_is_known_by_its_text() -> None:
 def test_a_final_that_better_readings_contradict_is_revised_under_its_id() -> None:
     far = [(i / 10, [Seen("AB123CO", 300 + 4 * i, 200, 14, 0.94)]) for i in range(4)]
     near = [(0.4 + i / 10, [Seen("AB123CD", 316 + 8 * i, 210 + 6 * i, 22 + 4 * i, 0.99)]) for i in range(14)]
-    told = drive(watch(), [*far, *near])
-    assert [event.state for event in told.events] == ["preview", "final", "revised"]
-    assert told.events[-1].plate.text == "AB123CD"
-    assert len({event.id for event in told.events}) == 1
+    emitted = drive(watch(), [*far, *near])
+    assert [event.state for event in emitted.events] == ["preview", "final", "revised"]
+    assert emitted.events[-1].plate.text == "AB123CD"
+    assert len({event.id for event in emitted.events}) == 1
 
 
 def test_undecidable_text_is_looked_at_ever_less_often() -> None:
-    told = drive(watch(), [(i / 10, [Seen("", 300, 300)]) for i in range(400)])
-    assert 6 <= told.reads <= 20
+    emitted = drive(watch(), [(i / 10, [Seen("", 300, 300)]) for i in range(400)])
+    assert 6 <= emitted.reads <= 20
 
 
 def test_an_event_says_when_it_was_decided_and_when_its_crop_was_taken() -> None:

@@ -1,6 +1,6 @@
 """The process of one camera: decode, detect, cut, encode, post; a line of JSON for each frame analysed.
 
-Beside the results a file of two numbers tells, at any time, how many frames and bytes were converted.
+Beside the results a file of two numbers says, at any time, how many frames and bytes were converted.
 
 python -m benchmarks.usual.camera URL OCR_SERVER RESULTS_FILE
 """

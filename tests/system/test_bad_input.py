@@ -128,7 +128,7 @@ def test_cameras_that_cannot_be_read_are_named_and_the_others_are_read_to_their_
         (line,) = (line for line in done.err.splitlines() if f"camera cam{n}:" in line)
         assert name in line
         assert reason in line
-    told = [(event["camera"], event["text"]) for event in quick.told()]
+    told = [(event["camera"], event["text"]) for event in quick.emitted()]
     assert sorted(told) == [("cam0", PLATES[0]), ("cam0", PLATES[1]), ("cam1", PLATES[0])]
 
 
@@ -223,7 +223,7 @@ def test_a_store_on_a_full_disk_ends_the_run_and_keeps_what_was_written(quick: P
     assert done.code == 1, done
     assert "events.sqlite cannot be" in done.err
     assert plates_kept(quick) == before == PLATES
-    assert [event["text"] for event in quick.told()] == PLATES
+    assert [event["text"] for event in quick.emitted()] == PLATES
     assert quick.run(*command).code == 0, "with room again, it goes on"
     assert plates_kept(quick) == PLATES * 2
 

@@ -55,7 +55,7 @@ def test_crops_come_back_from_s3_and_events_come_to_the_webhook(
         place.settings |= {"store__crops": server.url, "deliveries": json.dumps([way])}
         done = place.run("run", place.registry, "--once", "--events", place.event_file)
         assert done.code == 0, done
-        (told,) = place.told()
+        (told,) = place.emitted()
         assert [one["event"] for one in heard] == [told]
         assert not (place.store / "crops").exists()
         with serving(place, server.url) as client:

@@ -16,7 +16,7 @@ def test_the_demo_clips_give_each_vehicle_of_the_ground_truth_once(place: Place,
     done = place.run("run", place.registry, "--once", "--every", "3", "--events", place.event_file)
     assert done.code == 0, done
     for n, clip in enumerate(clips, 1):
-        told = sorted(event["text"] for event in place.told() if event["camera"] == f"demo-{n}")
+        told = sorted(event["text"] for event in place.emitted() if event["camera"] == f"demo-{n}")
         assert told == sorted(plate.text for plate in clip.truth.vehicles), clip.name
 
 

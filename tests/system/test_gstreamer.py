@@ -35,7 +35,7 @@ def test_real_clips_give_the_same_events_as_by_the_other_decoder(place: Place, v
         place.store, place.event_file = place.folder / decoder, place.folder / f"{decoder}.jsonl"
         done = place.run("run", place.registry, "--once", "--events", place.event_file)
         assert "gone.mp4: no such file" in done.err + done.out, done
-        told[decoder] = what_was_read(place.told())
+        told[decoder] = what_was_read(place.emitted())
     assert [(camera, text) for camera, text, *_ in told["gstreamer"]] == [
         ("highway", "JLN390"),
         ("highway", "JMH552"),

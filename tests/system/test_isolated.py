@@ -25,7 +25,7 @@ def test_recorded_clips_give_the_same_events_as_in_one_process(quick: Place) -> 
         quick.event_file.unlink(missing_ok=True)
         done = quick.run("run", quick.registry, "--once", "--every", "2", "--events", quick.event_file, *option)
         assert done.code == 0, done
-        told[bool(option)] = sorted((what_was_seen(event) for event in quick.told()), key=str)
+        told[bool(option)] = sorted((what_was_seen(event) for event in quick.emitted()), key=str)
     assert len(told[True]) == 4
     assert told[True] == told[False]
 

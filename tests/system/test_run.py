@@ -29,7 +29,7 @@ def test_real_clips_give_each_vehicle_once_and_nothing_else(place: Place, video:
     place.register(f"highway|Highway|{video}/highway.mp4|0", f"roadside|Roadside|{video}/roadside.mp4|0")
     done = place.run("run", place.registry, "--once", "--events", place.event_file)
     assert done.code == 0, done
-    events = place.told()
+    events = place.emitted()
     assert texts(events) == {"highway": HIGHWAY, "roadside": ROADSIDE}
     assert Counter(event["state"] for event in events) == {"final": 3}
 
@@ -41,7 +41,7 @@ def test_eight_cameras_in_one_run_give_eight_times_the_same(place: Place, video:
     )
     done = place.run("run", place.registry, "--once", "--every", "3", "--events", place.event_file)
     assert done.code == 0, done
-    events = place.told()
+    events = place.emitted()
     expected = {f"highway{n}": HIGHWAY for n in range(4)} | {f"roadside{n}": ROADSIDE for n in range(4)}
     assert texts(events) == expected
     assert {event["state"] for event in events} == {"final"}
@@ -51,7 +51,7 @@ def test_an_event_is_a_line_of_json_with_the_crop_that_was_read(quick: Place, tr
     quick.register(f"gate|The gate|{traffic}|0")
     done = quick.run("run", quick.registry, "--once", "--events", quick.event_file)
     assert done.code == 0, done
-    events = quick.told()
+    events = quick.emitted()
     ids = [event["id"] for event in events]
     assert len(set(ids)) == len(ids) == 3
     store, crops = EventStore(quick.store / "events.sqlite"), ObjectStore(quick.store / "crops")
@@ -77,7 +77,7 @@ def test_events_are_added_to_a_file_that_holds_some_already(quick: Place, traffi
     quick.register(f"gate|The gate|{traffic}|0")
     quick.event_file.write_text(json.dumps({"id": "of yesterday"}) + "\n")
     assert quick.run("run", quick.registry, "--once", "--every", "2", "--events", quick.event_file).code == 0
-    before, *added = quick.told()
+    before, *added = quick.emitted()
     assert before["id"] == "of yesterday"
     assert len(added) == 3
 
@@ -86,4 +86,4 @@ def test_a_disabled_camera_is_left_out(quick: Place, traffic: Path) -> None:
     quick.register(f"gate|The gate|{traffic}|0", f"yard|The yard|{traffic}|0|disabled")
     done = quick.run("run", quick.registry, "--once", "--every", "3", "--events", quick.event_file)
     assert done.code == 0, done
-    assert set(texts(quick.told())) == {"gate"}
+    assert set(texts(quick.emitted())) == {"gate"}

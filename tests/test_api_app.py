@@ -213,8 +213,8 @@ def test_health_answers_in_the_gateways_form(client: httpx.Client, site: FakeSit
     assert health["logId"] != client.get("/health").json()["logId"]
     assert client.get("/health/ready").json()["errorMsg"] == "Ready"
     site.worries = ["store: look after it"]
-    told = client.get("/health/ready")
-    assert (told.status_code, told.json()["warnings"]) == (200, ["store: look after it"])
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json()["warnings"]) == (200, ["store: look after it"])
     site.missing = ["engine: warming up"]
     unready = client.get("/health/ready")
     assert unready.status_code == 503

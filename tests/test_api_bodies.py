@@ -305,8 +305,8 @@ def test_few_of_many_faults_are_told() -> None:
         with pytest.raises(ValidationError) as raised:
             Strict.model_validate({"k" * 100_000 + str(n): n for n in range(count)} if count < 30 else
                                   {f"k{n}": n for n in range(count)})  # fmt: skip
-        told = faults_of(raised.value)
-        assert 1 <= len(told) <= MAX_FAULTS + 1
-        assert len(json.dumps(told)) < LONGEST_REPLY
+        faults = faults_of(raised.value)
+        assert 1 <= len(faults) <= MAX_FAULTS + 1
+        assert len(json.dumps(faults)) < LONGEST_REPLY
         if count > MAX_FAULTS:
-            assert str(count if count > 1000 else count - MAX_FAULTS) in told[-1]["msg"]
+            assert str(count if count > 1000 else count - MAX_FAULTS) in faults[-1]["msg"]

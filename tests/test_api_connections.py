@@ -336,8 +336,8 @@ def test_messages_reach_many_websockets_while_metrics_are_answered(tmp_path: Pat
             place.site.record(event(f"e{number}"))
         assert place.get("/metrics").status_code == 200
         for one in live:
-            told = [json.loads(one.recv(PATIENCE_S)) for _ in range(1 + n_messages)]
-            assert [message["event"]["id"] for message in told[1:]] == [f"e{n}" for n in range(n_messages)]
+            messages = [json.loads(one.recv(PATIENCE_S)) for _ in range(1 + n_messages)]
+            assert [message["event"]["id"] for message in messages[1:]] == [f"e{n}" for n in range(n_messages)]
 
 
 def test_who_does_not_answer_pings_is_closed_and_fills_no_log(

@@ -32,13 +32,13 @@ def client(tmp_path: Path) -> Iterator[httpx.Client]:
 def handed_in(client: httpx.Client, file: bytes, **fields: str) -> dict[str, Any]:
     reply = client.post("/api/documents", files={"file": file}, data={"batch": BATCH, **fields})
     assert reply.status_code == 202, reply.text
-    told: dict[str, Any] = reply.json()
-    return told
+    taken: dict[str, Any] = reply.json()
+    return taken
 
 
-def ended(client: httpx.Client, told: dict[str, Any]) -> dict[str, Any]:
+def ended(client: httpx.Client, taken: dict[str, Any]) -> dict[str, Any]:
     def found() -> dict[str, Any] | None:
-        now: dict[str, Any] = client.get(f"/api/documents/{told['id']}").raise_for_status().json()
+        now: dict[str, Any] = client.get(f"/api/documents/{taken['id']}").raise_for_status().json()
         return now if now["state"] in ("done", "failed", "cancelled") else None
 
     return wait_until(found, "it has ended", patience_s=PATIENCE_S)
@@ -47,17 +47,17 @@ def ended(client: httpx.Client, told: dict[str, Any]) -> dict[str, Any]:
 def test_a_batch_lists_its_documents_newest_first_and_only_them(client: httpx.Client) -> None:
     first, second = handed_in(client, b"2", name="one.pdf"), handed_in(client, b"broken", name="two.pdf")
     handed_in(client, b"1", batch="documents of another browser")
-    for told in (first, second):
-        ended(client, told)
+    for taken in (first, second):
+        ended(client, taken)
     listed = client.get("/api/documents", params={"batch": BATCH}).json()
     assert listed["max_bytes"] == 4_000_000
     assert [
-        (told["name"], told["state"], told["pages"], told["done"], told["error"]) for told in listed["documents"]
+        (taken["name"], taken["state"], taken["pages"], taken["done"], taken["error"]) for taken in listed["documents"]
     ] == [
         ("two.pdf", "failed", None, 0, "the PDF is damaged"),
         ("one.pdf", "done", 2, 2, None),
     ]
-    assert [told["queue_position"] for told in listed["documents"]] == [None, None], "nothing waits any more"
+    assert [taken["queue_position"] for taken in listed["documents"]] == [None, None], "nothing waits any more"
 
 
 @pytest.mark.parametrize("batch", ["", "guessed", "x" * 65])
@@ -70,8 +70,12 @@ def test_a_batch_that_could_be_guessed_is_refused(client: httpx.Client, batch: s
 
 def test_looking_again_and_again_is_no_news_for_the_log(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "platoon.api.intake"):
-        told = ended(client, handed_in(client, b"1"))
-        for address in ("/api/documents", f"/api/documents/{told['id']}/pages/1", f"/api/v1/ocr/results/{told['id']}"):
+        taken = ended(client, handed_in(client, b"1"))
+        for address in (
+            "/api/documents",
+            f"/api/documents/{taken['id']}/pages/1",
+            f"/api/v1/ocr/results/{taken['id']}",
+        ):
             client.get(address, params={"batch": BATCH}).raise_for_status()
         client.get("/api/documents/nothing")
         lines = [(vars(record)["path"], vars(record)["status"]) for record in caplog.records]
@@ -79,9 +83,9 @@ def test_looking_again_and_again_is_no_news_for_the_log(client: httpx.Client, ca
 
 
 def test_a_page_is_told_by_its_blocks_and_shown_by_its_picture(client: httpx.Client) -> None:
-    told = ended(client, handed_in(client, PAGES, pages="2"))
-    assert told["numbers"] == [2]
-    found = client.get(f"/api/documents/{told['id']}/pages/2").json()
+    taken = ended(client, handed_in(client, PAGES, pages="2"))
+    assert taken["numbers"] == [2]
+    found = client.get(f"/api/documents/{taken['id']}/pages/2").json()
     assert (found["number"], found["width"], found["height"], found["error"]) == (2, 100, 50, None)
     corners = [[10.0, 20.0], [90.0, 20.0], [90.0, 40.0], [10.0, 40.0]]
     block = {
@@ -93,15 +97,15 @@ def test_a_page_is_told_by_its_blocks_and_shown_by_its_picture(client: httpx.Cli
         "lines": [corners],
     }
     assert found["blocks"] == [block]
-    assert client.get(f"/api/documents/{told['id']}/pages/1").status_code == 404
-    picture = client.get(f"{told['address']}/pages/2.jpg")
+    assert client.get(f"/api/documents/{taken['id']}/pages/1").status_code == 404
+    picture = client.get(f"{taken['address']}/pages/2.jpg")
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
     assert Image.open(io.BytesIO(picture.content)).size == (128, 64)
 
 
 def test_the_picture_of_a_large_page_is_scaled_down(client: httpx.Client) -> None:
-    told = ended(client, handed_in(client, encoded(page(size=(3000, 300)))))
-    picture = Image.open(io.BytesIO(client.get(f"{told['address']}/pages/1.jpg").content))
+    taken = ended(client, handed_in(client, encoded(page(size=(3000, 300)))))
+    picture = Image.open(io.BytesIO(client.get(f"{taken['address']}/pages/1.jpg").content))
     assert picture.size == (LONGEST_SIDE, LONGEST_SIDE // 10)
 
 
@@ -117,8 +121,8 @@ def test_the_picture_of_a_large_page_is_scaled_down(client: httpx.Client) -> Non
     ],
 )
 def test_a_document_is_downloaded_in_every_form(client: httpx.Client, form: str, kind: str, begins: bytes) -> None:
-    told = ended(client, handed_in(client, PAGES, name="Brücke <b>.pdf"))
-    reply = client.get(f"{told['address']}/exports/{form}")
+    taken = ended(client, handed_in(client, PAGES, name="Brücke <b>.pdf"))
+    reply = client.get(f"{taken['address']}/exports/{form}")
     assert (reply.status_code, reply.headers["content-type"]) == (200, kind)
     name = f"Br%C3%BCcke%20%3Cb%3E.{'alto.xml' if form == 'alto' else form}"
     assert reply.headers["content-disposition"] == f"attachment; filename*=UTF-8''{name}"
@@ -128,15 +132,15 @@ def test_a_document_is_downloaded_in_every_form(client: httpx.Client, form: str,
 
 
 def test_a_picture_becomes_a_pdf_too(client: httpx.Client) -> None:
-    told = ended(client, handed_in(client, encoded(page(size=(64, 32))), name="scan"))
-    reply = client.get(f"{told['address']}/exports/pdf")
+    taken = ended(client, handed_in(client, encoded(page(size=(64, 32))), name="scan"))
+    reply = client.get(f"{taken['address']}/exports/pdf")
     assert reply.content.startswith(b"%PDF-")
     assert reply.headers["content-disposition"].endswith("''scan.pdf")
 
 
 def test_there_are_no_other_forms_of_what_is_not_read(client: httpx.Client) -> None:
-    told = ended(client, handed_in(client, b"broken"))
-    reply = client.get(f"{told['address']}/exports/md")
+    taken = ended(client, handed_in(client, b"broken"))
+    reply = client.get(f"{taken['address']}/exports/md")
     assert reply.status_code == 404
     assert "not read to its end" in reply.json()["error"]["message"]
 
@@ -147,9 +151,9 @@ def test_only_its_key_finds_a_document_its_pictures_and_its_other_forms(tmp_path
         ann, bob = ({"X-API-Key": name} for name in ("ann", "bob"))
         assert client.post("/api/documents", files={"file": PAGES}, data={"batch": BATCH}).status_code == 401
         client.headers.update(ann)
-        told = ended(client, handed_in(client, PAGES))
+        taken = ended(client, handed_in(client, PAGES))
         del client.headers["X-API-Key"]
-        path = f"/api/documents/{told['id']}"
+        path = f"/api/documents/{taken['id']}"
         for method, asked in (("GET", path), ("DELETE", path), ("GET", f"{path}/pages/1")):
             assert client.request(method, asked).status_code == 401
             assert client.request(method, asked, headers=bob).status_code == 404
@@ -159,6 +163,6 @@ def test_only_its_key_finds_a_document_its_pictures_and_its_other_forms(tmp_path
         assert client.get(listing, headers=bob).json()["documents"] == []
         assert len(client.get(listing, headers=ann).json()["documents"]) == 1
         for found in ("pages/1.jpg", "exports/txt"):
-            assert client.get(f"{told['address']}/{found}").status_code == 401
-            assert client.get(f"{told['address']}/{found}", headers=bob).status_code == 404
-            assert client.get(f"{told['address']}/{found}", headers=ann).status_code == 200
+            assert client.get(f"{taken['address']}/{found}").status_code == 401
+            assert client.get(f"{taken['address']}/{found}", headers=bob).status_code == 404
+            assert client.get(f"{taken['address']}/{found}", headers=ann).status_code == 200

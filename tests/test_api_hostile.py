@@ -18,8 +18,8 @@ EXPECTED = {200, 413, 415, 422, 504}
 def answer_of(client: httpx.Client, picture: bytes) -> Any:
     reply = client.post("/ocr", files={"image": picture})
     assert reply.status_code == 200, reply.text
-    told = reply.json()
-    return told["mergedText"], told["lines"]
+    answer = reply.json()
+    return answer["mergedText"], answer["lines"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd tags, which do no harm
@@ -29,8 +29,8 @@ def test_hostile_bodies_hurt_neither_the_service_nor_other_callers(text_engine: 
 
     def send(body: Body) -> int:
         reply = client.post(body.path, content=body.content, headers={b"Content-Type": body.kind.encode("latin-1")})
-        told = reply.json()
-        refused = isinstance(told, dict) and (told.get("error") or told.get("errorMsg") != "Success")
+        answer = reply.json()
+        refused = isinstance(answer, dict) and (answer.get("error") or answer.get("errorMsg") != "Success")
         assert reply.status_code in EXPECTED, (body.kind, body.content[:500], reply.text)
         assert refused or reply.status_code == 200, reply.text
         return reply.status_code

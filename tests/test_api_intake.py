@@ -234,9 +234,9 @@ def test_the_log_of_a_call_says_whose_it_was(client: httpx.Client, caplog: pytes
         client.post("/ocr", files={"image": PNG}, headers={"X-Request-ID": "order-8"})
         until(lambda: caplog.records)
     (record,) = caplog.records
-    told = vars(record)
-    assert (told["contract"], told["status"], told["path"]) == ("fleet", 200, "/ocr")
-    assert told["bytes"] > len(PNG)
+    fields = vars(record)
+    assert (fields["contract"], fields["status"], fields["path"]) == ("fleet", 200, "/ocr")
+    assert fields["bytes"] > len(PNG)
 
 
 def _base64(data: bytes) -> str:

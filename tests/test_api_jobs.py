@@ -46,9 +46,9 @@ def client(tmp_path: Path, reader: ScriptedReader) -> Iterator[httpx.Client]:
 def handed_in(client: httpx.Client, file: bytes, **fields: str) -> str:
     reply = client.post("/api/v1/ocr/process", files={"file": file}, data=fields)
     assert reply.status_code == 202, reply.text
-    told = reply.json()
-    assert told == {"task_id": told["task_id"], "status": "pending", "message": "OCR task queued successfully."}
-    return str(told["task_id"])
+    added = reply.json()
+    assert added == {"task_id": added["task_id"], "status": "pending", "message": "OCR task queued successfully."}
+    return str(added["task_id"])
 
 
 def standing(client: httpx.Client, task: str) -> dict[str, Any]:
@@ -286,8 +286,8 @@ def test_a_webhook_hears_what_became_of_a_document_and_that_it_was_us_who_said_s
         for file, status, pages in ((b"3", "SUCCESS", 3), (b"broken", "FAILURE", None)):
             task = handed_in(client, file, webhook=hook.url)
             signature, body = hook.heard.get(timeout=PATIENCE_S)
-            told = json.loads(body)
-            assert (told["task_id"], told["status"], told["progress"]["pages"]) == (task, status, pages)
+            message = json.loads(body)
+            assert (message["task_id"], message["status"], message["progress"]["pages"]) == (task, status, pages)
             timestamp, digest = (part.partition("=")[2] for part in signature.split(","))
             expected = hmac.new(SECRET.encode(), f"{timestamp}.".encode() + body, "sha256").hexdigest()
             assert hmac.compare_digest(digest, expected)

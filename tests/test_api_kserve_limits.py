@@ -183,7 +183,7 @@ def test_connections_are_bounded_and_those_that_say_nothing_are_closed() -> None
 
 
 def test_a_call_under_way_is_answered_before_the_face_ends() -> None:
-    asked, told = threading.Event(), threading.Event()
+    asked, answer = threading.Event(), threading.Event()
 
     class Slow:
         name = "slow"
@@ -191,8 +191,8 @@ def test_a_call_under_way_is_answered_before_the_face_ends() -> None:
         @property
         def signature(self) -> Any:
             asked.set()
-            assert told.wait(PATIENCE_S)
-            raise NotFound("told at last")
+            assert answer.wait(PATIENCE_S)
+            raise NotFound("not here")
 
     models = Mock(find=lambda *_: Slow(), not_ready=list)
     with ThreadPoolExecutor(1) as pool, face(models=models) as served:
@@ -200,5 +200,5 @@ def test_a_call_under_way_is_answered_before_the_face_ends() -> None:
         assert asked.wait(PATIENCE_S)
         served.drain()
         until(lambda: code(served, iter([b""]), method="ServerLive") == "UNAVAILABLE")
-        told.set()
+        answer.set()
         assert waiting.result(PATIENCE_S) == "NOT_FOUND"

@@ -178,6 +178,6 @@ def test_pages_are_taken_back_with_whatever_they_hold() -> None:
     block = {"block_label": "text", "block_content": "a", "block_bbox": [1, 2, 3.5, 4], "more": [1]}
     pruned = {"parsing_res_list": [block], "model_settings": {"x": 1}, "anything": {"else": None}}
     request = RestructureRequest.model_validate({"pages": [{"prunedResult": pruned, "markdownImages": None}]})
-    told = request.pages[0].prunedResult.model_dump()
-    assert told == {**pruned, "parsing_res_list": [{**block, "block_bbox": (1, 2, 3.5, 4)}]}
-    assert [type(side) for side in told["parsing_res_list"][0]["block_bbox"]] == [int, int, float, int]
+    pruned_again = request.pages[0].prunedResult.model_dump()
+    assert pruned_again == {**pruned, "parsing_res_list": [{**block, "block_bbox": (1, 2, 3.5, 4)}]}
+    assert [type(side) for side in pruned_again["parsing_res_list"][0]["block_bbox"]] == [int, int, float, int]

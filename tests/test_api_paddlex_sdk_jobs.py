@@ -42,9 +42,9 @@ def files(tmp_path: Path) -> Iterator[str]:
 
 def added(reply: httpx.Response) -> str:
     assert reply.status_code == 200, reply.text
-    told = reply.json()
-    assert (told["code"], set(told["data"])) == (0, {"jobId"})
-    return str(told["data"]["jobId"])
+    answer = reply.json()
+    assert (answer["code"], set(answer["data"])) == (0, {"jobId"})
+    return str(answer["data"]["jobId"])
 
 
 def handed_in(client: httpx.Client, file: bytes = PAPER, **fields: str) -> str:
@@ -109,7 +109,9 @@ def test_a_batch_tells_where_its_jobs_stand(client: httpx.Client) -> None:
     jobs = [handed_in(client, file, batchId="march") for file in (PAPER, b"broken", encoded(drawn()))]
     states = [until(client, job, state)["state"] for job, state in zip(jobs, ("done", "failed", "done"), strict=True)]
     data = client.get(f"{JOBS}/batch/march").json()["data"]
-    assert [(told["jobId"], told["state"]) for told in data["extractResult"]] == list(zip(jobs, states, strict=True))
+    assert [(standing["jobId"], standing["state"]) for standing in data["extractResult"]] == list(
+        zip(jobs, states, strict=True)
+    )
     assert data["extractResult"][1]["errorMsg"] == "the PDF is damaged"
     assert client.get(f"{JOBS}/batch/april").status_code == 404
 
@@ -145,9 +147,9 @@ def test_what_does_not_fit_is_refused_by_name_as_a_bad_request(
 ) -> None:
     reply = client.post(JOBS, files={"file": PAPER}, data=fields)
     assert reply.status_code == 400
-    told = reply.json()
-    assert told["code"] == 400
-    assert named in told["msg"]
+    answer = reply.json()
+    assert answer["code"] == 400
+    assert named in answer["msg"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"model": "PP-OCRv6"}', b'{"fileUrl": "", "model": "PP-OCRv6"}'])

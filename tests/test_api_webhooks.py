@@ -36,7 +36,7 @@ class Receivers(Fetcher):
 
     def __init__(self) -> None:
         super().__init__(hosts=(), max_bytes=1, timeout_s=1)
-        self.told: list[str] = []
+        self.notified: list[str] = []
         self.waiting: list[str] = []
 
     async def post(self, url: str, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
@@ -44,7 +44,7 @@ class Receivers(Fetcher):
         if "//dead" in url:
             self.waiting.append(url)
             await asyncio.Event().wait()
-        self.told.append(url)
+        self.notified.append(url)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_receiver_that_never_answers_delays_no_other(jobs: JobStore) -> None:
     for number in range(10):
         ended(jobs, f"https://alive{number}.test/done")
     with job_webhooks(jobs, receivers, SECRET):
-        wait_until(lambda: len(receivers.told) == 10, "all others are told", patience_s=PATIENCE_S)
+        wait_until(lambda: len(receivers.notified) == 10, "all others are notified", patience_s=PATIENCE_S)
         assert len(receivers.waiting) == AT_ONCE_OF_RECEIVER
 
 
@@ -77,7 +77,7 @@ def test_a_caller_with_many_receivers_that_never_answer_delays_no_other(jobs: Jo
         ended(jobs, f"https://dead{number}.test/done", "ann")
     ended(jobs, "https://alive.test/done", "bob")
     with job_webhooks(jobs, receivers, SECRET):
-        wait_until(lambda: receivers.told, "the other is told", patience_s=PATIENCE_S)
+        wait_until(lambda: receivers.notified, "the other is notified", patience_s=PATIENCE_S)
         assert len(receivers.waiting) <= AT_ONCE_OF_OWNER
 
 
@@ -88,7 +88,7 @@ def test_a_stop_waits_for_nobody_who_does_not_answer(jobs: JobStore) -> None:
 
     def serve() -> None:
         with job_webhooks(jobs, receivers, SECRET):
-            wait_until(lambda: receivers.waiting, "it is told", patience_s=PATIENCE_S)
+            wait_until(lambda: receivers.waiting, "it is notified", patience_s=PATIENCE_S)
         stopped.set()
 
     threading.Thread(target=serve, daemon=True).start()

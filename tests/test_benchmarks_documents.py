@@ -178,12 +178,12 @@ def test_structure_is_what_was_found_of_what_was_set() -> None:
 def test_memory_that_grows_with_each_page_has_its_slope() -> None:
     samples = [(page, 10**9 + 4096 * page) for page in range(60)]
 
-    told = figures(60, 30.0, 90.0, samples)
+    measured = figures(60, 30.0, 90.0, samples)
 
-    assert (told["per_minute"], told["cpu_s"]) == (120, 1.5)
-    assert told["peak_bytes"] == 10**9 + 4096 * 59
-    assert told["slope_bytes"] == pytest.approx(4096)
-    assert told["slope_error_bytes"] == pytest.approx(0, abs=1)
+    assert (measured["per_minute"], measured["cpu_s"]) == (120, 1.5)
+    assert measured["peak_bytes"] == 10**9 + 4096 * 59
+    assert measured["slope_bytes"] == pytest.approx(4096)
+    assert measured["slope_error_bytes"] == pytest.approx(0, abs=1)
 
 
 def test_one_page_has_no_slope() -> None:
@@ -206,8 +206,8 @@ def test_sheets_are_the_same_each_time_and_every_place_of_a_table_belongs_to_one
     assert [sheet.source for sheet in sheets] == [sheet.source for sheet in all_sheets()]
     assert sum(sheet.table is not None for sheet in sheets) == 7 * len(LOOKS)
     for sheet in sheets:
-        told = "".join(ET.fromstring(sheet.source).itertext())
-        assert all(paragraph in told for paragraph in (*sheet.paragraphs, sheet.header, sheet.footer))
+        text = "".join(ET.fromstring(sheet.source).itertext())
+        assert all(paragraph in text for paragraph in (*sheet.paragraphs, sheet.header, sheet.footer))
         if sheet.table is None:
             continue
         places = [
@@ -215,7 +215,7 @@ def test_sheets_are_the_same_each_time_and_every_place_of_a_table_belongs_to_one
             for cell in sheet.table.cells for y in range(cell.rows) for x in range(cell.columns)
         ]  # fmt: skip
         assert sorted(places) == [(y, x) for y in range(sheet.table.rows) for x in range(sheet.table.columns)]
-        assert all(cell.text in told for cell in sheet.table.cells)
+        assert all(cell.text in text for cell in sheet.table.cells)
 
 
 def test_who_has_no_libreoffice_is_told_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

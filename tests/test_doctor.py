@@ -140,19 +140,19 @@ def test_what_paddles_own_engine_lacks_is_told_and_is_a_fault_if_it_was_asked_fo
     folder = tmp_path / "detector"
     asked = settings(tmp_path, engine__runtime="paddle", engine__text_detection=folder)
 
-    def told() -> tuple[str, Verdict]:
+    def finding() -> tuple[str, Verdict]:
         ((_, text, verdict),) = doctor._paddle(asked)
         return text, verdict
 
-    assert told() == (f"model {folder} does not exist", Verdict.FAULT)
+    assert finding() == (f"model {folder} does not exist", Verdict.FAULT)
     folder.mkdir()
     (folder / "inference.json").write_text("{}")
-    assert told()[1] is Verdict.FAULT
-    assert "inference.pdiparams is missing" in told()[0]
+    assert finding()[1] is Verdict.FAULT
+    assert "inference.pdiparams is missing" in finding()[0]
     (folder / "inference.pdiparams").write_text("weights")
-    assert told()[1] is Verdict.FAULT
-    assert "pip install 'platoon[paddle]'" in told()[0]
+    assert finding()[1] is Verdict.FAULT
+    assert "pip install 'platoon[paddle]'" in finding()[0]
     (tmp_path / "mine.onnx").write_bytes(text_detection().path.read_bytes())
     asked = settings(tmp_path, engine__runtime="paddle", engine__text_detection=tmp_path / "mine.onnx")
-    assert told()[1] is Verdict.NOTE
-    assert "none is in its form" in told()[0]
+    assert finding()[1] is Verdict.NOTE
+    assert "none is in its form" in finding()[0]

@@ -97,8 +97,8 @@ def test_headers_and_footers_stand_in_the_margins() -> None:
 
 def test_every_label_is_told_as_a_tag() -> None:
     blocks = [block(label, "said") for label in Label]
-    told = [element.get("TAGREFS") for element in of_kind(exported(page(*blocks)), "TextBlock")]
-    assert sorted(map(str, told)) == sorted(label.value for label in Label)
+    tags = [element.get("TAGREFS") for element in of_kind(exported(page(*blocks)), "TextBlock")]
+    assert sorted(map(str, tags)) == sorted(label.value for label in Label)
 
 
 def test_words_have_their_places_confidences_and_the_blanks_between() -> None:
@@ -117,8 +117,8 @@ def test_a_word_divided_at_the_end_of_a_line_is_told_whole() -> None:
     lines = (line("the divi-", 50, 100), line("ded well-", 50, 130), line("known word", 50, 160))
     made = Block(Label.TEXT, (50, 100, 300, 180), 1.0, lines, "the divided well-known word")
     root = exported(page(made))
-    told = [(word.get("CONTENT"), word.get("SUBS_TYPE"), word.get("SUBS_CONTENT")) for word in of_kind(root, "String")]
-    assert told == [
+    words = [(word.get("CONTENT"), word.get("SUBS_TYPE"), word.get("SUBS_CONTENT")) for word in of_kind(root, "String")]
+    assert words == [
         ("the", None, None), ("divi", "HypPart1", "divided"), ("ded", "HypPart2", "divided"), ("well-", None, None),
         ("known", None, None), ("word", None, None),
     ]  # fmt: skip

@@ -25,8 +25,8 @@ def test_each_form_says_what_the_page_does(form: Form) -> None:
 
 
 def test_each_form_has_a_suffix_and_a_media_type_of_its_own() -> None:
-    for told in ({form.suffix for form in Form}, {form.media_type for form in Form}):
-        assert len(told) == len(Form)
+    for values in ({form.suffix for form in Form}, {form.media_type for form in Form}):
+        assert len(values) == len(Form)
 
 
 def test_a_document_that_failed_on_the_way_is_not_finished() -> None:

@@ -63,9 +63,9 @@ def test_pages_areas_paragraphs_lines_and_words_lie_in_each_other() -> None:
 
 def test_all_that_is_used_is_announced() -> None:
     root = exported(page(block(Label.FIGURE, "axis")))
-    (told,) = (meta for meta in root.iter(f"{XHTML}meta") if meta.get("name") == "ocr-capabilities")
+    (capabilities,) = (meta for meta in root.iter(f"{XHTML}meta") if meta.get("name") == "ocr-capabilities")
     used = {element.get("class") for element in root.iter()} - {None}
-    assert used | {"ocrp_wconf"} <= set(told.get("content", "").split())
+    assert used | {"ocrp_wconf"} <= set(capabilities.get("content", "").split())
 
 
 def test_places_and_confidences_are_those_of_the_page() -> None:
@@ -114,10 +114,10 @@ def test_nothing_lies_left_of_its_page_or_above_it() -> None:
 
 @pytest.mark.parametrize(("degrees", "slope"), [(0, 0.0), (5, -0.0875), (-5, 0.0875)])
 def test_a_line_tells_its_baseline(degrees: float, slope: float) -> None:
-    told = slope_of(degrees)
-    along, above = map(float, told["baseline"].split())
+    line = slope_of(degrees)
+    along, above = map(float, line["baseline"].split())
     assert along == pytest.approx(slope, abs=1e-3)
-    left, _, right, bottom = map(int, told["bbox"].split())
+    left, _, right, bottom = map(int, line["bbox"].split())
     corners = turned("word", degrees).corners
     for x, y in (corners[3], corners[2]):  # both ends of the line's foot lie on the baseline
         assert left - 1 <= x <= right + 1
@@ -126,6 +126,6 @@ def test_a_line_tells_its_baseline(degrees: float, slope: float) -> None:
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_line_that_does_not_run_to_the_right_tells_its_angle(degrees: int) -> None:
-    told = slope_of(degrees)
-    assert told["textangle"] == str(degrees)
-    assert "baseline" not in told
+    line = slope_of(degrees)
+    assert line["textangle"] == str(degrees)
+    assert "baseline" not in line

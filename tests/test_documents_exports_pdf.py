@@ -119,9 +119,11 @@ def test_any_character_is_told_by_the_map_of_the_font(text: str) -> None:
         ]
         rows = font.ToUnicode.read_bytes().decode().partition("endcodespacerange")[2].splitlines()
     pairs = [row.replace("<", "").replace(">", "").split() for row in rows if row.startswith("<")]
-    told = {code: bytes.fromhex(units).decode("utf-16-be") for code, units in pairs}
+    by_code = {code: bytes.fromhex(units).decode("utf-16-be") for code, units in pairs}
     codes = b"".join(shown).hex().upper()
-    assert "".join(told[codes[start : start + 4]] for start in range(0, len(codes), 4)) == " ".join([*text.split(), ""])
+    assert "".join(by_code[codes[start : start + 4]] for start in range(0, len(codes), 4)) == " ".join(
+        [*text.split(), ""]
+    )
 
 
 def test_every_character_fills_its_part_of_its_word() -> None:

@@ -36,9 +36,9 @@ def test_a_json_object_holds_the_pages_whole() -> None:
     for one in PAGES:
         export.add(one, blank())
     export.finish()
-    told = json.loads(out.getvalue())
-    assert told["name"] == 'the "report" ?.pdf'
-    assert [Page.from_json(tree) for tree in told["pages"]] == PAGES
+    document = json.loads(out.getvalue())
+    assert document["name"] == 'the "report" ?.pdf'
+    assert [Page.from_json(tree) for tree in document["pages"]] == PAGES
 
 
 def test_a_json_object_without_pages_is_one() -> None:

@@ -412,7 +412,7 @@ def test_what_waits_for_something_that_is_away_lost_no_attempt(jobs: Jobs, clock
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0, 40 * 86_400.0])
 def test_nothing_waits_or_is_lost_when_the_clock_is_set(path: Path, clock: Clock, ahead: float) -> None:
     with closing(opened(path, clock)) as jobs:
-        done, told = jobs.add(Order(), b"x"), jobs.add(Order(webhook="https://example.org/hook"), b"x")
+        done, hooked = jobs.add(Order(), b"x"), jobs.add(Order(webhook="https://example.org/hook"), b"x")
         for _ in range(2):
             jobs.finish(claimed(jobs))
         assert jobs.due_webhook() is not None
@@ -432,7 +432,7 @@ def test_nothing_waits_or_is_lost_when_the_clock_is_set(path: Path, clock: Clock
         clock.now += 31
         due = jobs.due_webhook()
         assert due is not None
-        assert due.id == told.id
+        assert due.id == hooked.id
         assert claimed(jobs, "e").job.id == held.id
         clock.now += 3600
         assert jobs.sweep() == 2
@@ -559,9 +559,9 @@ def test_a_file_that_cannot_be_used_is_told_and_needs_no_new_start_once_it_is_go
             jobs.add(Order(), bytes(10_000))
     spoil(path)
     with closing(opened(path, clock)) as jobs:
-        (told,) = jobs.not_ready()
-        assert "store" in told
-        assert any(way_out in told for way_out in ("move it away", "PLATOON_STORE__PATH"))
+        (cause,) = jobs.not_ready()
+        assert "store" in cause
+        assert any(way_out in cause for way_out in ("move it away", "PLATOON_STORE__PATH"))
         for call in (jobs.waiting, jobs.due, jobs.sweep, lambda: jobs.add(Order(), b"x"), lambda: jobs.claim("a")):
             with pytest.raises(StoreUnusable) as refused:
                 call()

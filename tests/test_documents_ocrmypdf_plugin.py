@@ -121,9 +121,9 @@ def test_a_text_only_pdf_is_as_large_as_its_image_and_says_where_the_words_are(
 def test_the_way_a_page_is_turned_is_known_for_sure(
     engine: PlatoonEngine, turned: Callable[[float], Path], turn: int
 ) -> None:
-    told = engine.get_orientation(turned(-turn), OPTIONS)
-    assert told.angle == turn
-    assert told.confidence > 14  # what OCRmyPDF asks for by default
+    orientation = engine.get_orientation(turned(-turn), OPTIONS)
+    assert orientation.angle == turn
+    assert orientation.confidence > 14  # what OCRmyPDF asks for by default
 
 
 @pytest.mark.parametrize("degrees", [-4.0, 0.0, 3.0])

@@ -32,7 +32,7 @@ def drawn(across: Sequence[tuple[int, int, int]] = (), down: Sequence[tuple[int,
     return page
 
 
-def told(table: Table | None) -> list[tuple[str, int, int, int, int]]:
+def cells_of(table: Table | None) -> list[tuple[str, int, int, int, int]]:
     """(text, row, column, rows, columns) of each cell."""
     assert table is not None
     places = sorted(
@@ -53,7 +53,7 @@ def test_a_ruled_table_has_the_cells_between_its_rules() -> None:
     rules = [(y, 60, 700) for y in (60, 120, 220)]
     picture = drawn(rules, [(x, 60, 220) for x in (60, 380, 700)])
     table = table_in(picture, BOX, GRID)
-    assert told(table) == SIMPLE
+    assert cells_of(table) == SIMPLE
     assert table is not None
     assert table.cells[3].box == pytest.approx((380, 120, 700, 220), abs=3)
 
@@ -65,7 +65,7 @@ def test_cells_without_a_rule_between_them_are_one() -> None:
     )
     lines = [words_at("People and where they live", 120, 80), words_at("Anna", 80, 160)]
     lines += [words_at("Ulm", 400, 135), words_at("Bonn", 400, 185)]
-    assert told(table_in(picture, BOX, lines)) == [
+    assert cells_of(table_in(picture, BOX, lines)) == [
         ("People and where they live", 0, 0, 1, 2),
         ("Anna", 1, 0, 2, 1),
         ("Ulm", 1, 1, 1, 1),
@@ -76,12 +76,12 @@ def test_cells_without_a_rule_between_them_are_one() -> None:
 def test_lines_of_a_cell_are_one_text() -> None:
     picture = drawn([(y, 60, 700) for y in (60, 120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
     lines = [*GRID[:3], words_at("Ulm, which is in Würt-", 400, 130), words_at("temberg", 400, 154)]
-    assert told(table_in(picture, BOX, lines))[3][0] == "Ulm, which is in Württemberg"
+    assert cells_of(table_in(picture, BOX, lines))[3][0] == "Ulm, which is in Württemberg"
 
 
 def test_a_table_without_rules_has_its_columns_at_gaps() -> None:
     lines = [*GRID, words_at("Bert", 80, 270), words_at("Bonn am Rhein", 400, 270)]
-    assert told(table_in(drawn(), BOX, lines)) == [*SIMPLE, ("Bert", 2, 0, 1, 1), ("Bonn am Rhein", 2, 1, 1, 1)]
+    assert cells_of(table_in(drawn(), BOX, lines)) == [*SIMPLE, ("Bert", 2, 0, 1, 1), ("Bonn am Rhein", 2, 1, 1, 1)]
 
 
 def test_a_head_that_reaches_over_columns_spans_them() -> None:
@@ -92,7 +92,7 @@ def test_a_head_that_reaches_over_columns_spans_them() -> None:
             words_at(then, 340, 110 + 40 * row),
             words_at(now, 500, 110 + 40 * row),
         ]
-    cells = told(table_in(drawn(), BOX, lines))
+    cells = cells_of(table_in(drawn(), BOX, lines))
     assert cells[:2] == [("", 0, 0, 1, 1), ("Population in millions", 0, 1, 1, 2)]
     assert cells[2:5] == [("City", 1, 0, 1, 1), ("1950", 1, 1, 1, 1), ("2000", 1, 2, 1, 1)]
 
@@ -131,7 +131,7 @@ def test_lines_of_cells_between_few_rules_are_no_rows_of_their_own() -> None:
         words_at("Manage", 400, 250),
         words_at("all", 400, 274),
     ]
-    assert told(table_in(picture, BOX, lines)) == [
+    assert cells_of(table_in(picture, BOX, lines)) == [
         ("dpkg-query", 0, 0, 1, 1),
         ("Query packages, format e.g. version size", 0, 1, 1, 1),
         ("apt", 1, 0, 1, 1),
@@ -167,13 +167,13 @@ def test_a_page_full_of_little_rules_is_a_drawing_and_soon_told() -> None:
 def test_rules_of_a_scan_that_lean_a_little_are_rules() -> None:
     picture = drawn([(y, 60, 700) for y in (60, 120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
     leaning = cv2.warpAffine(picture, cv2.getRotationMatrix2D((400, 200), 0.4, 1), (800, 400), borderValue=(255,) * 3)
-    assert told(table_in(leaning, BOX, GRID)) == SIMPLE
+    assert cells_of(table_in(leaning, BOX, GRID)) == SIMPLE
 
 
 def test_white_on_a_dark_head_is_a_head() -> None:
     picture = drawn([(y, 60, 700) for y in (120, 220)], [(x, 60, 220) for x in (60, 380, 700)])
     picture[60:120, 60:700] = (40, 60, 90)
-    assert told(table_in(picture, BOX, GRID))[2:] == SIMPLE[2:]
+    assert cells_of(table_in(picture, BOX, GRID))[2:] == SIMPLE[2:]
 
 
 FRUIT = [

@@ -53,6 +53,6 @@ def test_whatever_hangs_it_has_ended_by_the_deadline_and_says_what_hung() -> Non
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 1
         assert process.stderr is not None
-        told = process.stderr.read()
-    assert "did not end within 0.2 s" in told
-    assert "Thread" in told
+        output = process.stderr.read()
+    assert "did not end within 0.2 s" in output
+    assert "Thread" in output

@@ -22,8 +22,8 @@ def plain_records() -> Iterator[None]:
 def written(record: logging.LogRecord) -> dict[str, object]:
     line = JsonLines().format(record)
     assert "\n" not in line
-    told: dict[str, object] = json.loads(line)
-    return told
+    fields: dict[str, object] = json.loads(line)
+    return fields
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -33,9 +33,9 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
 
 
 def test_a_line_is_one_object_with_what_was_said_beside_the_message() -> None:
-    told = written(record("%s in\n%d ms", "/ocr", 35, status=200, contract="fleet"))
-    assert told.pop("time")
-    assert told == {
+    line = written(record("%s in\n%d ms", "/ocr", 35, status=200, contract="fleet"))
+    assert line.pop("time")
+    assert line == {
         "level": "warning",
         "logger": "platoon.test",
         "message": "/ocr in\n35 ms",
@@ -93,12 +93,12 @@ def test_nobody_outside_writes_to_a_terminal_or_a_line_of_his_own(form: logging.
 
 
 def test_fields_tell_no_password_and_have_a_bound() -> None:
-    told = written(
+    line = written(
         record(
             "%s", "x" * 100_000, path="/a?token=S3cret" + "y" * 100_000, deep={"url": ["rtsp://a:S3cret@b"]}, count=3
         )
     )
-    assert "S3cret" not in str(told)
-    assert told["deep"] == {"url": ["rtsp://***@b"]}
-    assert told["count"] == 3
-    assert len(str(told)) < 3 * MOST
+    assert "S3cret" not in str(line)
+    assert line["deep"] == {"url": ["rtsp://***@b"]}
+    assert line["count"] == 3
+    assert len(str(line)) < 3 * MOST

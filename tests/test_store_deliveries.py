@@ -68,7 +68,7 @@ class Kept:
     def publisher(self, outbox: EventOutbox) -> OutboxPublisher:
         return OutboxPublisher(outbox, self, what="events", deadline_s=PATIENCE_S)
 
-    def told(self, receiver: str) -> list[tuple[str, str]]:
+    def delivered(self, receiver: str) -> list[tuple[str, str]]:
         return [(one["event"]["id"], one["event"]["state"]) for name, one in self.heard if name == receiver]
 
     def count(self, delivery: str, result: str) -> float:
@@ -106,8 +106,8 @@ def test_each_receiver_gets_the_kinds_and_states_that_it_wants(kept: Kept) -> No
     outbox = kept.outbox(*ways)
     with kept.publisher(outbox):
         wait_until(lambda: not outbox.waiting(), "all is delivered", patience_s=PATIENCE_S)
-    assert sorted(kept.told("all")) == [("a1", "preview"), ("e1", "final"), ("e1", "preview"), ("e1", "revised")]
-    assert sorted(kept.told("plates")) == [("e1", "final"), ("e1", "revised")]
+    assert sorted(kept.delivered("all")) == [("a1", "preview"), ("e1", "final"), ("e1", "preview"), ("e1", "revised")]
+    assert sorted(kept.delivered("plates")) == [("e1", "final"), ("e1", "revised")]
     body = next(body for name, body in kept.heard if body["event"]["state"] == "revised")
     assert body == {"id": body["id"], "kind": "plate", "event": store.get("e1")}
 
@@ -130,7 +130,7 @@ def test_a_receiver_that_hangs_delays_no_event_and_no_other_receiver(kept: Kept)
         wait_until(lambda: kept.hanging, "one hangs", patience_s=PATIENCE_S)
         for number in range(100):
             put(store, str(number))
-        wait_until(lambda: len(kept.told("answers")) == 101, "the other has heard all", patience_s=PATIENCE_S)
+        wait_until(lambda: len(kept.delivered("answers")) == 101, "the other has heard all", patience_s=PATIENCE_S)
         assert len(kept.hanging) <= AT_ONCE_OF_RECEIVER
     assert outbox.waiting() == 101
 
@@ -232,7 +232,7 @@ def test_one_delivery_that_is_never_taken_holds_up_no_other(kept: Kept) -> None:
     store, outbox = kept.store(way), kept.outbox(way)
     for number in range(20):
         put(store, str(number))
-    told: set[str] = set()
+    arrived: set[str] = set()
     for _ in range(100):
         while (delivery := outbox.claim([], [])) is not None:
             name = json.loads(delivery.body)["event"]["id"]
@@ -240,9 +240,9 @@ def test_one_delivery_that_is_never_taken_holds_up_no_other(kept: Kept) -> None:
                 outbox.failed(delivery, InvalidInput("answers with status 400"))
             else:
                 outbox.delivered(delivery)
-                told.add(name)
+                arrived.add(name)
         kept.clock.now += 1
-    assert len(told) == 19
+    assert len(arrived) == 19
 
 
 def test_what_is_too_old_or_too_much_is_given_up_and_counted(kept: Kept) -> None:

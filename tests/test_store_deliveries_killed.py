@@ -40,8 +40,8 @@ def test_killed_at_any_step_every_event_is_delivered_and_repeats_have_the_same_i
     acknowledged = {tuple(json.loads(line)) for line in (tmp_path / "put").read_text().splitlines()}
     assert len(acknowledged) > KILLS / 2
     assert not (stored | acknowledged) - ids.keys(), "none is missing"
-    assert all(len(set(told)) == 1 for told in ids.values()), "a repeat has the id of the first"
-    assert len({told[0] for told in ids.values()}) == len(ids), "and no two events have one id"
+    assert all(len(set(delivery_ids)) == 1 for delivery_ids in ids.values()), "a repeat has the id of the first"
+    assert len({delivery_ids[0] for delivery_ids in ids.values()}) == len(ids), "and no two events have one id"
     firsts = list(ids)
     for name, state in firsts:
         if state == "final" and (name, "preview") in ids:

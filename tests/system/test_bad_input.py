@@ -128,8 +128,8 @@ def test_cameras_that_cannot_be_read_are_named_and_the_others_are_read_to_their_
         (line,) = (line for line in done.err.splitlines() if f"camera cam{n}:" in line)
         assert name in line
         assert reason in line
-    told = [(event["camera"], event["text"]) for event in quick.emitted()]
-    assert sorted(told) == [("cam0", PLATES[0]), ("cam0", PLATES[1]), ("cam1", PLATES[0])]
+    seen = [(event["camera"], event["text"]) for event in quick.emitted()]
+    assert sorted(seen) == [("cam0", PLATES[0]), ("cam0", PLATES[1]), ("cam1", PLATES[0])]
 
 
 @pytest.mark.parametrize(

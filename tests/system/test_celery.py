@@ -65,9 +65,9 @@ def reach_in_all(running: Running, tasks: Collection[str], more: int) -> None:
 
 def has_each_page_once(running: Running, task: str, name: str, pages: int = PAGES) -> None:
     running.until(lambda: standing(running, task)["status"] not in ("PENDING", "STARTED", "PROGRESS"), "it ends")
-    told = standing(running, task)
-    assert told["status"] == "SUCCESS", told
-    found = [(line["page_number"], line["text"]) for line in told["result"]["detections"]]
+    task_status = standing(running, task)
+    assert task_status["status"] == "SUCCESS", task_status
+    found = [(line["page_number"], line["text"]) for line in task_status["result"]["detections"]]
     assert found == [(number, f"{name} {number}") for number in range(1, pages + 1)]
 
 

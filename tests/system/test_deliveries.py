@@ -55,10 +55,10 @@ def test_crops_come_back_from_s3_and_events_come_to_the_webhook(
         place.settings |= {"store__crops": server.url, "deliveries": json.dumps([way])}
         done = place.run("run", place.registry, "--once", "--events", place.event_file)
         assert done.code == 0, done
-        (told,) = place.emitted()
-        assert [one["event"] for one in heard] == [told]
+        (event,) = place.emitted()
+        assert [one["event"] for one in heard] == [event]
         assert not (place.store / "crops").exists()
         with serving(place, server.url) as client:
-            reply = client.get(f"/api/events/{told['id']}/crop.jpg")
+            reply = client.get(f"/api/events/{event['id']}/crop.jpg")
     assert reply.status_code == 200
     assert reply.content.startswith(b"\xff\xd8"), "a JPEG"

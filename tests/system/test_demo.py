@@ -16,8 +16,8 @@ def test_the_demo_clips_give_each_vehicle_of_the_ground_truth_once(place: Place,
     done = place.run("run", place.registry, "--once", "--every", "3", "--events", place.event_file)
     assert done.code == 0, done
     for n, clip in enumerate(clips, 1):
-        told = sorted(event["text"] for event in place.emitted() if event["camera"] == f"demo-{n}")
-        assert told == sorted(plate.text for plate in clip.truth.vehicles), clip.name
+        plates = sorted(event["text"] for event in place.emitted() if event["camera"] == f"demo-{n}")
+        assert plates == sorted(plate.text for plate in clip.truth.vehicles), clip.name
 
 
 def test_the_page_of_the_demo_shows_live_cameras_and_right_plates(place: Place, cache: Path, browser: Browser) -> None:

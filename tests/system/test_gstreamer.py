@@ -29,19 +29,19 @@ def test_real_clips_give_the_same_events_as_by_the_other_decoder(place: Place, v
         f"roadside|Roadside|{video}/roadside.mp4|0",
         f"gone|Gone|{video}/gone.mp4|0",
     )
-    told = {}
+    by_decoder = {}
     for decoder in ("cpu", "gstreamer"):
         place.settings["source__decoder"] = decoder
         place.store, place.event_file = place.folder / decoder, place.folder / f"{decoder}.jsonl"
         done = place.run("run", place.registry, "--once", "--events", place.event_file)
         assert "gone.mp4: no such file" in done.err + done.out, done
-        told[decoder] = what_was_read(place.emitted())
-    assert [(camera, text) for camera, text, *_ in told["gstreamer"]] == [
+        by_decoder[decoder] = what_was_read(place.emitted())
+    assert [(camera, text) for camera, text, *_ in by_decoder["gstreamer"]] == [
         ("highway", "JLN390"),
         ("highway", "JMH552"),
         ("roadside", "LS15EBC"),
     ]
-    assert told["gstreamer"] == told["cpu"]
+    assert by_decoder["gstreamer"] == by_decoder["cpu"]
 
 
 def test_cameras_come_go_and_change_while_the_pipeline_runs(quick: Place, tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ def test_recorded_clips_give_the_same_events_as_in_one_process(quick: Place) -> 
     write_traffic(folder / "gate.mp4", GATE[:2])
     write_traffic(folder / "yard.mp4", YARD[:2], country="FR")
     quick.register("gate|The gate|gate.mp4|0", "yard|The yard|yard.mp4|0", "off|Nothing|none.mp4|0|off")
-    told = {}
+    by_mode = {}
     for option in ([], ["--isolated"]):
         quick.event_file.unlink(missing_ok=True)
         done = quick.run("run", quick.registry, "--once", "--every", "2", "--events", quick.event_file, *option)
         assert done.code == 0, done
-        told[bool(option)] = sorted((what_was_seen(event) for event in quick.emitted()), key=str)
-    assert len(told[True]) == 4
-    assert told[True] == told[False]
+        by_mode[bool(option)] = sorted((what_was_seen(event) for event in quick.emitted()), key=str)
+    assert len(by_mode[True]) == 4
+    assert by_mode[True] == by_mode[False]
 
 
 def what_was_seen(event: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def test_a_camera_whose_process_dies_is_started_again_and_the_others_go_on(runni
         victim.kill()
 
         def lost() -> list[dict[str, Any]]:
-            told = [message["camera"] for message in listener.messages if message["type"] == "camera"]
-            return [camera for camera in told if "SIGKILL" in camera["message"]]
+            cameras = [message["camera"] for message in listener.messages if message["type"] == "camera"]
+            return [camera for camera in cameras if "SIGKILL" in camera["message"]]
 
         (camera, *_) = running.until(lost, "the page was told")
     assert (camera["state"], camera["cause"]) == ("reconnecting", "failed")

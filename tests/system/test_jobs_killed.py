@@ -47,10 +47,10 @@ def test_no_page_is_lost_or_told_twice_however_often_the_service_is_killed(place
             assert kept >= goal
     with place.start("serve") as running:
         running.until(lambda: standing(running, task)["status"] == "SUCCESS", "it is read")
-        told = standing(running, task)
+        task_status = standing(running, task)
         read_now = running.metric("platoon_job_pages_total")
-    assert told["progress"] == {"pages": PAGES, "done": PAGES}
-    found = [(line["page_number"], line["text"]) for line in told["result"]["detections"]]
+    assert task_status["progress"] == {"pages": PAGES, "done": PAGES}
+    found = [(line["page_number"], line["text"]) for line in task_status["result"]["detections"]]
     assert found == [(number, f"Leaf {number}") for number in range(1, PAGES + 1)]
     assert read_now <= PAGES - kept
 

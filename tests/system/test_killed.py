@@ -1,4 +1,4 @@
-"""`kill -9` while events are written: whatever anybody was told of is there afterwards, with its picture."""
+"""`kill -9` while events are written: whatever was emitted is there afterwards, with its picture."""
 
 import json
 import sqlite3
@@ -34,21 +34,21 @@ def street(quick: Place) -> Iterator[Place]:
 
 
 def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
-    told: list[dict[str, Any]] = []
+    emitted: list[dict[str, Any]] = []
     kept_before: set[str] = set()
     for kill in range(1, KILLS + 1):
-        told += kill_while_writing(street, told)
+        emitted += kill_while_writing(street, emitted)
         lines = street.event_file.read_text().splitlines(keepends=True)
         written = [json.loads(line) for line in lines if line.endswith("\n")]
         assert kept_before <= {event["id"] for event in written}, "the event file catches up with the store"
         assert len({json.dumps(event) for event in written}) == len(written), "and no line is there twice"
-        told += written
-        assert len({event["id"] for event in told}) >= 3 * kill
+        emitted += written
+        assert len({event["id"] for event in emitted}) >= 3 * kill
 
         with closing(sqlite3.connect(street.store / "events.sqlite")) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         store, crops = EventStore(street.store / "events.sqlite"), ObjectStore(street.store / "crops")
-        for event in told:
+        for event in emitted:
             kept = store.get(event["id"])
             assert kept is not None
             assert kept == event or rank(kept) > rank(event)
@@ -60,7 +60,7 @@ def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
 
 
 def kill_while_writing(street: Place, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Run until some events are told, then kill it; the events that a WebSocket client heard."""
+    """Run until some events are emitted, then kill it; the events that a WebSocket client heard."""
     with street.start("run", street.registry, "--fps", "4", "--events", street.event_file) as running:
         for event in before:
             assert rank(running.get(f"/api/events/{event['id']}")) >= rank(event)

@@ -85,11 +85,11 @@ def test_events_come_over_both_websockets_and_lie_in_the_store(street: Street, r
 def test_a_vehicle_has_one_final_whose_preview_had_the_same_id(running: Running) -> None:
     with running.listen() as listener:
         running.until(lambda: len(finals(listener.events(), "gate")) >= 3, "three vehicles passed")
-    told = listener.events()
-    ids = [event["id"] for event in told if event["state"] == "final"]
+    events = listener.events()
+    ids = [event["id"] for event in events if event["state"] == "final"]
     assert len(set(ids)) == len(ids)
-    previews = {event["id"]: number for number, event in enumerate(told) if event["state"] == "preview"}
-    later = {event["id"]: number for number, event in enumerate(told) if event["state"] == "final"}
+    previews = {event["id"]: number for number, event in enumerate(events) if event["state"] == "preview"}
+    later = {event["id"]: number for number, event in enumerate(events) if event["state"] == "final"}
     assert previews.keys() & later.keys()
     assert all(previews[i] < later[i] for i in previews.keys() & later.keys())
 
@@ -160,9 +160,9 @@ def test_the_metrics_count_what_every_camera_does(running: Running) -> None:
         assert running.metric("platoon_frames_decoded_total", camera=camera) > 0
         assert running.metric("platoon_frames_analysed_total", camera=camera) > 0
         assert running.metric("platoon_frames_dropped_total", camera=camera, cause="sampled") > 0
-    told = len(running.get("/api/events", camera="gate", state="final", limit=1000)["events"])
+    stored = len(running.get("/api/events", camera="gate", state="final", limit=1000)["events"])
     running.until(
-        lambda: running.metric("platoon_events_total", camera="gate", state="final") >= told, "events are counted"
+        lambda: running.metric("platoon_events_total", camera="gate", state="final") >= stored, "events are counted"
     )
     assert running.metric("platoon_model_executions_total") > 0
 

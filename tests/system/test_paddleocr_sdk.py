@@ -61,15 +61,15 @@ def test_paddleocrs_sdk_and_langchains_loader_read_documents_through_us(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    results = json.loads(done.stdout.splitlines()[-1])
     texts = [["Hello World"], ["Second Leaf"]]
-    assert (told["texts"], told["pages"], told["chosen"]) == (texts, 2, texts[1:])
-    (left, top, right, bottom), *_ = told["boxes"][0]
+    assert (results["texts"], results["pages"], results["chosen"]) == (texts, 2, texts[1:])
+    (left, top, right, bottom), *_ = results["boxes"][0]
     assert (left / 2, top / 2, right / 2, bottom / 2) == pytest.approx((20, 38, 174, 66), abs=10)
-    assert told["blocks"] == texts
-    assert [text.lstrip("# ") for text in told["markdown"]] == ["Hello World", "Second Leaf"]
-    assert (told["status"], told["batch"]) == (["done", 2, 2], [[True, "done"]])
-    assert "pages" in told["refused"]
-    (loaded,) = told["loaded"]
+    assert results["blocks"] == texts
+    assert [text.lstrip("# ") for text in results["markdown"]] == ["Hello World", "Second Leaf"]
+    assert (results["status"], results["batch"]) == (["done", 2, 2], [[True, "done"]])
+    assert "pages" in results["refused"]
+    (loaded,) = results["loaded"]
     assert "Hello World" in loaded
     assert "Second Leaf" in loaded

@@ -295,8 +295,8 @@ def test_where_keys_are_set_the_page_asks_for_one_and_shows_pictures_with_it(
     browser: Browser, tmp_path: Path, reader: DocumentReader, show: Opener
 ) -> None:
     show(reader, keys=[key("ann-secret")])
-    for secret, told in (("no", "needed"), ("ann-secret", "not known")):
-        wait_for_text(browser, "#why", told)
+    for secret, cause in (("no", "needed"), ("ann-secret", "not known")):
+        wait_for_text(browser, "#why", cause)
         browser.evaluate("document.getElementById('key').focus()")
         browser.type(secret)
         browser.press("Enter")

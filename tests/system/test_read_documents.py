@@ -43,8 +43,8 @@ def test_a_folder_is_read_as_far_as_it_goes_into_all_forms(place: Place, papers:
     assert {path.name for path in out.iterdir()} == {stem + suffix for stem in stems for suffix in suffixes}
     assert {Path(line).name for line in done.out.splitlines()} == {path.name for path in out.iterdir()}
     for stem, count in stems.items():
-        told = json.loads((out / f"{stem}.json").read_bytes())
-        pages = [Page.from_json(tree) for tree in told["pages"]]
+        document = json.loads((out / f"{stem}.json").read_bytes())
+        pages = [Page.from_json(tree) for tree in document["pages"]]
         assert [[line.text for line in page.lines] for page in pages] == [INVOICE_TEXTS] * count
         for suffix in (".md", ".txt"):
             assert (out / f"{stem}{suffix}").read_text().count("4711") == count

@@ -154,7 +154,7 @@ def test_a_decoder_that_is_too_slow_is_seen_and_stays_with_its_camera(clip: Clip
         assert behind_s < 2.5  # forty frames of 30 a second that were not skipped take 4 s
         slow.seconds = 0.0
         wait_until(lambda: camera.source.status.lag < 0.1, "it has caught up")
-        assert any(told.state is SourceState.LIVE and told.lag >= PATIENT.max_lag_s for told in camera.states)
+        assert any(state.state is SourceState.LIVE and state.lag >= PATIENT.max_lag_s for state in camera.states)
         assert camera.source.status.reconnects == 0
     assert camera.metrics.registry.get_sample_value("platoon_source_lag_seconds", {"camera": "gate"}) is None
 

@@ -18,11 +18,11 @@ HIGHWAY, ROADSIDE = ["JLN390", "JMH552"], ["LS15EBC"]
 
 
 def texts(events: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What was told of each camera, in alphabetical order."""
-    told: dict[str, list[str]] = {}
+    """What was emitted of each camera, in alphabetical order."""
+    read: dict[str, list[str]] = {}
     for event in events:
-        told.setdefault(event["camera"], []).append(event["text"])
-    return {camera: sorted(said) for camera, said in told.items()}
+        read.setdefault(event["camera"], []).append(event["text"])
+    return {camera: sorted(said) for camera, said in read.items()}
 
 
 def test_real_clips_give_each_vehicle_once_and_nothing_else(place: Place, video: Path) -> None:

@@ -26,7 +26,7 @@ BAD = (
 )
 
 
-def told(site: Running) -> str:
+def answers_of(site: Running) -> str:
     """All that anybody can ask of it, for a camera and in general."""
     places = ["/", "/api/cameras", "/api/events", "/metrics", "/health", "/health/ready", "/openapi.json"]
     cameras = [camera["id"] for camera in site.get("/api/cameras")["cameras"]]
@@ -60,7 +60,7 @@ def test_a_password_is_told_nowhere(
             lambda: all(camera["cause"] for camera in site.cameras().values()), "every camera was looked for in vain"
         )
         arguments = [child.cmdline() for child in psutil.Process(site.process.pid).children(recursive=True)]
-        answers = told(site)
+        answers = answers_of(site)
         quick.register(*BAD)
         site.until(lambda: "the edited registry is not used" in site.log, "the bad edit was seen")
         shown = site.cameras()

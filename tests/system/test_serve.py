@@ -60,7 +60,7 @@ def address(folder: Path, cache: Path) -> Iterator[str]:
             process.wait()
 
 
-def told(command: list[str], folder: Path) -> str:
+def output_of(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -71,7 +71,9 @@ def test_the_calls_in_the_readme_are_answered(address: str, folder: Path) -> Non
         missing("curl is not installed")
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     calls = [line for line in readme.splitlines() if "curl" in line and line.endswith(("/ocr", "/ocr/batch"))]
-    answers = [json.loads(told(["sh", "-c", call.replace("http://127.0.0.1:8080", address)], folder)) for call in calls]
+    answers = [
+        json.loads(output_of(["sh", "-c", call.replace("http://127.0.0.1:8080", address)], folder)) for call in calls
+    ]
     picture, plates, paper = answers
     assert picture["mergedText"] == " ".join(INVOICE_TEXTS)
     assert [plate["mergedText"] for plate in plates] == ["KA7351", "LS15EBC"]
@@ -103,7 +105,7 @@ def through_mcp(address: str, model: str, folder: Path) -> list[list[str | int]]
     if not python.is_file():
         missing(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
     script = str(Path(__file__).with_name("ask_paddleocr_mcp.py"))
-    said = told([str(python), script, address, model, "page.png", "paper.pdf"], folder)
+    said = output_of([str(python), script, address, model, "page.png", "paper.pdf"], folder)
     answers: list[list[str | int]] = json.loads(said.splitlines()[-1])
     return answers
 

@@ -123,10 +123,10 @@ def test_triton_takes_the_configuration_as_it_was_written(server: TritonServer) 
             config = client.get_model_config(name).config
             assert config.max_batch_size == MAX_BATCH
             assert config.HasField("dynamic_batching")
-            told = {key: value.string_value for key, value in config.parameters.items()}
-            assert told["digest"] == graph.digest
-            assert told["licence"] == "Apache-2.0"
-            assert told.get("alphabet") == parameters.get("alphabet")
+            written = {key: value.string_value for key, value in config.parameters.items()}
+            assert written["digest"] == graph.digest
+            assert written["licence"] == "Apache-2.0"
+            assert written.get("alphabet") == parameters.get("alphabet")
 
 
 def test_text_is_found_and_read_through_triton_as_it_is_here(server: TritonServer, tmp_path: Path) -> None:

@@ -359,7 +359,8 @@ def _run_live(
     site = _site(settings, isolated=isolated, recorded=False, loop=loop, callers=True)
     with ExitStack() as stack:
         event_file = None if events is None else stack.enter_context(EventFile(events, site.events.path))
-        site.subscribe(stack.enter_context(event_deliveries(site.events.path, settings, site.metrics)))
+        deliveries = event_deliveries(site.events.path, settings, site.metrics, unattended=True)
+        site.subscribe(stack.enter_context(deliveries))
         stack.callback(site.stop)
         if event_file is not None:
             site.subscribe(event_file.hear)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from platoon.api.fetch import Fetcher
 from platoon.documents.jobs import Job, Jobs
-from platoon.errors import PlatoonError
+from platoon.errors import PlatoonError, StoreError
 from platoon.metrics import Metrics
 from platoon.settings import DeliverySettings, Settings
 from platoon.store.deliveries import LEASE_S, EventOutbox
@@ -94,12 +94,13 @@ def job_webhooks(jobs: Jobs, fetcher: Fetcher, secret: str) -> OutboxPublisher:
 
 @contextmanager
 def event_deliveries(
-    store: Path, settings: Settings, metrics: Metrics, *, patience_s: float = 0.0
+    store: Path, settings: Settings, metrics: Metrics, *, patience_s: float = 0.0, unattended: bool = False
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Delivers the events in the database `store` as the settings say, as long as it lasts.
 
     Args:
         patience_s: so long leaving waits for what waits; what then does is delivered after the next start.
+        unattended: as of `EventStore`.
 
     Yields:
         What takes the messages of a site: where one is of an event, there is one to be delivered. Returns at once.
@@ -112,16 +113,19 @@ def event_deliveries(
         return
     transport = EventTransport(settings.deliveries)
     with (
-        closing(EventOutbox(store, settings.deliveries, metrics)) as outbox,
+        closing(EventOutbox(store, settings.deliveries, metrics, unattended=unattended)) as outbox,
         OutboxPublisher(outbox, transport, what="events", deadline_s=LEASE_S / 2) as publisher,
     ):
         yield lambda message: publisher.look() if message["type"] == "event" else None
         deadline = time.monotonic() + patience_s
-        while (left := outbox.waiting()) and time.monotonic() < deadline:
-            publisher.look()
-            time.sleep(_LOOK_S)
-        if left:
-            _log.warning("%d deliveries of events wait for the next start with %s", left, store)
+        try:
+            while (left := outbox.waiting()) and time.monotonic() < deadline:
+                publisher.look()
+                time.sleep(_LOOK_S)
+            if left:
+                _log.warning("%d deliveries of events wait for the next start with %s", left, store)
+        except StoreError as error:
+            _log.warning("what of events is left to deliver waits for the next start: %s", error)
 
 
 def message(job: Job) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """A SQLite file of ours: opened durably, made where there is none, refused where it is somebody else's.
 
+One that SQLite calls damaged is left where it lies for somebody to look after; or, where nobody is at hand and what
+comes next matters more than what was kept, it is set aside (`damage`) and a new one begun.
+
 Every write is synced (`synchronous=FULL`) and goes to a write-ahead log, so that several threads and processes may
 write at once and readers never wait for writers. What stands in the tables is left to whoever asks for them.
 """
@@ -17,7 +20,7 @@ from typing import Final
 
 from platoon.errors import StoreError, StoreUnusable
 from platoon.private import make_file, make_folder
-from platoon.store import space
+from platoon.store import damage, space
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ class Database:
     """Which settings let less be kept, for messages of a full disk."""
     upgrades: Mapping[int, str] = field(default_factory=dict)
     """What makes a file of this version one of the next."""
+    sets_aside: bool = False
+    """Whether a damaged file is set aside, and a new one begun."""
 
     def file(self) -> tuple[int, int, bool] | None:
         """Number of its disk, its own number there, whether anything is in it; None where there is no file."""
@@ -88,15 +93,26 @@ class Database:
         """Turn what SQLite says into what the operator can do; `what` was tried: opened, read, written."""
         try:
             yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "") or ""
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            name = "SQLITE_CORRUPT" if damage.found_by(error) else getattr(error, "sqlite_errorname", "") or ""
             if self._is_full(name):
                 raise StoreError(
                     f"{self.what} in {self.path} cannot be {what}: disk is full; free space on its disk, or keep less "
                     f"({self.keep_less})"
                 ) from error
-            kind = StoreUnusable if name.startswith(_UNUSABLE) else StoreError
+            kind = StoreUnusable if _is_unusable(error) else StoreError
             raise kind(f"{self.what} in {self.path} cannot be {what}: {error}; {self._way_out(name)}") from error
+
+    def replace(self, damaged: tuple[int, int, bool] | None, error: BaseException) -> bool:
+        """Set the file aside that SQLite found to be damaged, unless somebody has; whether a new one can be begun.
+
+        Args:
+            damaged: which it is, as `file` told of it.
+            error: what SQLite said.
+        """
+        if not self.sets_aside or not damage.found_by(error) or damaged is None:
+            return False
+        return damage.set_aside(self.path, self.what, damaged[:2], error)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Make the tables where there are none, or bring them up to date; refuse what was not made by us, or by a later
@@ -135,7 +151,7 @@ class Database:
         """What to do about the SQLite error of this name."""
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
             return f"let this user write the file and its folder, or {_ELSEWHERE}"
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if name == "SQLITE_CORRUPT":
             return (
                 "it is damaged or no database: move it away together with its -wal and -shm files "
                 "(then a new one is made; `sqlite3 FILE .recover` may save what it holds)"
@@ -150,7 +166,8 @@ class Connection:
     when it is stale, or when its file is not at its path any more: nobody would find what is written there.
 
     Raises:
-        StoreUnusable: on entering, when the file was emptied.
+        StoreUnusable: on entering, when the file was emptied; from within, when it was set aside as damaged: nothing of
+            what was under way is kept, and the next use finds a new file.
 
     Args:
         make: opens it; `database.open`, and what has to be done then.
@@ -163,7 +180,7 @@ class Connection:
         self._file: tuple[int, int, bool] | None = None
         """That it is, or was, open to."""
         self.stale = False
-        """Set it after an error that a file in its place may mend."""
+        """Whether it is to be opened anew, after an error that a file in its place may mend."""
 
     @contextmanager
     def __call__(self) -> Iterator[sqlite3.Connection]:
@@ -172,15 +189,33 @@ class Connection:
             if self._is_elsewhere() or self.stale:
                 self._close()
             if self._db is None:
-                self._db = self._make()
+                self._db = self._open()
                 self._file, self.stale = self._database.file(), False
-            yield self._db
+            try:
+                yield self._db
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                self.stale = _is_unusable(error)
+                if not self._database.replace(self._file, error):
+                    raise
+                self._close()
+                raise StoreUnusable(
+                    f"{self._database.what} in {self._database.path} were damaged, and are set aside: try again"
+                ) from error
 
     def close(self, timeout_s: float = -1) -> None:
         """Let it go, if it is not in use any more within that time (by default: wait for it)."""
         if self._lock.acquire(timeout=timeout_s):
             self._close()
             self._lock.release()
+
+    def _open(self) -> sqlite3.Connection:
+        found = self._database.file()
+        try:
+            return self._make()
+        except StoreUnusable as error:
+            if error.__cause__ is None or not self._database.replace(found, error.__cause__):
+                raise
+        return self._make()
 
     def _is_elsewhere(self) -> bool:
         """Whether its file is not at its path any more."""
@@ -261,11 +296,14 @@ def _use_write_ahead_log(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
+def _is_unusable(error: Exception) -> bool:
+    """Whether the file cannot be used at all, and another in its place, or another right to it, may mend that."""
+    return damage.found_by(error) or (getattr(error, "sqlite_errorname", "") or "").startswith(_UNUSABLE)
+
+
 _UNUSABLE: Final = (
     "SQLITE_READONLY",
     "SQLITE_CANTOPEN",
     "SQLITE_PERM",
     "SQLITE_AUTH",
-    "SQLITE_CORRUPT",
-    "SQLITE_NOTADB",
 )

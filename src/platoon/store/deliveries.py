@@ -80,6 +80,7 @@ class EventOutbox:
 
     Args:
         path: the database of the events.
+        unattended: as of `EventStore`.
 
     Raises:
         StoreError: from every method, when the file cannot be written or read; says what to do.
@@ -93,14 +94,17 @@ class EventOutbox:
         *,
         clock: StoreClock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        unattended: bool = False,
     ) -> None:
-        self._database, self._clock, self._metrics = events_at(path), clock or StoreClock(), metrics
+        self._clock, self._metrics = clock or StoreClock(), metrics
+        self._database = events_at(path, unattended=unattended)
         self._monotonic = monotonic
         self._receivers = {one.name: _Receiver(one) for one in deliveries}
         self._swept_at = -_SWEEP_S
         self._writer = Connection(self._database, self._open_writer)
         self._reader = Connection(self._database)
-        self._write("DELETE FROM delivery WHERE false")  # what cannot be used is found out now
+        if not unattended:
+            self._write("DELETE FROM delivery WHERE false")  # what cannot be used is found out now
         for name in self._receivers:
             for result in ("delivered", "failed", "expired", "full"):
                 metrics.deliveries.labels(name, result)

@@ -9,10 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from platoon.errors import StoreError
 from platoon.store.events import EventStore
 from platoon.store.lines import JsonLines
 
@@ -34,19 +36,17 @@ class EventFile:
     line.
 
     Args:
-        path: the file; one that is new follows from now on.
+        path: the file; one that is new follows from now on; or from the beginning of a store that cannot be read now.
         store: the database of the events.
-
-    Raises:
-        StoreError: the store cannot be opened.
     """
 
     def __init__(self, path: Path, store: Path) -> None:
         self._path = path
-        self._events = EventStore(store)
+        self._events = EventStore(store, unattended=True)
         self._memo = f"event file {path.absolute()}"
-        if self._events.memo(self._memo) is None:
-            self._events.remember(self._memo, self._events.memo("revision"))
+        with suppress(StoreError):  # told when something is to be written
+            if self._events.memo(self._memo) is None:
+                self._events.remember(self._memo, self._events.memo("revision"))
         self._noted: int | None = None
         """What was noted last, if nothing failed since: all lines are there, and none of a later event."""
         self._lines: JsonLines | None = None

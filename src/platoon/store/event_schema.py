@@ -79,7 +79,7 @@ _UPGRADES: Final = {
 }
 
 
-def events_at(path: Path) -> Database:
-    """The file of events at `path`."""
+def events_at(path: Path, *, unattended: bool = False) -> Database:
+    """The file of events at `path`; where it is `unattended` and turns out to be damaged, a new one is begun."""
     schema = _EVENTS + _SINCE_2 + _SINCE_3
-    return Database(path, "events", schema, _VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES)
+    return Database(path, "events", schema, _VERSION, _APPLICATION_ID, _KEEP_LESS, _UPGRADES, unattended)

@@ -11,21 +11,24 @@ Deciding what is too old belongs to `retention`; pictures belong to `objects`.
 """
 
 import json
+import logging
 import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from platoon.errors import StoreUnusable
 from platoon.settings import DeliverySettings
+from platoon.store import damage
 from platoon.store.clock import StoreClock
 from platoon.store.database import Connection, give_back, transaction
 from platoon.store.deliveries import enqueue, join_clock
 from platoon.store.event import PLATE, STATES, Event, not_kept
 from platoon.store.event_schema import events_at
+
+_log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
 _SHORTEST_INDEXED: Final = 3  # letters; the trigram index cannot find fewer
@@ -53,22 +56,44 @@ class EventStore:
     Args:
         path: the database file; made, with its folder, where there is none.
         deliveries: what of each event is to be delivered to whom, see `deliveries`.
+        unattended: nobody is at hand, as on a site that was started by itself after a power cut. A file that cannot be
+            used is no error of the constructor, but of each method until it can be, and of `check`. One that is damaged
+            is set aside, and a new one begun; `warnings` tells so.
 
     Raises:
         StoreError: from every method, when the file cannot be written or read; says what to do.
     """
 
     def __init__(
-        self, path: Path, deliveries: Sequence[DeliverySettings] = (), *, clock: StoreClock | None = None
+        self,
+        path: Path,
+        deliveries: Sequence[DeliverySettings] = (),
+        *,
+        clock: StoreClock | None = None,
+        unattended: bool = False,
     ) -> None:
         self.path, self._deliveries, self._clock = path, deliveries, clock or StoreClock()
-        self._database = events_at(path)
-        self.written_at = path.stat().st_mtime if path.exists() else time.time()
+        self._database = events_at(path, unattended=unattended)
+        self.written_at = _written_at(path)
         """When an event was written last, by the clock of that time, seconds since 1970."""
         self._writer = Connection(self._database, self._open_writer)
         self._reader = Connection(self._database)
-        with self._writing(), self._reading():  # what cannot be used is found out now
+        self._aside: Sequence[Path] = ()
+        if not unattended:
+            self.check()
+
+    def check(self) -> None:
+        """Open the file where it is not open yet.
+
+        Raises:
+            StoreError: it cannot be.
+        """
+        with self._writing(), self._reading():
             pass
+
+    def warnings(self) -> list[str]:
+        """What somebody should look after: files that were set aside, as they lay there when this one was opened."""
+        return damage.warnings("events", self._aside)
 
     def put(self, event: Event, *, crop_bytes: int | None = None) -> None:
         """Keep `event`, and with it what of it is to be delivered; durable on return.
@@ -156,7 +181,7 @@ class EventStore:
         """Events written after `revision`, in that order, each with the revision that its writing made."""
         query = "SELECT revision, body, crop FROM event WHERE revision > ? ORDER BY revision LIMIT ?"
         rows = self._rows(query, [revision, limit])
-        return [(number, {**json.loads(body), "crop": crop}) for number, body, crop in rows]
+        return [(number, event) for number, body, crop in rows if (event := _event(body, crop)) is not None]
 
     def oldest(self, limit: int, *, before: float) -> list[tuple[str, str | None]]:
         """Ids and crop keys of the oldest events earlier than `before`, seconds since 1970; at most `limit`."""
@@ -250,7 +275,7 @@ class EventStore:
 
     def _select(self, rest: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         rows = self._rows(f"SELECT body, crop FROM event {rest}", values)
-        return [{**json.loads(body), "crop": crop} for body, crop in rows]
+        return [event for body, crop in rows if (event := _event(body, crop)) is not None]
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
         with self._reading() as db:
@@ -264,22 +289,34 @@ class EventStore:
         db = self._database.open()
         if self._deliveries:
             join_clock(db, self._clock)
+        self._aside = damage.lying(self.path)
         return db
 
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._used(self._writer, "written")
-
-    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._used(self._reader, "read")
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._database.explained("written"), self._writer() as db:
+            yield db
 
     @contextmanager
-    def _used(self, connection: Connection, what: str) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._database.explained(what), connection() as db:
-                yield db
-        except StoreUnusable:  # whoever mends it need not start anything anew
-            self._reader.stale = self._writer.stale = True
-            raise
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._database.explained("read"), self._reader() as db:
+            yield db
+
+
+def _event(body: str, crop: str | None) -> dict[str, Any] | None:
+    """As it was put; None where its disk has changed it, which others must not suffer from."""
+    try:
+        return {**json.loads(body), "crop": crop}
+    except (ValueError, TypeError) as error:
+        _log.warning("an event is left out, as what is kept of it is damaged (%s): %.200r", error, body)
+        return None
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _row(event: Event, crop_bytes: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from platoon.store import space
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ObjectStore as AnyStore
 
 _MAX_KEY_BYTES = 512
 _TIMEOUTS: Final[ClientConfig] = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=20)}
@@ -55,21 +57,26 @@ class ObjectStore:
     Args:
         place: a folder (made where there is none), or a URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`,
             `memory:///`; credentials for these come from the environment, as their own tools take them.
+        unattended: a folder that cannot be made is no error of the constructor, but of each method until it can be.
 
     Raises:
         StoreError: from every method, when the place cannot be written or read.
         InvalidInput: a key is empty, too long, or leads out of the place.
     """
 
-    def __init__(self, place: Path | str) -> None:
+    def __init__(self, place: Path | str, *, unattended: bool = False) -> None:
         self.place = str(place)
         self._folder = _folder_of(place)
-        with self._explained("opened"):
-            if self._folder is None:
-                self._store = from_url(str(place), client_options=_client(str(place)), retry_config=_RETRY)
-            else:
-                make_folder(self._folder)
-                self._store = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
+        if self._folder is None or not unattended:
+            with self._explained("opened"):
+                _ = self._store  # what cannot be used is found out now
+
+    @cached_property
+    def _store(self) -> AnyStore:
+        if self._folder is None:
+            return from_url(self.place, client_options=_client(self.place), retry_config=_RETRY)
+        make_folder(self._folder)
+        return LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
 
     def shares_disk(self, folder: Path) -> bool:
         """Whether deleting here makes room on the disk of `folder`, which exists."""

@@ -151,12 +151,15 @@ class EventSink:
         return reasons
 
     def warnings(self) -> list[str]:
-        """What somebody should look after although events are stored: of those that lie in the spill."""
+        """What somebody should look after although events are stored: of those that lie in the spill, or in files that
+        were set aside.
+        """
+        aside = self._events.warnings()
         spilled, n_bytes = self._lies
         if not spilled:
-            return []
+            return aside
         cause = next(iter(self._refused.copy().values()), "they are taken in when the store works again")
-        return [f"store: {spilled} events ({n_bytes} bytes) lie in {self._spill.folder}: {cause}"]
+        return [*aside, f"store: {spilled} events ({n_bytes} bytes) lie in {self._spill.folder}: {cause}"]
 
     def close(self) -> None:
         """Write what waits, then stop; what is not written in time is spilled.
@@ -254,9 +257,7 @@ class EventSink:
             self._keep(Event.of(row), as_jpeg(event.crop, quality=JPEG_QUALITY))
             self._announce(row)
         except StoreError as error:
-            if self.error is None and not self._give_up:
-                _log.error("event not stored, tried again every %g s: %s", RETRY_S, error)
-            self.error = error
+            self._fail(error)
             return False
         finally:
             self._began = None
@@ -264,6 +265,12 @@ class EventSink:
         self._metrics.events.labels(event.camera, event.state).inc()
         self._metrics.capture_to_event.observe(max(0.0, self._now() - event.emitted_at))
         return True
+
+    def _fail(self, error: StoreError) -> None:
+        """The store cannot be written."""
+        if self.error is None and not self._give_up:
+            _log.error("events are not stored, tried again every %g s: %s", RETRY_S, error)
+        self.error = error
 
     def _keep(self, event: Event, crop: bytes) -> None:
         """Crop and row, durably; then away with the crop of the preview that this replaces."""
@@ -292,8 +299,15 @@ class EventSink:
         return self._look_at is not None and time.monotonic() >= self._look_at
 
     def _look(self) -> None:
-        """Take in what was spilled, until something waits."""
+        """See whether the store works, and take in what was spilled, until something waits."""
         self._look_at = None
+        try:
+            self._events.check()
+            self.error = None
+        except StoreError as error:
+            self._fail(error)
+            self._look_at = time.monotonic() + RETRY_S
+            return
         try:
             self._lies = self._spill.size()
             with self._spill.claimed() as mine:

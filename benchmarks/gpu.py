@@ -29,6 +29,7 @@ from benchmarks import report
 from platoon.arrays import on_host
 from platoon.engine.cost import Cost
 from platoon.errors import PlatoonError
+from platoon.media.attention import EVERYTHING
 from platoon.media.decode import planar_frame
 from platoon.media.decoder import missing_for_nvdec, open_decoder
 from platoon.media.frame import PixelWork, PlanarFrame, Planes, Region
@@ -133,7 +134,7 @@ def decoding(device: Device, clip: Path, *, streams: int, seconds: float) -> flo
     def decode(_: int) -> int:
         count = 0
         while time.monotonic() < end:
-            source = device.open_input(str(clip), SourceSettings(), skipped=lambda _: None)
+            source = device.open_input(str(clip), SourceSettings(), taker=EVERYTHING)
             try:
                 for picture, _stamp in source.pictures():
                     device.pixels.planes(picture, full_range=False)
@@ -159,7 +160,7 @@ def models(device: Device, plates: PlateSettings, *, max_batch: int) -> dict[str
 
 def crossing(device: Device, clip: Path, *, seconds: float) -> dict[str, dict[str, float]]:
     """What the plates of a frame cost on their way to the host: cut where the frame lies, or cut there of all of it."""
-    source = device.open_input(str(clip), SourceSettings(), skipped=lambda _: None)
+    source = device.open_input(str(clip), SourceSettings(), taker=EVERYTHING)
     picture, _ = next(source.pictures())
     frame = planar_frame(picture, camera="", media_time=0.0, captured_at=0.0, pixels=device.pixels)
     source.close()

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from platoon.errors import MissingExtra, NotFound, Overloaded, PlatoonError
-from platoon.media.input import SourceError, SourceFailure
+from platoon.media.failures import SourceError, SourceFailure
 from platoon.redaction import MOST
 
 

@@ -1,13 +1,14 @@
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from platoon.media import backlog
-from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, Backlog, FallenBehind
+from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, SATURATED, Backlog, FallenBehind, Skipped
 from tests.clock import Clock
 
 PATIENCE_S = 30
@@ -26,10 +27,28 @@ class Stream:
     def __init__(self, max_lag_s: float = 0.5) -> None:
         self.clock = Clock()
         self.skipped: list[int] = []
+        self.causes: set[Skipped] = set()
+        self.room = True
+        self.asked = threading.Event()
         self._coming: queue.Queue[Any] = queue.Queue()
         self._arrived = threading.Semaphore(0)
         self._sent = 0
-        self.backlog = Backlog(self._packets(), max_lag_s=max_lag_s, skipped=self.skipped.append, now=self.clock)
+        self.backlog = Backlog(
+            self._packets(),
+            max_lag_s=max_lag_s,
+            keyframe_max_s=3.0,
+            skipped=self._skip,
+            has_room=self._has_room,
+            now=self.clock,
+        )
+
+    def _skip(self, count: int, why: Skipped) -> None:
+        self.skipped.append(count)
+        self.causes.add(why)
+
+    def _has_room(self) -> bool:
+        self.asked.set()
+        return self.room
 
     def _packets(self) -> Iterator[Any]:
         while True:
@@ -55,9 +74,14 @@ class Stream:
     def end(self, error: Exception | None = None) -> None:
         self._coming.put(error)
 
-    def take(self) -> int | None:
-        taken = self.backlog.take()
+    def take(self, *, hold: bool = False) -> int | None:
+        taken = self.backlog.take(hold=hold)
         return None if taken is None else taken[0].number
+
+    def make_room(self) -> None:
+        """The picture that waited was taken."""
+        self.room = True
+        self.backlog.look_again()
 
 
 @pytest.fixture
@@ -171,3 +195,109 @@ def test_the_end_comes_after_all_that_came_before_it(error: Exception | None) ->
         with pytest.raises(OSError, match="reset"):
             stream.take()
     stream.backlog.close()
+
+
+def saturate(stream: Stream, *, keyframe_every: int = 20) -> None:
+    """Let pictures wait while twice as many packets arrive as are decoded without saturation."""
+    for _ in range(10):
+        stream.room = False
+        for _ in range(round(2 * SATURATED)):
+            stream.bring(keyframe=stream._sent % keyframe_every == 0)
+            stream.clock.now += 0.05
+            stream.take()
+        stream.make_room()
+    assert stream.backlog.saturated
+
+
+def test_a_pause_of_who_takes_the_pictures_costs_none_and_is_no_saturation(stream: Stream) -> None:
+    stream.bring(keyframe=True)
+    assert stream.take() == 0
+    stream.room = False
+    for number in range(1, 20):
+        stream.bring()
+        stream.clock.now += 0.05
+        assert stream.take(hold=True) == number
+    stream.make_room()
+    assert not stream.backlog.saturated
+    assert stream.skipped == []
+
+
+def test_where_saturated_the_decoder_waits_until_its_picture_was_taken(stream: Stream) -> None:
+    saturate(stream)
+    stream.bring(keyframe=True)
+    first = stream.take(hold=True)
+    stream.room = False
+    stream.bring()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(stream.take, hold=True)
+        stream.bring()
+        assert not waiting.done()
+        stream.make_room()
+        assert waiting.result(PATIENCE_S) == (first or 0) + 1
+    assert stream.take(hold=False) == (first or 0) + 2, "a picture that is owed is not waited for"
+
+
+def test_where_saturated_the_rest_of_a_group_is_left_out_once_it_is_too_old(stream: Stream) -> None:
+    saturate(stream)
+    stream.bring(keyframe=True)
+    stream.take(hold=True)
+    stream.room = False
+    stream.asked.clear()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(stream.take, hold=True)
+        assert stream.asked.wait(PATIENCE_S)
+        for _ in range(16):
+            stream.bring()
+            stream.clock.now += 0.05
+        assert not waiting.done()
+        stream.make_room()
+        stream.bring()
+        keyframe = stream._sent
+        stream.bring(keyframe=True)
+        assert waiting.result(PATIENCE_S) == keyframe
+    assert sum(stream.skipped) == 17
+    assert stream.causes == {Skipped.SATURATED}
+    assert stream.backlog.lag < 0.1, "it was held, and was not slow"
+
+
+def test_where_saturated_a_picture_that_nobody_takes_is_replaced_by_a_keyframe(stream: Stream) -> None:
+    saturate(stream)
+    stream.room = False
+    keyframe = stream._sent
+    stream.bring(keyframe=True)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(stream.take, hold=True)
+        for _ in range(12):
+            stream.clock.now += 0.05
+            stream.bring()
+        assert waiting.result(PATIENCE_S) == keyframe
+
+
+def test_where_keyframes_are_rare_a_saturated_camera_is_decoded_through(stream: Stream) -> None:
+    saturate(stream, keyframe_every=100)  # five seconds
+    stream.room = False
+    stream.bring()
+    first = stream._sent - 1
+    stream.bring()
+    stream.clock.now += 1.0
+    assert [stream.take(hold=True) for _ in range(2)] == [first, first + 1]
+    assert stream.skipped == []
+
+
+def test_saturation_ends_once_pictures_are_taken_at_once(stream: Stream) -> None:
+    saturate(stream)
+    for number in range(40):
+        stream.bring(keyframe=number == 0)
+        stream.take(hold=True)
+        stream.make_room()
+    assert not stream.backlog.saturated
+
+
+def test_the_end_of_a_stream_is_known_although_nobody_takes_its_pictures(stream: Stream) -> None:
+    saturate(stream)
+    stream.room = False
+    stream.bring(keyframe=True)
+    stream.end(OSError("reset"))
+    stream.take(hold=True)
+    with pytest.raises(OSError, match="reset"):
+        stream.take(hold=True)

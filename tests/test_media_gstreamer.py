@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from platoon.media.attention import Taker
 from platoon.media.gstreamer.configurations import Configurations
 from platoon.media.gstreamer.elements import GSTREAMER
 from platoon.media.gstreamer.input import PipelineInput
@@ -209,7 +210,7 @@ def test_closing_the_pipeline_ends_who_waits_for_frames(pipeline: CameraPipeline
 def test_an_input_counts_as_live_as_its_stream_is(pipeline: CameraPipeline, clip: Path) -> None:
     with RtspServer({"/gate": clip}) as server:
         for url in (str(clip), server.url("/gate")):
-            ours = PipelineInput(pipeline, url, QUICK, skipped=lambda _: None)
+            ours = PipelineInput(pipeline, url, QUICK, taker=Taker())
             theirs = Input(url, QUICK)
             assert (ours.live, ours.codec) == (theirs.live, theirs.codec)
             ours.close()

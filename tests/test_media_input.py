@@ -11,7 +11,8 @@ import av
 import cv2
 import pytest
 
-from platoon.media.input import Input, SourceError, SourceFailure
+from platoon.media.failures import SourceError, SourceFailure
+from platoon.media.input import Input
 from platoon.settings import SourceSettings
 from tests.clips import bar_position, cut, picture, write_clip, write_sound
 from tests.rtsp_server import Clip

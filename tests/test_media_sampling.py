@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platoon.media.sampling import MAX_STEP_S, MediaClock, Sampler
+from platoon.media.sampling import MAX_STEP_S, RETRY_S, MediaClock, Sampler, Thinning
 
 times = st.lists(st.floats(-1e4, 1e6, allow_nan=False), min_size=1, max_size=60)
 
@@ -100,3 +100,43 @@ def test_media_time_never_goes_backwards(stamps: list[float | None]) -> None:
     clock.restart(period_s=0.04, gap_s=0)
     ticks = [clock.tick(stamp) for stamp in stamps]
     assert ticks == sorted(ticks)
+
+
+def test_pictures_that_no_other_refers_to_are_left_out_while_there_are_enough_without_them() -> None:
+    thinning = Thinning(5)
+    assert thinning.allowed
+    for number in range(40):
+        thinning.saw(number / 10)  # of thirty a second, every third
+    assert thinning.allowed
+
+
+@pytest.mark.parametrize("reference_fps", [3, 4, 7, 9])
+def test_where_too_few_pictures_are_left_all_are_decoded_again(reference_fps: int) -> None:
+    thinning = Thinning(5)
+    for number in range(2):
+        thinning.saw(number / reference_fps)
+    assert not thinning.allowed
+    for number in range(round(25 / reference_fps) + 1, round((RETRY_S - 1) * 25)):
+        thinning.saw(number / 25)
+        assert not thinning.allowed
+    for number in range(round((RETRY_S - 1) * 25), round((RETRY_S + 1) * 25)):
+        thinning.saw(number / 25)
+    assert thinning.allowed, "and tried again after a while"
+
+
+def test_a_gap_where_something_was_skipped_says_nothing() -> None:
+    thinning = Thinning(5)
+    for number in range(10):
+        thinning.saw(number / 10)
+    thinning.restart()
+    thinning.saw(9.0)
+    thinning.saw(9.1)
+    assert thinning.allowed
+
+
+@pytest.mark.parametrize("sampler", [Sampler(fps=None), Sampler(fps=5, every=2)])
+def test_where_frames_are_counted_each_is_decoded(sampler: Sampler) -> None:
+    thinning = Thinning(sampler.rate)
+    thinning.saw(0.0)
+    thinning.saw(0.04)
+    assert not thinning.allowed

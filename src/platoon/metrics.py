@@ -295,7 +295,8 @@ class DroppedFrames(Collector):
         family = CounterMetricFamily(
             "platoon_frames_dropped",
             "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
-            " (not decoded, as decoding was behind), unavailable, timeout, overloaded (what finds and reads plates was"
+            " (not decoded, as decoding was behind), saturated (nor"
+            " these, as nobody had time for them), unavailable, timeout, overloaded (what finds and reads plates was"
             " away), unread (the remote reader was), failed",
             labels=["camera", "cause"],
         )

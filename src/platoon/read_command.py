@@ -18,7 +18,7 @@ from platoon.documents.read import Options
 from platoon.engine.batcher import Priority
 from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput, InvalidSettings, PlatoonError
-from platoon.media.input import SourceError
+from platoon.media.failures import SourceError
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import load_picture

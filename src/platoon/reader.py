@@ -21,8 +21,9 @@ from PIL import Image
 from platoon.engine.batcher import Priority
 from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
+from platoon.media.failures import SourceError
 from platoon.media.frame import Pixels
-from platoon.media.input import Input, SourceError
+from platoon.media.input import Input
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture

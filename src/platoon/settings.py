@@ -52,8 +52,13 @@ class SourceSettings(_Section):
     """A camera that has not answered by then counts as failed, and is tried again."""
     read_timeout_s: Seconds = 10.0
     """A stream that brings nothing for so long is closed and opened again."""
+    attention: Literal["watch", "full"] = "watch"
+    """What is decoded of live cameras: `watch`, what the analysis has time for, and of what it does not want only what
+    other pictures refer to; `full`, everything."""
     max_lag_s: Seconds = 0.5
     """A camera whose pictures are decoded later than this after their arrival goes on from its newest keyframe."""
+    keyframe_max_s: float = Field(default=10.0, gt=0, le=10)
+    """A camera that sends keyframes less often is decoded through, whether or not anybody has time for it."""
     backoff_min_s: Seconds = 0.5
     """Wait before the first new attempt; doubles with each failure, with jitter."""
     backoff_max_s: Seconds = 30.0

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -22,59 +20,15 @@ import av.error
 from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
 
-from platoon.errors import PlatoonError
+from platoon.media.attention import EVERYTHING, Taker
 from platoon.media.backlog import Backlog, FallenBehind
+from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
 from platoon.media.frame import Detection
+from platoon.media.sampling import Thinning
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
 _log = logging.getLogger(__name__)
-
-
-class SourceFailure(StrEnum):
-    """Why a source does not give frames."""
-
-    REFUSED = "refused"
-    """Nobody listens on that port."""
-    UNREACHABLE = "unreachable"
-    """The host's name is unknown, or no network leads there."""
-    UNAUTHORISED = "unauthorised"
-    """User or password are wrong, or may not see this stream."""
-    NOT_FOUND = "not_found"
-    """The host has no stream of that path."""
-    OPEN_TIMEOUT = "open_timeout"
-    """No answer within the deadline."""
-    READ_TIMEOUT = "read_timeout"
-    """The stream brought nothing for too long."""
-    CLOSED = "closed"
-    """The other side ended the connection."""
-    REJECTED = "rejected"
-    """The other side answered with an error of its own."""
-    NO_VIDEO = "no_video"
-    """Opened, but there is no video in it."""
-    UNSUPPORTED = "unsupported"
-    """Not a video that can be read here."""
-    CORRUPT = "corrupt"
-    """Damaged, cut off, or nothing that can be decoded."""
-    BEHIND = "behind"
-    """Decoded too slowly, without a keyframe to go on from."""
-    NO_FILE = "no_file"
-    """There is no such file, or it may not be read."""
-    TOO_LARGE = "too_large"
-    """The pictures exceed the pixel limit."""
-    NO_DESCRIPTORS = "no_descriptors"
-    """This process or the system has no file descriptor left."""
-    FAILED = "failed"
-    """Anything else."""
-
-
-class SourceError(PlatoonError):
-    """A source cannot be opened, or broke. `final`: trying again is useless."""
-
-    def __init__(self, message: object, *, failure: SourceFailure, final: bool) -> None:
-        super().__init__(message)
-        self.failure = failure
-        self.final = final
 
 
 _FORMATS: Final = (
@@ -95,20 +49,6 @@ _REMOTE: Final = {
 
 _NOMINAL_STAMPS: Final = frozenset({"mpjpeg", "mjpeg"})
 """Formats without time stamps: those that FFmpeg fills in suppose 25 frames per second."""
-
-_NO_DESCRIPTORS: Final = (
-    SourceFailure.NO_DESCRIPTORS,
-    "no file descriptor is left; raise the limit (`ulimit -n`, LimitNOFILE= of the service)",
-)
-_ERRNO: Final = {
-    errno.EMFILE: _NO_DESCRIPTORS,
-    errno.ENFILE: _NO_DESCRIPTORS,
-    errno.ECONNREFUSED: (SourceFailure.REFUSED, "connection refused: is the port right and the device on?"),
-    errno.EHOSTUNREACH: (SourceFailure.UNREACHABLE, "no route to the host"),
-    errno.ENETUNREACH: (SourceFailure.UNREACHABLE, "no network leads to the host"),
-    errno.ECONNRESET: (SourceFailure.CLOSED, "the other side reset the connection"),
-    errno.EPIPE: (SourceFailure.CLOSED, "the other side closed the connection"),
-}
 
 _REORDERED_MOST: Final = 20
 """Packets a decoder may take before it gives a picture: H.264 and HEVC hold back 16 at most."""
@@ -159,7 +99,7 @@ class OpenInput(Protocol):
 class Opener(Protocol):
     """Opens a camera or clip; see `Input`, which is one."""
 
-    def __call__(self, url: str, settings: SourceSettings, *, skipped: Callable[[int], None]) -> OpenInput:
+    def __call__(self, url: str, settings: SourceSettings, *, taker: Taker) -> OpenInput:
         """Open `url`. Raises SourceError."""
 
 
@@ -168,7 +108,7 @@ class Input:
 
     Args:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
-        skipped: told of packets of a live stream that were left out, as decoding was behind.
+        taker: who takes the pictures of a live stream, of which no more are decoded than he wants.
         acceleration: decodes what it can on a device, and leaves the pictures there; none: the CPU decodes.
 
     Raises:
@@ -180,11 +120,14 @@ class Input:
         url: str,
         settings: SourceSettings,
         *,
-        skipped: Callable[[int], None] = lambda _count: None,
+        taker: Taker = EVERYTHING,
         acceleration: HWAccel | None = None,
     ) -> None:
-        self._url, self._settings, self._skipped, self._acceleration = redact(url), settings, skipped, acceleration
+        self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
+        self._thinning = Thinning(taker.rate)
+        self._fruitless = 0
+        """Packets since the last picture."""
         self._live = is_remote(url)
         target, options = _target(url, settings)
         started = time.monotonic()
@@ -229,7 +172,9 @@ class Input:
 
     @property
     def lag(self) -> float:
-        """How many seconds after its arrival a live stream is decoded, at worst in the last seconds."""
+        """How many seconds after its arrival a live stream is decoded, at worst in the last seconds; but for the time
+        for which nobody had time for its pictures.
+        """
         return 0.0 if self._backlog is None else self._backlog.lag
 
     def detections(self) -> None:
@@ -252,13 +197,13 @@ class Input:
         """
         nominal = self.live and self._container.format.name in _NOMINAL_STAMPS
         waiting_for_key = True
-        fruitless = 0
+        self._fruitless = 0
         given, end_s = 0, 0.0
         last_picture = time.monotonic()
         try:
             for packet in self._arrivals() if self.live else self._packets():
-                fruitless += 1
-                if self.live and fruitless > _REORDERED_MOST:
+                self._fruitless += 1
+                if self.live and self._fruitless > _REORDERED_MOST:
                     self._check_decoding(time.monotonic() - last_picture, waiting_for_key)
                 if waiting_for_key and packet.size and not packet.is_keyframe:
                     continue
@@ -278,7 +223,8 @@ class Input:
                         continue
                     self._check_size(picture.width, picture.height)
                     last_picture = time.monotonic()
-                    fruitless = 0
+                    self._fruitless = 0
+                    self._thinning.saw(picture.time)
                     given += 1
                     if given == 1 and self._acceleration is not None and picture.format.name != "cuda":
                         _log.warning("%s: NVDEC cannot decode its %s; the CPU does", self._url, self.codec)
@@ -296,13 +242,29 @@ class Input:
         self._check_complete(end_s)
 
     def _arrivals(self) -> Iterator[av.Packet]:
-        """The packets of a live stream, each with the time of its arrival; the decoder hands that to its picture."""
-        self._stream.codec_context.flags |= Flags.copy_opaque
-        self._backlog = Backlog(self._packets(), max_lag_s=self._settings.max_lag_s, skipped=self._skipped)
-        while (taken := self._backlog.take()) is not None:
+        """The packets of a live stream that are to be decoded, each with the time of its arrival; the decoder hands
+        that to its picture.
+        """
+        context, taker, settings = self._stream.codec_context, self._taker, self._settings
+        context.flags |= Flags.copy_opaque
+        slot = taker.slot if taker.watches else None
+        backlog = self._backlog = Backlog(
+            self._packets(),
+            max_lag_s=settings.max_lag_s,
+            keyframe_max_s=settings.keyframe_max_s,
+            skipped=taker.skipped,
+            has_room=lambda: slot is None or slot.has_room,
+        )
+        if slot is not None:
+            slot.on_room = backlog.look_again
+        # A picture that the decoder still owes is worth nothing until it comes.
+        while (taken := backlog.take(hold=not self._fruitless)) is not None:
             packet, arrived, skipped = taken
             if skipped:
-                self._stream.codec_context.flush_buffers()
+                context.flush_buffers()
+                self._thinning.restart()
+            if slot is not None:
+                context.skip_frame = "NONREF" if self._thinning.allowed or backlog.saturated else "DEFAULT"
             packet.opaque = arrived
             yield packet
 
@@ -397,16 +359,16 @@ class Input:
             case av.error.HTTPError() | av.error.HTTPClientError():
                 return SourceFailure.REJECTED, f"the host answered with an error: {error.strerror}"
         code = error.errno if isinstance(error, OSError | av.error.FFmpegError) else None
-        if code in _ERRNO:
-            return _ERRNO[code]
+        if code in BY_ERRNO:
+            return BY_ERRNO[code]
         if opening_s is not None:
-            if not _descriptors_left():  # FFmpeg and the resolver call that many things
-                return _NO_DESCRIPTORS
+            if not descriptors_left():  # FFmpeg and the resolver call that many things
+                return NO_DESCRIPTORS
             limit = self._settings.open_timeout_s
             # FFmpeg reports some interrupted openings as invalid data: only the clock tells.
             if self._live and (isinstance(error, av.error.TimeoutError) or opening_s >= 0.95 * limit):
                 return SourceFailure.OPEN_TIMEOUT, f"no answer within {limit:g} s"
-            if code == errno.EIO and host and not _is_known(host):
+            if code == errno.EIO and host and not is_known(host):
                 return SourceFailure.UNREACHABLE, f"there is no host {host}"
             if self._live and (code == errno.EIO or self._url.startswith("rtsp")):
                 return SourceFailure.CLOSED, "the other side hung up, or speaks another protocol"
@@ -441,17 +403,6 @@ def file_of(url: str) -> Path:
     return _checked(Path(unquote(urlsplit(url).path)) if scheme else Path(url))
 
 
-def unreachable(host: str, port: int, *, timeout_s: float = 2.0) -> tuple[SourceFailure, str] | None:
-    """Why nobody can connect to `host`; None: somebody can."""
-    if not _is_known(host):
-        return SourceFailure.UNREACHABLE, f"there is no host {host}"
-    try:
-        socket.create_connection((host, port), timeout_s).close()
-    except OSError as error:
-        return _ERRNO.get(error.errno or 0)
-    return None
-
-
 def _scheme(url: str) -> str:
     """Empty for a path."""
     return url.partition("://")[0].lower() if "://" in url else ""
@@ -462,22 +413,6 @@ def _host(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _descriptors_left() -> bool:
-    try:
-        socket.socket().close()
-    except OSError as error:
-        return error.errno not in (errno.EMFILE, errno.ENFILE)
-    return True
-
-
-def _is_known(host: str) -> bool:
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError:
-        return False
-    return True
 
 
 def _checked(path: Path) -> Path:
@@ -491,8 +426,8 @@ def _checked(path: Path) -> Path:
                     failure, reason = SourceFailure.CORRUPT, "the file is empty"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        if isinstance(error, OSError) and error.errno in _ERRNO:
-            failure, reason = _ERRNO[error.errno]
+        if isinstance(error, OSError) and error.errno in BY_ERRNO:
+            failure, reason = BY_ERRNO[error.errno]
     if reason:
         raise SourceError(f"{path}: {reason}", failure=failure, final=failure is not SourceFailure.NO_DESCRIPTORS)
     return path

@@ -1,10 +1,16 @@
-"""The time of a stream, and which of its frames are looked at.
+"""The time of a stream, which of its frames are looked at, and which need not be decoded for that.
 
-Both work on the stream's own time alone, so that the same clip gives the same frames on every machine.
+All work on the stream's own time alone, so that the same clip gives the same frames on every machine.
 """
 
 MAX_STEP_S = 10.0
 """A larger step between two frames of one connection is a clock that was set, not a pause."""
+
+
+RETRY_S = 60.0
+"""A stream that needs all its pictures may have changed by then; each try costs one picture that is late."""
+ROUNDING_S = 0.002
+"""Of time stamps, which often are milliseconds."""
 
 
 class MediaClock:
@@ -50,6 +56,11 @@ class Sampler:
         self._last = 0.0
         self._due: float | None = None
 
+    @property
+    def rate(self) -> float | None:
+        """How many frames a second are wanted at most; none: all, or so many of all."""
+        return 1 / self._period if self._period and self._every == 1 else None
+
     def wants(self, media_time: float) -> bool:
         """Whether to analyse the frame of this time, in seconds; asked once for every frame, in order."""
         self._seen += 1
@@ -65,3 +76,33 @@ class Sampler:
             return False
         self._due += self._period
         return True
+
+
+class Thinning:
+    """Whether a decoder may leave out the pictures that no other refers to, as there are enough without them.
+
+    That is tried out: a gap of more than half the period that is wanted, and for `RETRY_S` all are decoded.
+
+    Args:
+        rate: pictures a second that are wanted; none: all.
+    """
+
+    def __init__(self, rate: float | None) -> None:
+        self._gap_most_s = 0.0 if rate is None else 0.5 / rate + ROUNDING_S
+        self.allowed = rate is not None
+        self._last: float | None = None
+        self._refused_at: float | None = None
+
+    def saw(self, stamp: float | None) -> None:
+        """Another picture was decoded, with this time stamp in seconds."""
+        last, self._last = self._last, stamp
+        if not self._gap_most_s or stamp is None or last is None:
+            self.allowed = False
+            return
+        if stamp - last > self._gap_most_s:
+            self._refused_at = stamp
+        self.allowed = self._refused_at is None or not 0 <= stamp - self._refused_at < RETRY_S
+
+    def restart(self) -> None:
+        """What lies between the last picture and the next says nothing."""
+        self._last = None

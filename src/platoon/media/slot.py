@@ -5,6 +5,7 @@ loses no frame. Counting what was replaced is left to the one who offers.
 """
 
 import threading
+from collections.abc import Callable
 
 from platoon.media.frame import Frame
 
@@ -23,11 +24,18 @@ class NewestSlot:
         self._room = threading.Semaphore(1)
         self._frame: Frame | None = None
         self._closed = False
+        self.on_room: Callable[[], None] = lambda: None
+        """Called, on the taker's thread, whenever a frame was taken, and on close."""
 
     @property
     def filled(self) -> bool:
         """Whether a frame waits."""
         return self._frame is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a frame would replace no other."""
+        return self._frame is None or self._closed
 
     @property
     def finished(self) -> bool:
@@ -50,8 +58,10 @@ class NewestSlot:
         """The newest frame, or None; the slot is empty afterwards."""
         with self._ready:
             frame, self._frame = self._frame, None
-        if frame is not None and self._keep_all:
-            self._room.release()
+        if frame is not None:
+            if self._keep_all:
+                self._room.release()
+            self.on_room()
         return frame
 
     def close(self) -> None:
@@ -60,3 +70,4 @@ class NewestSlot:
             self._closed = True
             self._ready.notify_all()
         self._room.release()
+        self.on_room()

@@ -20,10 +20,13 @@ from typing import Any
 
 import av
 
+from platoon.media.attention import Attention, Taker
+from platoon.media.backlog import Skipped
 from platoon.media.decode import planar_frame
+from platoon.media.failures import SourceError
+from platoon.media.failures import SourceFailure as SourceFailure
 from platoon.media.frame import Detection, PixelWork
-from platoon.media.input import Input, Opener, OpenInput, SourceError
-from platoon.media.input import SourceFailure as SourceFailure
+from platoon.media.input import Input, Opener, OpenInput
 from platoon.media.sampling import MediaClock, Sampler
 from platoon.media.slot import NewestSlot
 from platoon.metrics import Metrics
@@ -130,7 +133,9 @@ class Source:
         self._frames_decoded = metrics.frames_decoded.labels(camera)
         self._frames_sampled = metrics.frames_dropped.labels(camera, "sampled")
         self._frames_replaced = metrics.frames_dropped.labels(camera, "replaced")
-        self._frames_behind = metrics.frames_dropped.labels(camera, "behind")
+        self._taker = Taker(
+            slot=slot, rate=sampler.rate, attention=Attention(settings.attention), skipped=self._count_skipped
+        )
         self._input: OpenInput | None = None
         """What is open at the moment."""
         self._behind = False
@@ -200,7 +205,7 @@ class Source:
         Raises:
             SourceError: it cannot be opened, or broke.
         """
-        source = self._input = self._open_input(self._url, self._settings, skipped=self._frames_behind.inc)
+        source = self._input = self._open_input(self._url, self._settings, taker=self._taker)
         try:
             period_s = 1 / (source.fps or 25.0)
             gap_s = period_s if self._decoded else 0.0
@@ -235,6 +240,9 @@ class Source:
             return now - media_time
         self._stop.wait(max(0.0, begin + media_time - now))
         return begin
+
+    def _count_skipped(self, count: int, why: Skipped) -> None:
+        self._metrics.frames_dropped.labels(self.camera, why).inc(count)
 
     def _note(self, picture: av.VideoFrame, source: OpenInput) -> None:
         self._decoded += 1

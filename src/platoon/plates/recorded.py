@@ -19,8 +19,9 @@ import numpy as np
 from platoon.engine.batcher import Priority
 from platoon.engine.request_context import RequestContext
 from platoon.media.decode import planar_frame
+from platoon.media.failures import SourceError
 from platoon.media.frame import Letterbox, Pixels, Quad
-from platoon.media.input import Input, SourceError
+from platoon.media.input import Input
 from platoon.media.opencv_pixels import OpenCvPixels, rectify
 from platoon.media.sampling import MediaClock
 from platoon.metrics import Metrics

@@ -44,7 +44,8 @@ class CameraStatus:
     """Frames analysed per second, over the last seconds."""
     analysed: int
     dropped: Mapping[str, int]
-    """Frames left out, by cause: sampled, replaced, stale, behind, unavailable, timeout, overloaded, unread, failed."""
+    """Frames left out, by cause: sampled, replaced, stale, behind, saturated, unavailable, timeout, overloaded, unread,
+    failed."""
     last_event_at: float | None
     """Seconds since 1970."""
 

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import av
 
 from platoon.errors import PlatoonError
+from platoon.media.failures import SourceFailure
 from platoon.media.frame import Detection
 from platoon.media.gstreamer.arrivals import Arrivals
-from platoon.media.input import SourceFailure
 
 WAITING_MOST: Final = 2
 """Pictures of one camera: memory of the pipeline's that is not free for the next."""

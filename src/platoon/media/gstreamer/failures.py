@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from platoon.media.input import SourceFailure
+from platoon.media.failures import SourceFailure
 
 _RESOURCE: Final = {
     3: (SourceFailure.NOT_FOUND, "the host has no such stream"),

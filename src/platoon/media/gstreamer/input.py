@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 import av
 
+from platoon.media.attention import Taker
+from platoon.media.backlog import Skipped
+from platoon.media.failures import SourceError, SourceFailure, unreachable
 from platoon.media.frame import Detection
 from platoon.media.gstreamer.branch import Broken, Decoded, Phase
 from platoon.media.gstreamer.pipeline import CameraPipeline
-from platoon.media.input import SourceError, SourceFailure, file_of, is_remote, unreachable
+from platoon.media.input import file_of, is_remote
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
@@ -26,15 +29,13 @@ _LOOK_S: Final = 0.1
 class PipelineInput:
     """A branch of `pipeline`, for one thread; see `Input` for its arguments and what it raises."""
 
-    def __init__(
-        self, pipeline: CameraPipeline, url: str, settings: SourceSettings, *, skipped: Callable[[int], None]
-    ) -> None:
+    def __init__(self, pipeline: CameraPipeline, url: str, settings: SourceSettings, *, taker: Taker) -> None:
         self._pipeline, self._url, self._settings = pipeline, redact(url), settings
         self._live = is_remote(url)
         self._detections: Sequence[Detection] | None = None
         target = url if self._live else file_of(url).absolute().as_uri()
         try:
-            self._branch = pipeline.attach(target, settings, skipped=skipped)
+            self._branch = pipeline.attach(target, settings, skipped=lambda count: taker.skipped(count, Skipped.BEHIND))
         except Broken as broken:
             raise self._error(broken.failure, broken.reason) from None
         try:

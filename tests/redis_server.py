@@ -1,15 +1,14 @@
 """A real Redis for tests, on a port of its own, that can be ended and started anew."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
 import redis
 
+from tests.absent import absent
 from tests.running import free_ports, wait_until
 
 
@@ -17,10 +16,7 @@ def redis_program() -> str:
     """Where Redis is; the test is skipped where there is none, unless everything has to be there."""
     found = shutil.which("redis-server")
     if found is None:
-        reason = "no redis-server; `make system-packages` installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent("no redis-server; `make system-packages` installs it")
     return found
 
 

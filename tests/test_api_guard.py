@@ -257,7 +257,7 @@ def asgi(app: Any, path: str) -> tuple[int, str]:
 
 
 def test_the_methods_over_grpc_ask_for_a_key_before_they_read(tmp_path: Path) -> None:
-    grpc = pytest.importorskip("grpc")
+    grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
     assert NEEDS.keys() == set(METHODS)
     engine: Any = Mock()
     settings, metrics = ServiceSettings(keys=KEYS), Metrics()
@@ -305,7 +305,7 @@ def test_no_face_listens_to_others_where_nothing_keeps_strangers_out(tmp_path: P
     models: Any = Mock()
     with pytest.raises(InvalidSettings, match=r"service\.keys.*service\.open = true"):
         HttpServer(FakeSite(tmp_path), settings)
-    pytest.importorskip("grpc")
+    pytest.importorskip("grpc", reason="grpcio is not installed")
     with pytest.raises(InvalidSettings, match=r"service\.keys.*service\.open = true"):
         GrpcFace(models, settings.service, Metrics(), host=host, port=0)
 

@@ -10,7 +10,9 @@ from platoon.engine.triton_repository import configuration, export
 from platoon.errors import InvalidSettings, ModelError
 from platoon.plates.served import PURPOSES, served
 
-model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="no tritonclient[grpc]")
+model_config_pb2 = pytest.importorskip(
+    "tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed"
+)
 
 
 @pytest.fixture(scope="module")

@@ -56,12 +56,11 @@ def test_an_empty_picture_has_no_plates(opened: tuple[PlateEngine, PlateSettings
         assert read_picture(opened[0], np.full((300, 400, 3), 90, np.uint8), opened[1], Grammar(), call) == []
 
 
+@pytest.mark.parametrize("opened", ["plates"], indirect=True)
 def test_a_plate_that_is_not_read_surely_is_read_as_lines_too(
     opened: tuple[PlateEngine, PlateSettings], street: tuple[Pixels, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, plates = opened
-    if plates.detector != "plates":
-        pytest.skip("lines are all that the text detector gives")
     picture, text = street
     doubts: list[str] = []
     surely = engine.read_plates

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PLATOON_DATA", ROOT.parent / "shared" / "data"))
 MEASURED, LEARNT = DATA / "plates-dev", DATA / "plates-train"
+NO_PHOTOGRAPHS = f"no photographs of plates in {DATA}; PLATOON_DATA names the folder that holds them"
 CODE = [path for path in sorted((ROOT / "training").rglob("*")) if path.suffix in {".py", ".toml", ".json", ".txt"}]
 LOOK = (32, 18)
 """Width and height of pictures that are compared."""
@@ -39,7 +40,7 @@ def test_no_measured_photograph_is_learnt_from() -> None:
     measured = [path for path in sorted(MEASURED.rglob("*")) if path.suffix in {".jpg", ".png"}]
     learnt = sorted((LEARNT / "images").glob("*"))
     if not measured or not learnt:
-        pytest.skip("no photographs here")
+        pytest.skip(NO_PHOTOGRAPHS)
     theirs = np.stack([_look(path) for path in learnt])
     for path in measured:
         assert np.abs(theirs - _look(path)).mean(axis=(1, 2)).min() > ALIKE, path
@@ -48,7 +49,7 @@ def test_no_measured_photograph_is_learnt_from() -> None:
 def test_the_same_photograph_saved_anew_is_known() -> None:
     learnt = sorted((LEARNT / "images").glob("*"))
     if not learnt:
-        pytest.skip("no photographs here")
+        pytest.skip(NO_PHOTOGRAPHS)
     picture = cv2.imread(str(learnt[0]))
     assert picture is not None
     _, anew = cv2.imencode(".jpg", cv2.resize(picture, None, fx=0.6, fy=0.6), [cv2.IMWRITE_JPEG_QUALITY, 40])
@@ -59,7 +60,7 @@ def test_the_same_photograph_saved_anew_is_known() -> None:
 def _measured_texts() -> set[str]:
     tables = sorted(MEASURED.glob("*/truth.tsv"))
     if not tables:
-        pytest.skip("no photographs here")
+        pytest.skip(NO_PHOTOGRAPHS)
     texts = set()
     for table in tables:
         with table.open(encoding="utf-8", newline="") as file:

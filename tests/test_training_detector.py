@@ -73,7 +73,7 @@ def test_only_plates_in_view_are_to_be_found(left: int, plates: int, unclear: in
 
 def perfect(views: list[View]) -> Any:
     """The maps of a network that knows."""
-    torch = pytest.importorskip("torch", reason="trainings need the extra `training`")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: `pip install 'platoon[training]'`")
     from training.detector.loss import wanted
 
     target = wanted(views)
@@ -120,7 +120,7 @@ def test_candidates_give_the_plates_back_from_perfect_maps() -> None:
 
 
 def test_nobody_is_told_what_an_unclear_place_holds() -> None:
-    pytest.importorskip("torch", reason="trainings need the extra `training`")
+    pytest.importorskip("torch", reason="PyTorch is not installed: `pip install 'platoon[training]'`")
     from training.detector.loss import wanted
 
     view = empty()

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from training.draw.photograph import Photograph
@@ -106,9 +108,7 @@ def test_photographs_are_measured_by_the_texts_in_their_table(tmp_path: Path) ->
 
 
 def test_the_features_are_those_of_the_recogniser() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is only in the extra `training`")
-    runtime = pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: `pip install 'platoon[training]'`")
     from training.reader.features import CHANNELS, Features
 
     recogniser = text_recognition().path
@@ -118,7 +118,7 @@ def test_the_features_are_those_of_the_recogniser() -> None:
     (pooled,) = [node for node in theirs.graph.node if node.op_type == "AveragePool"]
     theirs.graph.output.append(onnx.helper.make_empty_tensor_value_info(pooled.input[0]))
     line = np.random.default_rng(0).normal(size=(1, 3, 48, 160)).astype(np.float32)
-    (expected,) = runtime.InferenceSession(theirs.SerializeToString()).run([pooled.input[0]], {"x": line})
+    (expected,) = onnxruntime.InferenceSession(theirs.SerializeToString()).run([pooled.input[0]], {"x": line})
     with torch.no_grad():
         seen = features(torch.from_numpy(line)).numpy()
     assert seen.shape == (1, CHANNELS, 3, 40)
@@ -126,7 +126,7 @@ def test_the_features_are_those_of_the_recogniser() -> None:
 
 
 def test_other_weights_than_the_recognisers_are_refused() -> None:
-    pytest.importorskip("torch", reason="PyTorch is only in the extra `training`")
+    pytest.importorskip("torch", reason="PyTorch is not installed: `pip install 'platoon[training]'`")
     from training.reader.features import Features
 
     with pytest.raises(ValueError, match="is no PP-OCRv6 small recogniser"):

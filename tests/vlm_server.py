@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Final, Self
 
 import httpx
-import pytest
 
+from tests.absent import absent
 from tests.running import PATIENCE_S, free_ports, wait_until
 
 MODEL: Final = "platoon/tiny"
@@ -21,10 +21,7 @@ def home() -> Path:
     """Where `scripts/vlm-env` put it; the test is skipped where it did not, unless everything has to be there."""
     folder = Path(os.environ.get("PLATOON_VLM_ENV", Path(__file__).parents[1] / ".venv-vlm"))
     if not (folder / "ready").exists():
-        reason = f"no server of vision-language models in {folder}; make vlm installs one for tests"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent(f"no server of vision-language models in {folder}; make vlm installs one for tests")
     return folder
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.absent import absent
 from tests.browser import Browser, chromium
 from tests.running import Place, Running
 from tests.traffic import GATE, SIZE, write_traffic
@@ -40,20 +41,14 @@ def video() -> Path:
     """The folder of real clips."""
     data = Path(os.environ.get("PLATOON_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
     if not (data / "video").is_dir():
-        reason = f"no real clips in {data / 'video'}; PLATOON_DATA names the folder that holds video/"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent(f"no real clips in {data / 'video'}; PLATOON_DATA names the folder that holds video/")
     return data / "video"
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if chromium() is None:
-        reason = "no chromium; `make system-packages` installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent("no chromium; `make system-packages` installs it")
     with Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 

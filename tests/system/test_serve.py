@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.absent import absent
 from tests.drawn import INVOICE, INVOICE_TEXTS, document, encoded, page
 
 PATIENCE_S = 120
@@ -68,7 +69,7 @@ def output_of(command: list[str], folder: Path) -> str:
 
 def test_the_calls_in_the_readme_are_answered(address: str, folder: Path) -> None:
     if shutil.which("curl") is None:
-        missing("curl is not installed")
+        absent("curl is not installed")
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     calls = [line for line in readme.splitlines() if "curl" in line and line.endswith(("/ocr", "/ocr/batch"))]
     answers = [
@@ -103,7 +104,7 @@ def through_mcp(address: str, model: str, folder: Path) -> list[list[str | int]]
     clients = Path(os.environ.get("PLATOON_CLIENTS") or Path(__file__).parents[2] / ".venv-clients")
     python = clients / "bin" / "python"
     if not python.is_file():
-        missing(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
+        absent(f"no paddleocr_mcp in {clients}: make clients, or PLATOON_CLIENTS names the environment that has it")
     script = str(Path(__file__).with_name("ask_paddleocr_mcp.py"))
     said = output_of([str(python), script, address, model, "page.png", "paper.pdf"], folder)
     answers: list[list[str | int]] = json.loads(said.splitlines()[-1])
@@ -133,10 +134,3 @@ def test_what_others_reach_and_nothing_protects_does_not_start_and_says_the_two_
     assert "service.keys" in done.stderr
     assert "service.open = true" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
-
-
-def missing(reason: str) -> None:
-    """Skip, or fail where everything has to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)

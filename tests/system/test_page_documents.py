@@ -167,7 +167,9 @@ def wait_for_text(browser: Browser, selector: str, text: str) -> None:
 
 
 def click(browser: Browser, selector: str) -> None:
-    browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+    there = f"document.querySelector({json.dumps(selector)})"
+    browser.wait_for(there)
+    browser.evaluate(f"{there}.click()")
 
 
 def test_a_document_that_is_handed_in_stands_beside_its_pages(

@@ -7,6 +7,7 @@ its cache remembers, so that no deployment started afterwards has to.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def main() -> None:
     with open_engine(settings, Metrics()) as engine:
         detector = open_detector(engine, settings)
         read = engine.read_plate_lines if detector.tight else engine.read_plates
-        batch = np.zeros((detector.max_batch, *settings.plates.input_size, 3), np.uint8)
+        batch = np.zeros((math.prod(detector.capacity), *settings.plates.input_size, 3), np.uint8)
         _fill(batch, reels[0], settings)
         lines = np.zeros((LINES, *LINE_SIZE, 3), np.uint8)
         limit = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clients import percentiles_ms
-from platoon.engine.batcher import Batcher, Execute, Priority
+from platoon.engine.batcher import Batcher, Priority
 from platoon.engine.executor import Runtime
 from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
@@ -31,12 +31,10 @@ BULK_READERS, BULK_CROPS = 4, 16
 class Windowed(Batcher[Pixels, Any]):
     """Waits for company, `WINDOW_S` from the first item on, before each batch."""
 
-    def _run_next(self, execute: Execute[Pixels, Any], priorities: Sequence[Priority]) -> bool:
-        comes = self._comes[priorities[0]]
-        with comes:
-            comes.wait_for(lambda: self._waiting or self._closed)
+    def _wait(self, priorities: Sequence[Priority]) -> bool:
+        any_there = super()._wait(priorities)
         time.sleep(WINDOW_S)
-        return super()._run_next(execute, priorities)
+        return any_there
 
 
 def open_loop(

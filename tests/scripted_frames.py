@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from platoon.arrays import Array
+from platoon.engine.batched import Capacity
 from platoon.engine.batcher import Reply
 from platoon.media.frame import Detection, Letterbox, Pixels, PixelWork, Planes
 from platoon.media.opencv_pixels import OpenCvPixels
@@ -15,6 +16,7 @@ from platoon.metrics import PixelMeter, Purpose
 from platoon.ocr.recognition import TextLine
 from tests.plate_scripts import Seen, line
 
+CAPACITY = Capacity(executions=1, batch=8)
 SIZE = (256, 256)
 """(width, height) of the detector's input and of the frames, so that either's pixels are the other's."""
 PLATES = ["KX52NHA", "YB19TFE", "GM64WCK", "RE07DHL", "LN23VKP", "HT71XSB"]
@@ -75,7 +77,7 @@ SCRIPTED = ScriptedPixels(PixelMeter())
 class ScriptedEngine:
     """In the place of a `TextEngine`: it sees in pictures of `ScriptedFrame` what is in them."""
 
-    plates_at_once: int = 8
+    plate_capacity: Capacity = CAPACITY
     fails: Callable[[str, int], None] = lambda _stage, _number: None
     """Called with `detect` or `read` and the number of the camera, -1 for none; may raise."""
     away: Exception | None = None

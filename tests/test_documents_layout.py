@@ -12,6 +12,7 @@ from platoon.documents.layout import LayoutModel, Region, fitted, layout_model
 from platoon.documents.layout_heads import best, labels_of
 from platoon.documents.page import Label
 from platoon.engine.batcher import Priority
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model
 from platoon.engine.request_context import RequestContext
 from platoon.engine.runtime import OnnxRuntime
@@ -37,7 +38,7 @@ def article() -> Pixels:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayoutModel]:
-    model = LayoutModel(SETTINGS, tmp_path_factory.mktemp("layout"), Metrics())
+    model = LayoutModel(SETTINGS, tmp_path_factory.mktemp("layout"), Metrics(), Gates.of(1))
     yield model
     model.close()
 
@@ -67,7 +68,7 @@ def test_a_page_has_the_same_regions_alone_and_in_company(tmp_path: Path) -> Non
 
 
 def test_a_closed_model_says_so(tmp_path: Path) -> None:
-    model = LayoutModel(SETTINGS, tmp_path, Metrics())
+    model = LayoutModel(SETTINGS, tmp_path, Metrics(), Gates.of(1))
     model.close()
     with pytest.raises(Unavailable, match="the layout model is closed"):
         found(model, [article()])
@@ -104,7 +105,7 @@ def test_a_detector_of_paddles_with_its_postprocessing_is_understood(tmp_path: P
         inputs={"im_shape": [1, 2], "image": [1, 3, 640, 640], "scale_factor": [1, 2]},
         names={"character": "text\ndoc_title"},
     )
-    model = LayoutModel(SETTINGS, tmp_path, Metrics(), path=path)
+    model = LayoutModel(SETTINGS, tmp_path, Metrics(), Gates.of(1), path=path)
     first, second = found(model, [np.zeros((1280, 640, 3), np.uint8), np.zeros((640, 1280, 3), np.uint8)])
     model.close()
     assert [(region.label, region.box) for region in first] == [
@@ -121,7 +122,7 @@ def test_a_yolo_that_ends_without_postprocessing_to_do_is_understood(tmp_path: P
         inputs={"image": [1, 3, 640, 640]},
         names={"names": "{0: 'plain text', 1: 'isolate_formula'}"},
     )
-    model = LayoutModel(SETTINGS, tmp_path, Metrics(), path=path)
+    model = LayoutModel(SETTINGS, tmp_path, Metrics(), Gates.of(1), path=path)
     (regions,) = found(model, [np.zeros((1280, 640, 3), np.uint8)])
     model.close()
     assert [(region.label, region.box) for region in regions] == [(Label.EQUATION, (128, 64, 640, 192))]

@@ -25,6 +25,7 @@ class Recorder:
     """A runtime that notes on which thread, of which priority, it was called."""
 
     name = "recorder"
+    on_cpu = True
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platoon.engine.batcher import CALLERS_FIRST, FAIR_SHARE, Batcher, Priority
+from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority
+from platoon.engine.turns import FAIR_SHARE
 from platoon.errors import DeadlineExceeded, Overloaded, Unavailable
 from platoon.metrics import Metrics
 

@@ -60,6 +60,7 @@ class Runtime:
     """Takes 10 ms and 1 ms for each thousand values."""
 
     name = "fake"
+    on_cpu = True
 
     def __init__(self) -> None:
         self.now = 0.0

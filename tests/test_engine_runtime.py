@@ -48,6 +48,7 @@ class FakeRuntime:
     cost: Callable[[int], float]
     sizes: list[int] = field(default_factory=list)
     closed: bool = False
+    on_cpu: bool = True
 
     def __call__(self, batch: Any) -> tuple[NDArray[Any], ...]:
         self.sizes.append(len(batch))

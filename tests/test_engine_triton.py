@@ -17,6 +17,7 @@ from platoon.api.kserve.models import Inference, ServedModel, ServedModels
 from platoon.api.kserve.rpc import GrpcFace
 from platoon.engine import triton
 from platoon.engine.batcher import Batcher
+from platoon.engine.gate import Gates
 from platoon.engine.runtime import OnnxRuntime
 from platoon.engine.signature import Signature, signature
 from platoon.engine.surgery import Graph
@@ -109,7 +110,7 @@ def test_plates_are_read_through_a_server_as_they_are_here(tmp_path: Path) -> No
         serving(ServedModels(engine, not_ready=list)) as url,
     ):
         there = EngineSettings(runtime="triton", triton_url=url, triton_timeout_s=60, max_batch=4)
-        recogniser = Recogniser(there, Tuning(tmp_path), Metrics(), alphabet=PLATE)
+        recogniser = Recogniser(there, Tuning(tmp_path), Metrics(), Gates.of(1), alphabet=PLATE)
         crops = [written("KA7351"), written("B52")]
         assert [reply.result(60).text for reply in recogniser.submit(crops)] == ["KA7351", "B52"]
         recogniser.close()

@@ -82,7 +82,7 @@ def said(readings: list[Reading]) -> list[Any]:
     ]
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=8)
 @given(mix=st.lists(calls, min_size=2, max_size=8))
 def test_whatever_travels_along_changes_no_reading(
     crowded: TextEngine, mix: list[tuple[list[Pixels], ReadOptions, Priority]]

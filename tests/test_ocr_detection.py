@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from platoon.engine.gate import Gates
 from platoon.engine.tuning import Tuning
 from platoon.metrics import Metrics
 from platoon.ocr.detection import Postprocessing, TextDetector, text_boxes
@@ -97,7 +98,7 @@ class LargestBatch(Tuning):
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextDetector]:
     cache: Path = tmp_path_factory.mktemp("cache")
     settings = EngineSettings(runtime="openvino", max_batch=4)
-    detector = TextDetector(settings, LargestBatch(cache), Metrics(), size=(128, 320))
+    detector = TextDetector(settings, LargestBatch(cache), Metrics(), Gates.of(1), size=(128, 320))
     yield detector
     detector.close()
 

@@ -25,7 +25,7 @@ def test_it_finds_plates_and_reads_them_in_both_alphabets(tmp_path: Path) -> Non
     cv2.putText(picture, "KA 7351", (40, 80), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (20, 20, 20), 3)
     metrics = Metrics()
     with TextEngine(SETTINGS, tmp_path, metrics, size=(128, 320)) as engine:
-        assert engine.at_once == cores()  # one picture each
+        assert engine.capacity == (cores(), 1)
         ((box,),) = engine.find(picture[None])
         left, top = box.quad.min(axis=0).astype(int)
         right, bottom = box.quad.max(axis=0).astype(int)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from platoon.engine.gate import Gates
 from platoon.engine.tuning import Tuning
 from platoon.errors import Overloaded
 from platoon.metrics import Metrics
@@ -113,7 +114,7 @@ class LargestBatch(Tuning):
 
 def recogniser(folder: pytest.TempPathFactory, alphabet: str | None, *, queue_limit: int = 100) -> Recogniser:
     settings = EngineSettings(runtime="openvino", max_batch=4, queue_limit=queue_limit)
-    return Recogniser(settings, LargestBatch(folder.mktemp("cache")), Metrics(), alphabet=alphabet)
+    return Recogniser(settings, LargestBatch(folder.mktemp("cache")), Metrics(), Gates.of(1), alphabet=alphabet)
 
 
 @pytest.fixture(scope="module")

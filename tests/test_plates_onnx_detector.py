@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from platoon.engine.gate import Gates
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError
 from platoon.media.frame import Letterbox
@@ -202,7 +203,7 @@ class Export:
         return self.open(path, **choices)
 
     def open(self, path: Path, **choices: Any) -> OnnxPlateDetector:
-        return OnnxPlateDetector.open(path, self.settings, Tuning(self.folder), Metrics(), **choices)
+        return OnnxPlateDetector.open(path, self.settings, Tuning(self.folder), Metrics(), Gates.of(2), **choices)
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def test_a_fixed_batch_is_filled_up_and_any_number_of_frames_may_be_given(
     export: Export, family: Family, metadata: dict[str, str], batch: int
 ) -> None:
     detector = export(family, metadata, batch=batch)
-    assert detector.max_batch == batch
+    assert detector.capacity.batch == batch
     assert seen(detector.find(frames(*SPOTS))) == EXPECTED
 
 

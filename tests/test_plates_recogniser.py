@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from platoon.engine.gate import Gates
 from platoon.engine.model import metadata
 from platoon.engine.tuning import Tuning
 from platoon.errors import Overloaded, Unavailable
@@ -28,7 +29,7 @@ PLATES = {
 
 def reader_at(folder: pytest.TempPathFactory, *, queue_limit: int = 64) -> PlateRecogniser:
     settings = EngineSettings(runtime="openvino", max_batch=4, queue_limit=queue_limit)
-    return PlateRecogniser(settings, Tuning(folder.mktemp("reader")), Metrics())
+    return PlateRecogniser(settings, Tuning(folder.mktemp("reader")), Metrics(), Gates.of(1))
 
 
 @pytest.fixture(scope="module")

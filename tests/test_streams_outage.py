@@ -3,111 +3,28 @@
 import json
 import math
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from platoon.errors import ModelError, PlatoonError, Unavailable
-from platoon.media.source import SourceState, SourceStatus
+from platoon.media.source import SourceState
 from platoon.plates import remote
-from platoon.settings import PlateSettings, RemoteSettings, Settings, StoreSettings
-from platoon.streams import pipeline, readiness
-from platoon.streams.pipeline import SharedSite
-from platoon.streams.registry import CameraSpec
+from platoon.settings import RemoteSettings
+from platoon.streams import lanes
 from tests.http_server import answering
 from tests.running import wait_until
-from tests.scripted_frames import PLATES, SIZE, ScriptedEngine, ScriptedFrame
-
-CAMERAS = 3
-
-
-class ScriptedSource:
-    """In the place of a `Source`: live for ever, whether or not anybody takes its frames."""
-
-    def __init__(self, camera: str, _url: str, slot: Any, _sampler: Any, *, on_status: Any, **_: Any) -> None:
-        self.camera, self._slot, self._on_status = camera, slot, on_status
-        self.number = int(camera.split()[-1])
-        self.status = SourceStatus(state=SourceState.LIVE)
-        self.fails: Callable[[str], None] = lambda _stage: None
-        self.empty = False
-        self.given = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._slot.close()
-
-    def join(self, timeout: float | None = None) -> bool:
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return True
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.002):
-            self.given += 1
-            frame: Any = ScriptedFrame(self.number, self.given / 10, time.time(), self.empty, self.fails)
-            self._slot.offer(frame)
-
-
-class Bench:
-    """A site with scripted cameras and a scripted engine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.engine = ScriptedEngine()
-        self.folder = folder
-        self.told: list[Any] = []
-        self.site: Any = None
-
-    def start(self, *, recorded: bool = False, cameras: int = CAMERAS, **sections: Any) -> None:
-        settings = Settings(
-            plates=PlateSettings(input_width=SIZE[0], input_height=SIZE[1]),
-            store=StoreSettings(path=self.folder),
-            cache=self.folder,
-            **sections,
-        )
-        self.site = SharedSite(settings, on_event=self.told.append, recorded=recorded)
-        self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(cameras)])
-        self.site.start()
-
-    def source(self, number: int) -> ScriptedSource:
-        source: ScriptedSource = self.site._cameras[f"camera {number}"].source
-        return source
-
-    def dropped(self, cause: str, number: int = 0) -> float:
-        labels = {"camera": f"camera {number}", "cause": cause}
-        return self.site.metrics.registry.get_sample_value("platoon_frames_dropped_total", labels) or 0.0
-
-    def analysed(self, number: int = 0) -> float:
-        labels = {"camera": f"camera {number}"}
-        return self.site.metrics.registry.get_sample_value("platoon_frames_analysed_total", labels) or 0.0
-
-    def more(self, count: Callable[[], float], most: int = 20) -> None:
-        """Wait until it is counted up by so many."""
-        before = count()
-        wait_until(lambda: count() >= before + most or None, f"{most} more")
-
-    def finals(self) -> list[str]:
-        return sorted(event["text"] for event in list(self.told) if event["state"] == "final")
+from tests.scripted_frames import PLATES
+from tests.scripted_site import CAMERAS, Bench
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    monkeypatch.setattr(pipeline, "open_engine", lambda *_: bench.engine)
-    monkeypatch.setattr(pipeline, "Source", ScriptedSource)
-    monkeypatch.setattr(readiness, "WAITS_S", (0.02, 0.1))
-    monkeypatch.setattr(pipeline, "CHECK_S", 0.01)
+    bench = Bench(tmp_path, monkeypatch)
     yield bench
-    if bench.site is not None:
-        bench.site.stop()
+    bench.stop()
 
 
 def test_a_server_away_at_the_start_is_named_and_frames_are_counted_until_it_is_there(bench: Bench) -> None:
@@ -182,7 +99,7 @@ def test_vehicles_of_one_camera_that_cannot_be_told_leave_the_others_and_the_sit
     def fails() -> None:
         raise ValueError("poison")
 
-    monkeypatch.setattr(pipeline, "QUIET_S", 0.05)
+    monkeypatch.setattr(lanes, "QUIET_S", 0.05)
     bench.start()
     wait_until(lambda: all(bench.analysed(number) for number in range(CAMERAS)) or None, "frames")
     failing = bench.site._cameras["camera 1"]
@@ -238,7 +155,7 @@ def test_the_vehicle_before_a_camera_that_falls_silent_is_told_without_waiting_f
             if len(reads) == 2:  # enough, but only once the vehicle has gone
                 bench.source(1).stop()
 
-    monkeypatch.setattr(pipeline, "QUIET_S", 0.2)
+    monkeypatch.setattr(lanes, "QUIET_S", 0.2)
     bench.engine.fails = falls_silent
     bench.start()
     wait_until(lambda: PLATES[1] in bench.finals() or None, "its event", patience_s=60)

@@ -116,3 +116,23 @@ def test_stopping_ends_the_wait() -> None:
     stopping.set()
     readiness.join()
     assert not readiness.wait(0)
+
+
+def test_of_several_that_find_out_that_it_went_the_first_is_heard() -> None:
+    works, attempts = threading.Event(), list[int]()
+
+    def attempt() -> None:
+        attempts.append(len(attempts))
+        assert works.wait(PATIENCE_S)
+
+    readiness = Readiness(attempt, Clock())
+    works.set()
+    readiness.begin()
+    assert readiness.wait(PATIENCE_S)
+    works.clear()
+    readiness.lost(Unavailable("gone"))
+    readiness.lost(DeadlineExceeded("hangs"))
+    assert str(readiness.trouble) == "gone"
+    works.set()
+    assert readiness.wait(PATIENCE_S)
+    assert len(attempts) == 2

@@ -158,7 +158,7 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(engine, settings.service, metrics, tracing)
         stack.callback(service.close)
-        layout = LayoutModel(settings.engine, settings.cache, metrics, path=settings.documents.layout)
+        layout = LayoutModel(settings.engine, settings.cache, metrics, engine.gates, path=settings.documents.layout)
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))
@@ -368,7 +368,9 @@ def _run_live(
         tracing = stack.enter_context(tracing_for(settings))
         service = OcrService(site.engine, settings.service, site.metrics, tracing)
         stack.callback(service.close)
-        layout = LayoutModel(settings.engine, settings.cache, site.metrics, path=settings.documents.layout)
+        layout = LayoutModel(
+            settings.engine, settings.cache, site.metrics, site.engine.gates, path=settings.documents.layout
+        )
         stack.callback(layout.close)
         desk = stack.enter_context(documents_in_background(service, settings, layout))
         pipeline = stack.enter_context(pipeline_for(service, settings, layout))

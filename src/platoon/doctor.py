@@ -22,8 +22,9 @@ import numpy as np
 from platoon.documents.layout import NAME as LAYOUT
 from platoon.documents.layout import LayoutModel, layout_model
 from platoon.engine.executor import Shape
+from platoon.engine.gate import Gates
 from platoon.engine.gpu import provided
-from platoon.engine.runtime import ModelReport, open_runtime
+from platoon.engine.runtime import ModelReport, executions_at_once, open_runtime
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning, processor
 from platoon.errors import MissingExtra, ModelError, PlatoonError
@@ -189,7 +190,7 @@ def _models(settings: Settings) -> Found:
             try:
                 detector = open_detector(engine, settings)
                 width, height = detector.input_size
-                text = f"{settings.plates.detector}: takes {width}x{height}, best batch {detector.max_batch}"
+                text = f"{settings.plates.detector}: takes {width}x{height}, best batch {detector.capacity.batch}"
                 yield "plate detector", text, Verdict.GOOD
                 detector.close()
             except PlatoonError as error:
@@ -204,7 +205,8 @@ def _layout(settings: Settings) -> Found:
     except ModelError as error:
         yield LAYOUT, str(error), Verdict.NOTE if settings.documents.layout is None else Verdict.FAULT
         return
-    layout = LayoutModel(settings.engine, settings.cache, Metrics(), path=settings.documents.layout)
+    gates = Gates.of(executions_at_once(settings.engine))
+    layout = LayoutModel(settings.engine, settings.cache, Metrics(), gates, path=settings.documents.layout)
     yield LAYOUT, *_measured(layout.report)
     layout.close()
 

@@ -102,8 +102,8 @@ class EngineSettings(_Section):
     triton_timeout_s: Seconds = 10.0
     """An execution there that takes longer has failed."""
     threads: int = Field(default=0, ge=0)
-    """Of one model's execution on the CPU; as many executions run at once as there are cores for. 0: one, or for a
-    `plates.detector` all cores. More answer a lone caller sooner, and many callers later."""
+    """Of one execution on the CPU; of all models together as many are executed at once as there are cores for. 0: one.
+    More answer a lone caller sooner, and many callers later."""
     max_batch: int = Field(default=4, ge=1, le=256)
     """Upper bound of the batch that start-up may choose. CPUs gain little from more and pay in memory."""
     queue_limit: int = Field(default=4096, ge=1)
@@ -173,7 +173,7 @@ class RemoteSettings(_Section):
     api_key: SecretStr | None = None
     """The key that it wants; best given as `PLATOON_REMOTE__API_KEY`."""
     timeout_s: Seconds = 2.0
-    """An answer that takes longer has failed. Nothing else is analysed meanwhile."""
+    """An answer that takes longer has failed."""
     on_failure: Literal["local", "hold"] = "local"
     """What it did not read is read here, or (`hold`) stays unread."""
 

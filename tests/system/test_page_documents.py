@@ -16,6 +16,7 @@ import pytest
 from platoon.documents.exports.form import Form
 from platoon.documents.layout import LayoutModel
 from platoon.documents.read import DocumentReader, OpenDocument, Options, ReadPage, ReadsDocuments
+from platoon.engine.gate import Gates
 from platoon.engine.request_context import RequestContext
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -125,7 +126,7 @@ class Paced:
 
 @pytest.fixture(scope="module")
 def reader(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DocumentReader]:
-    layout = LayoutModel(EngineSettings(runtime="openvino"), tmp_path_factory.mktemp("layout"), Metrics())
+    layout = LayoutModel(EngineSettings(runtime="openvino"), tmp_path_factory.mktemp("layout"), Metrics(), Gates.of(1))
     yield DocumentReader(text_engine, layout, max_pages=100, max_pixels=10_000_000, page_s=60)
     layout.close()
 
@@ -167,9 +168,7 @@ def wait_for_text(browser: Browser, selector: str, text: str) -> None:
 
 
 def click(browser: Browser, selector: str) -> None:
-    there = f"document.querySelector({json.dumps(selector)})"
-    browser.wait_for(there)
-    browser.evaluate(f"{there}.click()")
+    browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
 
 def test_a_document_that_is_handed_in_stands_beside_its_pages(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from platoon.api.paddlex.pipelines.triton import TritonPipeline
+from platoon.engine.gate import Gates
 from platoon.engine.triton import TritonRuntime
 from platoon.engine.triton_repository import export
 from platoon.engine.tuning import Tuning
@@ -130,9 +131,9 @@ def test_text_is_found_and_read_through_triton_as_it_is_here(server: TritonServe
     crops = [written(text) for text in ("KA7351", "B52", "XYZ 190", "4711")]
     answers = []
     for settings in (HERE, through(server)):
-        detector = TextDetector(settings, Tuning(tmp_path), Metrics(), size=(64, 320))
-        plates = Recogniser(settings, Tuning(tmp_path), Metrics(), alphabet=PLATE)
-        lines = Recogniser(settings, Tuning(tmp_path), Metrics())
+        detector = TextDetector(settings, Tuning(tmp_path), Metrics(), Gates.of(1), size=(64, 320))
+        plates = Recogniser(settings, Tuning(tmp_path), Metrics(), Gates.of(1), alphabet=PLATE)
+        lines = Recogniser(settings, Tuning(tmp_path), Metrics(), Gates.of(1))
         boxes = [[box.quad.round(2).tolist() for box in found] for found in detector.find(crops)]
         texts = [[reply.result(60).text for reply in reader.submit(crops)] for reader in (plates, lines)]
         answers.append((boxes, texts))

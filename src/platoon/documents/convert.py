@@ -54,7 +54,7 @@ def open_reader(settings: Settings) -> Iterator[DocumentReader]:
     metrics = Metrics()
     with ExitStack() as stack:
         engine = stack.enter_context(TextEngine(settings.engine, settings.cache, metrics))
-        layout = LayoutModel(settings.engine, settings.cache, metrics, path=settings.documents.layout)
+        layout = LayoutModel(settings.engine, settings.cache, metrics, engine.gates, path=settings.documents.layout)
         stack.callback(layout.close)
         yield DocumentReader(engine, layout, max_pages=MAX_PAGES, max_pixels=MAX_PIXELS, page_s=PAGE_S)
 

@@ -18,6 +18,7 @@ from platoon.documents.layout_heads import Candidates, Head, best, head_of, labe
 from platoon.documents.page import Box, Label
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Reply
+from platoon.engine.gate import Gates
 from platoon.engine.lazy import Lazy
 from platoon.engine.model import Model, layout, metadata
 from platoon.engine.request_context import RequestContext
@@ -74,13 +75,16 @@ class LayoutModel:
 
     Args:
         cache: folder for measured choices.
+        gates: see `BatchedModel`.
         path: an ONNX file with the names of its classes in its metadata: PicoDet, PP-DocLayout or DocLayout-YOLO; none:
             PicoDet with the ten classes of CDLA.
     """
 
-    def __init__(self, settings: EngineSettings, cache: Path, metrics: Metrics, *, path: Path | None = None) -> None:
+    def __init__(
+        self, settings: EngineSettings, cache: Path, metrics: Metrics, gates: Gates, *, path: Path | None = None
+    ) -> None:
         self._loaded = Lazy(
-            lambda tuning: _Loaded(layout_model(path), settings, tuning, metrics),
+            lambda tuning: _Loaded(layout_model(path), settings, tuning, metrics, gates),
             Tuning(cache),
             name=f"model {NAME}",
             owner="the layout model",
@@ -113,13 +117,14 @@ class _Item(NamedTuple):
 
 
 class _Loaded:
-    def __init__(self, model: Model, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
+    def __init__(self, model: Model, settings: EngineSettings, tuning: Tuning, metrics: Metrics, gates: Gates) -> None:
         graph, self._head, self._size, self._labels = fitted(model)
         self._model: BatchedModel[_Item, list[Region]] = BatchedModel(
             graph,
             settings,
             tuning,
             metrics,
+            gates,
             item=(self._size[1], self._size[0], 3),
             pixels=lambda item: item.picture,
             results=self._regions,

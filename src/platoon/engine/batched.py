@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
 from platoon.arrays import Array, Device, device_of, stacked
 from platoon.engine.batcher import CALLERS_FIRST, Batcher, Priority, Reply
 from platoon.engine.executor import Executor, Shape, ShapeProfile
+from platoon.engine.gate import Gates
 from platoon.engine.runtime import ModelReport, best_batch, execute, open_runtime, report
 from platoon.engine.surgery import Graph
 from platoon.engine.tuning import Tuning
@@ -25,10 +26,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Capacity(NamedTuple):
+    """What keeps a model busy."""
+
+    executions: int
+    """How many batches are executed at once."""
+    batch: int
+    """Items of the usual size from which on more in one batch gain nothing."""
+
+
 class BatchedModel(Generic[Item, Result]):
     """Executes a graph for whoever submits items; safe from any thread.
 
     Args:
+        gates: of the process, which bound how many executions run at once on the processor.
         item: shape of the usual input, without the batch's axis.
         pixels: the input of an item, whose shape and device decide who shares its batch.
         results: what each item of a batch gets of the graph's outputs, whose first axis is the items.
@@ -49,6 +60,7 @@ class BatchedModel(Generic[Item, Result]):
         settings: EngineSettings,
         tuning: Tuning,
         metrics: Metrics,
+        gates: Gates,
         *,
         item: Shape,
         pixels: Callable[[Item], Array],
@@ -62,7 +74,14 @@ class BatchedModel(Generic[Item, Result]):
     ) -> None:
         limit = max_batch or settings.max_batch
         self._runtime = open_runtime(
-            graph, settings, tuning, example=(1, *item), profile=profile, allow_bf16=allow_bf16, metrics=metrics
+            graph,
+            settings,
+            tuning,
+            example=(1, *item),
+            profile=profile,
+            allow_bf16=allow_bf16,
+            executions=gates.foreground.places,
+            metrics=metrics,
         )
         self._pixels, self._results = pixels, results
         foreground, self._background = self._runtime.foreground(), self._runtime.background()
@@ -78,8 +97,7 @@ class BatchedModel(Generic[Item, Result]):
             for n in sizes:
                 self._runtime.prepare((n, *item))
         execute(foreground, shapes)
-        self.at_once = len(foreground) * self.best_batch
-        """How many of the usual inputs keep it busy."""
+        self.capacity = Capacity(len(foreground), self.best_batch)
         self._report = partial(report, self._runtime, graph.name, item=item, best=self.best_batch, limit=limit)
         self._batcher: Batcher[Item, Result] = Batcher(
             graph.name,
@@ -87,6 +105,7 @@ class BatchedModel(Generic[Item, Result]):
             background=[partial(self._execute, executor) for executor in self._background],
             bucket=lambda entry: _kind(pixels(entry)),
             order=CALLERS_FIRST if settings.callers_first else tuple(Priority),
+            gates=gates if self._runtime.on_cpu else None,
             cost=lambda entry: _area(pixels(entry).shape),
             max_batch=largest,
             max_batch_cost=self.best_batch * _area(item),

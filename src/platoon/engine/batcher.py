@@ -8,15 +8,19 @@ background too, bulk goes there, and no plate waits behind a page.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+from platoon.engine.gate import Gate, Gates, Urgency
+from platoon.engine.turns import FairTurns
 from platoon.errors import DeadlineExceeded, Overloaded, Unavailable, says_retry
 from platoon.metrics import Metrics
 
@@ -59,8 +63,6 @@ class Reply(Future[Result]):
     """None until the model has run."""
 
 
-FAIR_SHARE = 8
-"""One batch in so many starts with the priority that has waited longest, so that none starves."""
 OTHERS_SHARE = 0.5
 """Each priority has a queue of its own, so that none fills that of another: live frames one as long as it may be, the
 others this share of it."""
@@ -92,6 +94,7 @@ class Batcher(Generic[Item, Result]):
             Without any the foreground takes it too.
         bucket: items with equal values may share a batch.
         order: of the priorities, the most urgent first.
+        gates: those of the process, where executing takes the processor; none: it takes another or a server.
         max_batch: how many items may share a batch.
         queue_limit: how many live items may wait; of each other priority `OTHERS_SHARE` as many.
         cost: of executing an item and of keeping it, in pixels.
@@ -109,6 +112,7 @@ class Batcher(Generic[Item, Result]):
         background: Sequence[Execute[Item, Result]] = (),
         bucket: Callable[[Item], Hashable],
         order: Sequence[Priority] = tuple(Priority),
+        gates: Gates | None = None,
         max_batch: int,
         queue_limit: int,
         cost: Callable[[Item], int] = lambda _item: 0,
@@ -136,14 +140,15 @@ class Batcher(Generic[Item, Result]):
         self._waiting, self._waiting_cost = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
         self._closed = False
         self._submitted = 0
-        self._batches = 0
-        self._led = dict.fromkeys(Priority, 0)
+        self._rank = {priority: rank for rank, priority in enumerate(order)}
+        self._turns = FairTurns()
         first = [priority for priority in order if priority is not Priority.BULK or not background]
-        lanes = [(f"model {name}", one, first) for one in foreground]
-        lanes += [(f"model {name}, background", one, [Priority.BULK]) for one in background]
+        front, back = (None, None) if gates is None else gates
+        lanes = [(f"model {name}", one, first, front) for one in foreground]
+        lanes += [(f"model {name}, background", one, [Priority.BULK], back) for one in background]
         self._threads = [
-            threading.Thread(target=self._run, args=(execute, priorities), name=name, daemon=True)
-            for name, execute, priorities in lanes
+            threading.Thread(target=self._run, args=(execute, priorities, gate), name=name, daemon=True)
+            for name, execute, priorities, gate in lanes
         ]
         for thread in self._threads:
             thread.start()
@@ -191,38 +196,47 @@ class Batcher(Generic[Item, Result]):
         for thread in self._threads:
             thread.join()
 
-    def _run(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> None:
-        # The batch lives in the call alone: a thread that waits holds no items.
-        while self._run_next(execute, priorities):
-            pass
+    def _run(self, execute: Execute[Item, Result], priorities: Sequence[Priority], gate: Gate | None) -> None:
+        while self._wait(priorities):
+            with nullcontext() if gate is None else gate.place(lambda: self._urgency(priorities)):
+                # The batch lives in the call alone: a thread that waits holds no items.
+                self._run_next(execute, priorities)
 
-    def _run_next(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> bool:
-        """Wait for items of these priorities and execute a batch of them; false when closed and empty."""
+    def _wait(self, priorities: Sequence[Priority]) -> bool:
+        """Whether there are items of these priorities, waiting for them; false when closed and empty."""
         comes = self._comes[priorities[0]]
         with comes:
             comes.wait_for(lambda: self._closed or any(self._queues[priority] for priority in priorities))
-            if not any(self._queues[priority] for priority in priorities):
-                return False
+            return any(self._queues[priority] for priority in priorities)
+
+    def _urgency(self, priorities: Sequence[Priority]) -> Urgency:
+        """Of the most urgent item that waits now; of nothing, if another thread has taken what there was."""
+        with self._lock:
+            for priority in priorities:
+                if queues := self._queues[priority].values():
+                    return Urgency(self._rank[priority], min(queue[0].submitted for queue in queues))
+        return Urgency(len(self._rank), math.inf)
+
+    def _run_next(self, execute: Execute[Item, Result], priorities: Sequence[Priority]) -> None:
+        """Execute a batch of the items that wait, if any do."""
+        with self._lock:
             taken = self._take(priorities)
             self._queue_depth.set(sum(self._waiting.values()))
         now = self._clock()
         batch = [entry for entry in taken if self._begin(entry, now)]
         if batch:
             self._run_batch(execute, batch)
-        return True
 
     def _take(self, priorities: Sequence[Priority]) -> list[_Waiting[Item, Result]]:
         """The next batch: the oldest item of the leading priority, and what waits in its bucket."""
-        self._batches += 1
-        present = [priority for priority in priorities if self._queues[priority]]
-        lead = present[0]
-        if self._batches % FAIR_SHARE == 0:
-            lead = min(present, key=self._led.__getitem__)
-        self._led[lead] = self._batches
+        present = {self._rank[priority]: priority for priority in priorities if self._queues[priority]}
+        if not present:
+            return []
+        lead = present[self._turns.next(present)]
         bucket = min(self._queues[lead].items(), key=lambda pair: pair[1][0].number)[0]
         taken: list[_Waiting[Item, Result]] = []
         left = self._max_batch_cost
-        for priority in (lead, *(other for other in present if other is not lead)):
+        for priority in (lead, *(other for other in present.values() if other is not lead)):
             queue = self._queues[priority].get(bucket)
             while queue and len(taken) < self._max_batch and (queue[0].cost <= left or not taken):
                 taken.append(queue.popleft())

@@ -79,7 +79,7 @@ class TimedRuntime:
     """
 
     def __init__(self, runtime: Runtime, model: str, metrics: Metrics, *, item: Sequence[int]) -> None:
-        self.name = runtime.name
+        self.name, self.on_cpu = runtime.name, runtime.on_cpu
         self._runtime, self._fit, self._usual = runtime, CostFit(), math.prod(item)
         self._fixed, self._item = metrics.model_fixed, metrics.model_item
         self._model = model

@@ -48,6 +48,10 @@ class Runtime(Executor, Protocol):
     def name(self) -> str:
         """What executes it, for logs and reports."""
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether executing it takes the processor, and thus a place at the gate (`engine.gate`)."""
+
     def prepare(self, shape: Shape) -> None:
         """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""
 

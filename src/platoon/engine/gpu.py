@@ -64,6 +64,8 @@ class GpuRuntime:
         ModelError: the graph cannot be executed there.
     """
 
+    on_cpu = False
+
     def __init__(self, graph: Graph, kind: Kind, profile: ShapeProfile, *, device: int, cache: Path) -> None:
         if not provided(kind):
             raise MissingExtra(

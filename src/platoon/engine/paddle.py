@@ -63,6 +63,7 @@ class PaddleRuntime:
         if 0 < gpus <= device:
             raise InvalidSettings(f"engine.device = {device}, but Paddle finds {gpus} GPUs here, numbered from 0")
         self._on_gpu, gpu = gpus > 0, device if gpus else None
+        self.on_cpu = not self._on_gpu
         at_once = f"{executions} at once" + (f" on {threads} threads each" if threads > 1 else "")
         self.name = f"paddle {paddle.__version__}, float32, {f'GPU {device}' if gpus else at_once}"
         try:

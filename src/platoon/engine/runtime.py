@@ -55,6 +55,8 @@ class OpenVinoRuntime:
             precision. Otherwise float32 always.
     """
 
+    on_cpu = True
+
     def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1, allow_bf16: bool = False) -> None:
         self._graph, self._allow_bf16, self._executions = graph, allow_bf16, executions
         self._core: Any = openvino.Core()
@@ -158,6 +160,8 @@ class OnnxRuntime:
         executions: at once.
     """
 
+    on_cpu = True
+
     def __init__(self, graph: Graph, *, threads: int = 1, executions: int = 1) -> None:
         self._graph, self._threads, self._executions = graph, threads, executions
         options = onnxruntime.SessionOptions()
@@ -206,6 +210,7 @@ def open_runtime(
     example: Shape,
     profile: ShapeProfile | None = None,
     allow_bf16: bool = False,
+    executions: int | None = None,
     metrics: Metrics | None = None,
 ) -> Runtime:
     """The runtime that `settings` name for `graph`.
@@ -221,6 +226,7 @@ def open_runtime(
         example: shape of the inputs that it is measured with.
         profile: all the shapes it will see; none: up to `settings.max_batch` items as in `example`.
         allow_bf16: allow bfloat16, for graphs whose answers were found to stay the same.
+        executions: at once on the CPU; none: see `executions_at_once`.
         metrics: learn which runtime it is and what executing it costs.
 
     Raises:
@@ -230,7 +236,8 @@ def open_runtime(
     """
     item = example[1:]
     allow_bf16 = allow_bf16 and settings.precision == "auto"
-    shape = {"threads": (threads := settings.threads or 1), "executions": max(1, cores() // threads)}
+    threads = settings.threads or 1
+    shape = {"threads": threads, "executions": executions or executions_at_once(settings)}
     reach = profile or ShapeProfile((1, *item), example, (max(settings.max_batch, example[0]), *item))
     openers: dict[str, Callable[[], Runtime]] = {
         "openvino": lambda: OpenVinoRuntime(graph, **shape, allow_bf16=allow_bf16),
@@ -365,6 +372,11 @@ def _seconds(cases: Sequence[tuple[Runtime, Shape]], rounds: int = 4) -> list[fl
 
 def _how_many(executions: int, threads: int) -> str:
     return f"{executions} at once" + (f" on {threads} threads each" if threads > 1 else "")
+
+
+def executions_at_once(settings: EngineSettings) -> int:
+    """How many executions keep the cores busy."""
+    return max(1, cores() // (settings.threads or 1))
 
 
 def cores() -> int:

@@ -59,6 +59,8 @@ class TritonRuntime:
         ModelError: the server does not have the model, or has another one under its name.
     """
 
+    on_cpu = False
+
     def __init__(self, graph: Graph, *, url: str, timeout_s: float, max_batch: int) -> None:
         try:
             from tritonclient import grpc

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.arrays import Array, is_uint8
-from platoon.engine.batched import BatchedModel
+from platoon.engine.batched import BatchedModel, Capacity
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import ShapeProfile
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model, text_detection
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import ExpectOutput, Graph, NameOutputs, PixelInput, adapt
@@ -91,6 +92,7 @@ class TextDetector:
     """Text detection behind its batcher; safe from any thread.
 
     Args:
+        gates: see `BatchedModel`.
         size: (height, width) that pictures mostly have; others work too, a little slower.
     """
 
@@ -99,6 +101,7 @@ class TextDetector:
         settings: EngineSettings,
         tuning: Tuning,
         metrics: Metrics,
+        gates: Gates,
         *,
         size: tuple[int, int],
         postprocessing: Postprocessing | None = None,
@@ -110,6 +113,7 @@ class TextDetector:
             settings,
             tuning,
             metrics,
+            gates,
             item=item,
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0][:, 0]),
@@ -129,9 +133,9 @@ class TextDetector:
         return self._model.best_batch
 
     @property
-    def at_once(self) -> int:
-        """How many of them keep it busy."""
-        return self._model.at_once
+    def capacity(self) -> Capacity:
+        """What keeps it busy."""
+        return self._model.capacity
 
     def find(
         self,

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.arrays import Array
+from platoon.engine.batched import Capacity
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.gate import Gates
 from platoon.engine.lazy import Lazy, Part
-from platoon.engine.runtime import ModelReport
+from platoon.engine.runtime import ModelReport, executions_at_once
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidInput, PlatoonError
 from platoon.metrics import Metrics
@@ -38,6 +40,7 @@ class TextEngine:
     Args:
         cache: folder for measured choices.
         size: (height, width) of the pictures given to `find`, mostly.
+        executions: of all its models together, at once on the CPU; none: as many as there are cores for.
     """
 
     def __init__(
@@ -47,15 +50,20 @@ class TextEngine:
         metrics: Metrics,
         *,
         size: tuple[int, int] = (544, 960),
+        executions: int | None = None,
     ) -> None:
         self.metrics = metrics
+        self.gates = Gates.of(executions or executions_at_once(settings))
+        """For the other models of the process, too."""
         self._tuning = Tuning(cache)
         self._by_name: dict[str, Lazy[Any]] = {}
-        self._detector = self._lazy(TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, size=size))
-        self._plate_lines = self._lazy(
-            PLATE_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics, alphabet=PLATE)
+        self._detector = self._lazy(
+            TEXT_DETECTION, lambda tuning: TextDetector(settings, tuning, metrics, self.gates, size=size)
         )
-        self._lines = self._lazy(TEXT_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics))
+        self._plate_lines = self._lazy(
+            PLATE_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics, self.gates, alphabet=PLATE)
+        )
+        self._lines = self._lazy(TEXT_RECOGNITION, lambda tuning: Recogniser(settings, tuning, metrics, self.gates))
         self._cold: dict[str, str] = {}
         """Models that are to be ready for callers -> why they are not yet."""
         self._closing = threading.Event()
@@ -76,10 +84,10 @@ class TextEngine:
         return list(self._cold.copy().values())
 
     @property
-    def at_once(self) -> int:
-        """How many pictures keep `find` busy."""
+    def capacity(self) -> Capacity:
+        """What keeps `find` busy."""
         with self._detector.lent() as detector:
-            return detector.at_once
+            return detector.capacity
 
     def find(
         self,

@@ -20,6 +20,7 @@ from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import ShapeProfile
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model, metadata, text_recognition
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import (
@@ -118,6 +119,7 @@ class Recogniser:
     """Line recognition behind its batcher; safe from any thread.
 
     Args:
+        gates: see `BatchedModel`.
         alphabet: only these characters can be read, at less cost; none: all the model knows.
     """
 
@@ -126,6 +128,7 @@ class Recogniser:
         settings: EngineSettings,
         tuning: Tuning,
         metrics: Metrics,
+        gates: Gates,
         *,
         alphabet: str | None = None,
     ) -> None:
@@ -136,6 +139,7 @@ class Recogniser:
             settings,
             tuning,
             metrics,
+            gates,
             item=item,
             pixels=lambda entry: entry.line,
             results=lambda entries, outputs: [

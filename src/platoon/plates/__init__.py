@@ -7,11 +7,15 @@ from platoon.plates.engine import PlateEngine
 from platoon.settings import Settings
 
 
-def open_engine(settings: Settings, metrics: Metrics) -> PlateEngine:
-    """An engine that is ready for the pictures that the detector of `settings.plates` sees."""
+def open_engine(settings: Settings, metrics: Metrics, *, executions: int | None = None) -> PlateEngine:
+    """An engine that is ready for the pictures that the detector of `settings.plates` sees.
+
+    Args:
+        executions: see `TextEngine`.
+    """
     size = settings.plates.input_size
     sizes = {"plate_size": size} if settings.plates.detector == "plates" else {"size": size}
-    return PlateEngine(settings.engine, settings.cache, metrics, **sizes)
+    return PlateEngine(settings.engine, settings.cache, metrics, executions=executions, **sizes)
 
 
 def open_detector(engine: PlateEngine, settings: Settings) -> PlateDetector:
@@ -34,6 +38,7 @@ def open_detector(engine: PlateEngine, settings: Settings) -> PlateDetector:
         settings.engine,
         Tuning(settings.cache),
         engine.metrics,
+        engine.gates,
         classes=plates.classes,
         min_score=plates.least_score,
     )

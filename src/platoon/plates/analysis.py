@@ -7,6 +7,7 @@ one, as soon as they are decided.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -57,8 +58,23 @@ class _Turn:
         return True
 
 
+class _Rooms(threading.local):
+    """Of each thread, for each device that has frames, the batch that these are written into."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._by_device: dict[PixelWork, Array] = {}
+
+    def of(self, pixels: PixelWork, frames: int) -> Array:
+        """One for at least so many frames."""
+        room = self._by_device.get(pixels)
+        if room is None or room.shape[0] < frames:
+            room = self._by_device[pixels] = pixels.room(frames, self._size)
+        return room
+
+
 class Analysis:
-    """The detector and the reader with the batch that frames are written into; for one thread.
+    """The detector and the reader, which all threads share. Those that analyse at once do so for different cameras.
 
     Args:
         reads: plates, in the place of `engine`.
@@ -74,10 +90,9 @@ class Analysis:
         self._reader = PlateReader(reads or engine, tight=self._detector.tight)
         self._read_here = engine.read_plate_lines if self._detector.tight else engine.read_plates
         self._stage = metrics.stage
-        self.max_batch = self._detector.max_batch
-        """Frames that are best taken at once."""
-        self._rooms: dict[PixelWork, Array] = {}
-        """One for each device that has frames: the batch that they are written into."""
+        self.capacity = self._detector.capacity
+        """How many threads keep it busy, and how many frames each best takes."""
+        self._rooms = _Rooms(self._detector.input_size)
 
     def warm_up(self) -> None:
         """Load and run what frames need, so that none waits for a first run; takes seconds.
@@ -108,7 +123,7 @@ class Analysis:
     def analyse(
         self, frames: Sequence[tuple[Frame, PlatePipeline]], emit: Emit, *, priority: Priority = Priority.VIDEO
     ) -> list[Exception | None]:
-        """Analyse at most `max_batch` frames of as many cameras, each with the watch of its camera.
+        """Analyse frames of as many cameras, each with the watch of its camera.
 
         Args:
             emit: called with events as soon as there are any; must not raise.
@@ -145,9 +160,7 @@ class Analysis:
 
     def _placed(self, pixels: PixelWork, turns: Sequence[_Turn]) -> tuple[Array, list[_Turn]]:
         """The frames that could be scaled, side by side in a batch: all in one go, or, should that fail, each alone."""
-        room = self._rooms.get(pixels)
-        if room is None:
-            room = self._rooms[pixels] = pixels.room(self.max_batch, self._detector.input_size)
+        room = self._rooms.of(pixels, len(turns))
         try:
             places = pixels.scale([turn.frame for turn in turns], room[: len(turns)])
             for turn, place in zip(turns, places, strict=True):

@@ -22,7 +22,7 @@ class CornerPlateDetector:
         height, width = settings.input_size
         self.input_size = (width, height)
         self.tight = False
-        self.max_batch = engine.plates_at_once
+        self.capacity = engine.plate_capacity
 
     def find(self, batch: Array) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""

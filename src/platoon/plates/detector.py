@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from platoon.arrays import Array
+from platoon.engine.batched import Capacity
 from platoon.media.frame import Quad
 
 
@@ -25,7 +26,7 @@ class PlateBox:
 
 
 class PlateDetector(Protocol):
-    """Finds plates in scaled frames."""
+    """Finds plates in scaled frames; safe from any thread."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -36,8 +37,8 @@ class PlateDetector(Protocol):
         """Whether its quads hug one line of text; otherwise text is located inside them before it is read."""
 
     @property
-    def max_batch(self) -> int:
-        """Frames per call from which on a larger batch gains nothing."""
+    def capacity(self) -> Capacity:
+        """What keeps it busy, in frames."""
 
     def find(self, batch: Array) -> list[list[PlateBox]]:
         """The boxes of each frame, best first.
@@ -50,7 +51,7 @@ class PlateDetector(Protocol):
         """
 
     def warm_up(self) -> None:
-        """Get ready for batches up to `max_batch`, so that no live frame waits for a first run."""
+        """Get ready for batches up to the best, so that no live frame waits for a first run."""
 
     def close(self) -> None:
         """Release the model."""

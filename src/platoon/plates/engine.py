@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from platoon.arrays import Array
+from platoon.engine.batched import Capacity
 from platoon.engine.batcher import Priority, Reply
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
@@ -22,6 +23,7 @@ class PlateEngine(TextEngine):
         cache: folder for measured choices.
         size: (height, width) of the pictures given to `find`, mostly.
         plate_size: of those given to `find_plates`.
+        executions: see `TextEngine`.
     """
 
     def __init__(
@@ -32,18 +34,19 @@ class PlateEngine(TextEngine):
         *,
         size: tuple[int, int] = (544, 960),
         plate_size: tuple[int, int] = (448, 768),
+        executions: int | None = None,
     ) -> None:
-        super().__init__(settings, cache, metrics, size=size)
+        super().__init__(settings, cache, metrics, size=size, executions=executions)
         self._finder = self._lazy(
-            PLATE_DETECTION, lambda tuning: PlateFinder(settings, tuning, metrics, size=plate_size)
+            PLATE_DETECTION, lambda tuning: PlateFinder(settings, tuning, metrics, self.gates, size=plate_size)
         )
-        self._plates = self._lazy(PLATE_READING, lambda tuning: PlateRecogniser(settings, tuning, metrics))
+        self._plates = self._lazy(PLATE_READING, lambda tuning: PlateRecogniser(settings, tuning, metrics, self.gates))
 
     @property
-    def plates_at_once(self) -> int:
-        """How many pictures keep `find_plates` busy."""
+    def plate_capacity(self) -> Capacity:
+        """What keeps `find_plates` busy."""
         with self._finder.lent() as finder:
-            return finder.at_once
+            return finder.capacity
 
     def find_plates(
         self,

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.arrays import Array
-from platoon.engine.batched import BatchedModel
+from platoon.engine.batched import BatchedModel, Capacity
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.executor import ShapeProfile
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
@@ -39,13 +40,16 @@ class PlateFinder:
     """Finds plates behind a batcher of its own; safe from any thread.
 
     Args:
+        gates: see `BatchedModel`.
         size: (height, width) that pictures mostly have. Plates should be at least 16 pixels wide there.
 
     Raises:
         ModelError: the weights cannot be loaded or executed.
     """
 
-    def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics, *, size: tuple[int, int]) -> None:
+    def __init__(
+        self, settings: EngineSettings, tuning: Tuning, metrics: Metrics, gates: Gates, *, size: tuple[int, int]
+    ) -> None:
         item = (*size, 3)
         many = settings.max_batch
         self._model: BatchedModel[Array, Places] = BatchedModel(
@@ -53,6 +57,7 @@ class PlateFinder:
             settings,
             tuning,
             metrics,
+            gates,
             item=item,
             pixels=lambda picture: picture,
             results=lambda _, outputs: list(outputs[0]),
@@ -62,9 +67,9 @@ class PlateFinder:
         )
 
     @property
-    def at_once(self) -> int:
-        """How many pictures of the usual size keep it busy."""
-        return self._model.at_once
+    def capacity(self) -> Capacity:
+        """What keeps it busy."""
+        return self._model.capacity
 
     def submit(
         self, pictures: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 
 from platoon.arrays import Array, on_host
-from platoon.engine.executor import Runtime
+from platoon.engine.batched import Capacity
+from platoon.engine.batcher import Batcher, Reply
+from platoon.engine.executor import Executor, Runtime
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model, metadata
-from platoon.engine.runtime import best_batch, cores, open_runtime
+from platoon.engine.runtime import best_batch, open_runtime
 from platoon.engine.surgery import PixelInput, UnexpectedGraph, adapt
 from platoon.engine.tuning import Tuning
 from platoon.errors import InvalidSettings, ModelError, says_retry
 from platoon.metrics import Metrics
 from platoon.plates.detector import PlateBox
+from platoon.plates.finder import PLATE_DETECTION
 from platoon.plates.heads import Candidates, DetrHead, Floats, Head, class_names, head_of, nms
 from platoon.settings import EngineSettings
 
@@ -48,7 +53,8 @@ _TYPES: Mapping[int, DTypeLike] = {
 class OnnxPlateDetector:
     """A `PlateDetector` around an ONNX export; `open` makes one.
 
-    A graph for a fixed batch always gets that many frames, the missing ones black; `find` takes any number.
+    A graph for a fixed batch always gets that many frames, the missing ones black; `find` takes any number. Frames of
+    several callers share batches, as everywhere (`engine.batcher`).
 
     YOLO is trained with grey padding, and gets it. RF-DETR is trained on pictures stretched to its square,
     without padding: it asks for frames in a camera's shape, 16:9 and as high as the square, and squeezes it.
@@ -66,10 +72,12 @@ class OnnxPlateDetector:
         wanted: Sequence[int] | None,
         min_score: float,
         max_iou: float,
+        queue_limit: int,
+        metrics: Metrics,
+        gates: Gates,
     ) -> None:
         self.head = head
         self.tight = False
-        self.max_batch = max_batch
         self._runtime = runtime
         self._outputs = outputs
         self._size = size
@@ -79,6 +87,17 @@ class OnnxPlateDetector:
         self._max_iou = max_iou
         square = isinstance(head, DetrHead) and size[0] == size[1]
         self.input_size = (round(size[1] * _CAMERA_ASPECT / 2) * 2, size[1]) if square else size
+        executors = runtime.foreground()
+        self.capacity = Capacity(len(executors), max_batch)
+        self._batcher: Batcher[NDArray[np.uint8], list[PlateBox]] = Batcher(
+            PLATE_DETECTION,
+            [partial(self._execute, executor) for executor in executors],
+            gates=gates if runtime.on_cpu else None,
+            bucket=lambda _: None,
+            max_batch=max_batch,
+            queue_limit=queue_limit,
+            metrics=metrics,
+        )
 
     @classmethod
     def open(
@@ -87,6 +106,7 @@ class OnnxPlateDetector:
         engine: EngineSettings,
         tuning: Tuning,
         metrics: Metrics,
+        gates: Gates,
         *,
         classes: Sequence[str] = (),
         min_score: float = 0.5,
@@ -100,6 +120,7 @@ class OnnxPlateDetector:
             engine: How it runs; `max_batch` bounds the batch of a graph that takes any.
             tuning: Where measured choices are kept.
             metrics: Learn what executes it, and what that costs.
+            gates: See `BatchedModel`.
             classes: Names or numbers of the classes that are plates; none: the only one, or those whose name
                 says plate or licence. An end-to-end graph that names no classes is taken to know only plates.
             min_score: Boxes below are ignored, 0-1.
@@ -118,12 +139,13 @@ class OnnxPlateDetector:
             wants = _Input.of(proto.graph)
             size = wants.size(otherwise=size)
             is_detr = {"dets", "labels"} <= set(outputs)
-            graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS), name="plate-detection")
+            graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS), name=PLATE_DETECTION)
             item = (size[1], size[0], 3)
             frames = wants.batch or 2  # one frame would not show that the batch is dynamic
-            # It is called from one thread: an execution has all cores.
-            alone = engine.model_copy(update={"threads": engine.threads or cores()})
-            runtime = open_runtime(graph, alone, tuning, example=(frames, *item), metrics=metrics)
+            executions = gates.foreground.places
+            runtime = open_runtime(
+                graph, engine, tuning, example=(frames, *item), executions=executions, metrics=metrics
+            )
             answer = dict(zip(outputs, runtime(np.zeros((frames, *item), np.uint8)), strict=True))
             head = head_of(answer, frames=frames, size=size, metadata=notes)
             wanted = _plate_classes(class_names(notes), head, classes)
@@ -144,46 +166,50 @@ class OnnxPlateDetector:
             wanted=wanted,
             min_score=min_score,
             max_iou=max_iou,
+            queue_limit=engine.queue_limit,
+            metrics=metrics,
+            gates=gates,
         )
 
     def find(self, batch: Array) -> list[list[PlateBox]]:
         """See `PlateDetector`. What a graph of others wants done to its pixels first is done on the host."""
-        pixels = on_host(batch)
-        found: list[list[PlateBox]] = []
-        for start in range(0, len(pixels), self.max_batch):
-            frames = pixels[start : start + self.max_batch]
-            answer = dict(zip(self._outputs, self._run(self._prepare(frames)), strict=True))
-            with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out
-                candidates = self.head.read(answer, frames=len(frames), wanted=self._wanted, min_score=self._min_score)
-                found += map(self._boxes, candidates)
-        return found
+        replies: list[Reply[list[PlateBox]]] = []
+        try:
+            replies.extend(self._batcher.submit(self._prepare(frame)) for frame in on_host(batch))
+            return [reply.result() for reply in replies]
+        finally:
+            for reply in replies:
+                reply.cancel()
 
     def warm_up(self) -> None:
         """See `PlateDetector`."""
-        for frames in {self._fixed_batch or 1, self.max_batch}:
+        for frames in {self._fixed_batch or 1, self.capacity.batch}:
             self._runtime.prepare((frames, self._size[1], self._size[0], 3))
 
     def close(self) -> None:
         """See `PlateDetector`."""
+        self._batcher.close()
         self._runtime.close()
 
-    def _prepare(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _prepare(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if not isinstance(self.head, DetrHead):
-            return np.stack([_padded_grey(frame) for frame in frames])
+            return _padded_grey(frame)
         if self.input_size == self._size:
-            return frames
-        return np.stack([cv2.resize(frame, self._size, interpolation=cv2.INTER_LINEAR) for frame in frames])
+            return frame
+        return np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    def _run(self, frames: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
+    def _execute(self, executor: Executor, frames: Sequence[NDArray[np.uint8]]) -> list[list[PlateBox]]:
         missing = (self._fixed_batch or len(frames)) - len(frames)
-        if missing:
-            frames = np.concatenate([frames, np.zeros((missing, *frames.shape[1:]), np.uint8)])
+        batch = np.stack([*frames, *[np.zeros_like(frames[0])] * missing])
         try:
-            return self._runtime(frames)
+            answer = dict(zip(self._outputs, executor(batch), strict=True))
         except Exception as error:  # what runtimes raise shares no base
             if says_retry(error):
                 raise
             raise ModelError(f"the plate detector fails on {len(frames)} frames: {error}") from error
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out
+            candidates = self.head.read(answer, frames=len(frames), wanted=self._wanted, min_score=self._min_score)
+            return [self._boxes(found) for found in candidates]
 
     def _boxes(self, candidates: Candidates) -> list[PlateBox]:
         boxes, scores, corners = candidates

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from platoon.arrays import Array, is_uint8
 from platoon.engine.batched import BatchedModel
 from platoon.engine.batcher import Priority, Reply
+from platoon.engine.gate import Gates
 from platoon.engine.model import Model
 from platoon.engine.runtime import ModelReport
 from platoon.engine.surgery import Graph, adapt
@@ -37,16 +38,20 @@ NONE = len(PLATE)
 class PlateRecogniser:
     """Reads plates behind a batcher of its own; safe from any thread.
 
+    Args:
+        gates: see `BatchedModel`.
+
     Raises:
         ModelError: the weights cannot be loaded or executed.
     """
 
-    def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics) -> None:
+    def __init__(self, settings: EngineSettings, tuning: Tuning, metrics: Metrics, gates: Gates) -> None:
         self._model: BatchedModel[Array, TextLine] = BatchedModel(
             plate_reading_graph(),
             settings,
             tuning,
             metrics,
+            gates,
             item=(HEIGHT, WIDTH, 3),
             pixels=lambda plate: plate,
             results=lambda _, outputs: [decode(each) for each in outputs[0]],

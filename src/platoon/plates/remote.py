@@ -73,7 +73,7 @@ class NotRead(Unavailable):
 
 
 class RemoteReader:
-    """Stands in the place of a `PlateEngine` for whoever reads plates; for one thread.
+    """Stands in the place of a `PlateEngine` for whoever reads plates; safe from any thread.
 
     Args:
         settings: with a `url`.
@@ -94,6 +94,8 @@ class RemoteReader:
         self._url = re.sub(r"(/ocr(/batch)?)?/?$", "", settings.url) + "/ocr/batch"
         self._wait_s, self._retry_at = 0.0, 0.0
         self._trouble = ""
+        self._lock = threading.Lock()
+        """Of what is remembered of failures."""
         key = settings.api_key
         self._client = httpx.AsyncClient(
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
@@ -173,9 +175,10 @@ class RemoteReader:
             failure = error if isinstance(error, _Failure) else _Failure(Cause.UNREACHABLE, f"{error!r}")
             self._leave_alone(failure)
             return [failure.cause] * len(crops)
-        if self._trouble:
-            _log.warning("the OCR server at %s reads again", self._url)
-        self._wait_s, self._trouble = 0.0, ""
+        with self._lock:
+            if self._trouble:
+                _log.warning("the OCR server at %s reads again", self._url)
+            self._wait_s, self._trouble = 0.0, ""
         return lines
 
     async def _call(self, files: Sequence[Any], what: Mapping[str, str], timeout_s: float) -> list[TextLine | Cause]:
@@ -201,12 +204,15 @@ class RemoteReader:
 
     def _leave_alone(self, failure: _Failure) -> None:
         shortest, longest = BACKOFF_S
-        self._wait_s = min(longest, max(shortest, 2 * self._wait_s, failure.wait_s))
-        self._retry_at = self._clock() + self._wait_s * random.uniform(0.75, 1.25)
-        if not self._trouble:
-            meanwhile = "plates stay unread" if self._holds else "plates are read here"
-            _log.warning("the OCR server at %s does not read: %s; %s meanwhile", self._url, failure, meanwhile)
-        self._trouble = f"{failure.cause}: {failure}"
+        with self._lock:
+            if self._clock() < self._retry_at:
+                return  # of several calls that failed together it is left alone for the first
+            self._wait_s = min(longest, max(shortest, 2 * self._wait_s, failure.wait_s))
+            self._retry_at = self._clock() + self._wait_s * random.uniform(0.75, 1.25)
+            if not self._trouble:
+                meanwhile = "plates stay unread" if self._holds else "plates are read here"
+                _log.warning("the OCR server at %s does not read: %s; %s meanwhile", self._url, failure, meanwhile)
+            self._trouble = f"{failure.cause}: {failure}"
 
     def _await(self, work: Coroutine[Any, Any, T], most_s: float) -> T:
         """What `work` gives on the thread of the connections; that nothing there is waited for without end."""

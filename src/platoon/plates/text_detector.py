@@ -31,7 +31,7 @@ class TextPlateDetector:
         height, width = settings.input_size
         self.input_size = (width, height)
         self.tight = True
-        self.max_batch = engine.at_once
+        self.capacity = engine.capacity
 
     def find(self, batch: Array) -> list[list[PlateBox]]:
         """See `PlateDetector.find`."""
@@ -47,7 +47,7 @@ class TextPlateDetector:
     def warm_up(self) -> None:
         """See `PlateDetector.warm_up`."""
         width, height = self.input_size
-        for n in range(1, self.max_batch + 1):
+        for n in range(1, self.capacity.batch + 1):
             self.find(np.zeros((n, height, width, 3), np.uint8))
 
     def close(self) -> None:

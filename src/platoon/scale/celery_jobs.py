@@ -180,7 +180,7 @@ def work(
     with ExitStack() as stack:
         app, jobs = celery_app(settings), open_jobs(settings)
         stack.callback(jobs.close)
-        layout = LayoutModel(settings.engine, settings.cache, metrics, path=settings.documents.layout)
+        layout = LayoutModel(settings.engine, settings.cache, metrics, engine.gates, path=settings.documents.layout)
         stack.callback(layout.close)
         reader = DocumentReader(
             engine,

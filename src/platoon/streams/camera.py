@@ -20,7 +20,7 @@ DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the regi
 
 
 class Camera:
-    """One camera; changed by the analysis' thread, but for what says otherwise."""
+    """One camera; changed by the lane that has it, but for what says otherwise."""
 
     def __init__(self, spec: CameraSpec, watch: PlatePipeline, source: Source | None) -> None:
         self.spec, self.watch, self.source = spec, watch, source

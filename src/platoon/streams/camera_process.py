@@ -26,6 +26,10 @@ LAST_WORDS_S = 5.0
 """How long it may take to tell what it knew when it ended."""
 
 
+LANES = 1
+"""A process has one camera, and as many others compete with it for the cores."""
+
+
 def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool, pipe: Connection) -> None:
     """The life of a camera's process: a site of one camera whose messages go into `pipe`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and says what to do
@@ -50,7 +54,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
             send("error", number, PlatoonError(f"camera {spec.id!r}: {type(error).__name__}: {error}"))
 
     try:
-        site = SharedSite(settings, recorded=recorded, loop=loop)
+        site = SharedSite(settings, recorded=recorded, loop=loop, lanes=LANES)
     except PlatoonError as error:
         send("failure", 0, error)
         writer.close(LAST_WORDS_S)

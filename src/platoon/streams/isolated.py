@@ -26,6 +26,7 @@ from platoon.plates.served import FOR_CALLERS
 from platoon.settings import Settings
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
+from platoon.streams.camera_process import LANES
 from platoon.streams.hub import Hub
 from platoon.streams.keeper import Keeper
 from platoon.streams.manual import Sight, read_sight
@@ -181,7 +182,7 @@ class IsolatedSite:
 
     def _measure_and_start(self) -> None:
         """The processes find what was measured, and do not disturb each other by measuring all at once."""
-        engine = self.engine if self._callers else open_engine(self._settings, Metrics())
+        engine = open_engine(self._settings, Metrics(), executions=LANES)
         try:
             analysis = Analysis(engine, self._settings, self.metrics)
             analysis.warm_up()
@@ -189,8 +190,7 @@ class IsolatedSite:
         except Exception as error:  # what runtimes raise shares no base
             _log.debug("nothing is measured beforehand; the processes will say why: %s", error)
         finally:
-            if not self._callers:
-                engine.close()
+            engine.close()
         with self._starting:
             if self._stopping:
                 return

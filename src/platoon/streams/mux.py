@@ -1,12 +1,13 @@
-"""Takes the newest frame of every camera that has one, when the detector is idle.
+"""Hands out the newest frames of the cameras to the lanes of the analysis, and knows which cameras these are with.
 
-No camera waits for another: what is ready goes, at most a batch of it, those first whose camera was served longest ago.
-Live frames that got too old are dropped and counted.
+No camera waits for another: what is ready goes, those first whose camera was served longest ago. A camera whose frame
+is being analysed is in flight and gives no other until it is released, so that its frames stay in order however many
+lanes there are. Live frames that got too old are dropped and counted.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from platoon.media.frame import Frame
@@ -14,14 +15,19 @@ from platoon.media.slot import NewestSlot
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Place:
     slot: NewestSlot
     max_age_s: float | None
     served: int = 0
+    in_flight: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.slot.filled and not self.in_flight
 
 
 class Mux:
-    """The slots of all cameras.
+    """The slots of all cameras; safe from any thread.
 
     Args:
         stale: told the camera of every frame that was dropped for its age.
@@ -31,44 +37,74 @@ class Mux:
     def __init__(self, *, stale: Callable[[str], None], now: Callable[[], float] = time.time) -> None:
         self.ready = threading.Condition()
         self._stale, self._now = stale, now
-        self._lanes: dict[str, _Lane] = {}
+        self._places: dict[str, _Place] = {}
         self._turn = 0
+        self._idle = 0
+        """Lanes that wait for frames."""
 
     def add(self, camera: str, *, keep_all: bool, max_age_s: float | None) -> NewestSlot:
         """A slot for a camera; `keep_all` and `max_age_s=None` for files of which no frame may be lost."""
         slot = NewestSlot(ready=self.ready, keep_all=keep_all)
         with self.ready:
-            self._lanes[camera] = _Lane(slot, max_age_s)
+            self._places[camera] = _Place(slot, max_age_s)
         return slot
 
     def remove(self, camera: str) -> None:
-        """Forget a camera; its decoder is let go if it waits."""
+        """Forget a camera and let its decoder go if it waits; once it is not in flight any more."""
         with self.ready:
-            lane = self._lanes.pop(camera, None)
-        if lane is not None:
-            lane.slot.close()
+            place = self._places.get(camera)
+            if place is None:
+                return
+            place.slot.close()
+            place.slot.take()  # so that no lane does
+            self.ready.wait_for(lambda: not place.in_flight)
+            self._places.pop(camera, None)
 
     def collect(self, limit: int, *, timeout_s: float) -> list[Frame]:
-        """The newest frames, at most one of a camera and `limit` in all; empty if none came in time."""
+        """The newest frames, at most one of a camera and `limit` in all; empty if none came in time. If other lanes
+        wait, too, each gets its share. Their cameras are in flight until `release`.
+        """
         with self.ready:
-            self.ready.wait_for(lambda: any(lane.slot.filled for lane in self._lanes.values()), timeout_s)
-            waiting = [(camera, lane) for camera, lane in self._lanes.items() if lane.slot.filled]
-        frames: list[Frame] = []
-        for camera, lane in sorted(waiting, key=lambda item: item[1].served):
-            if len(frames) == limit:
-                break
-            frame = lane.slot.take()
-            if frame is None:
-                continue
-            if lane.max_age_s is not None and self._now() - frame.captured_at > lane.max_age_s:
-                self._stale(camera)
-                continue
-            self._turn += 1
-            lane.served = self._turn
-            frames.append(frame)
-        return frames
+            self._idle += 1
+            try:
+                self.ready.wait_for(lambda: any(place.is_ready for place in self._places.values()), timeout_s)
+                waiting = [(camera, place) for camera, place in self._places.items() if place.is_ready]
+                share = min(limit, -(-len(waiting) // self._idle))
+            finally:
+                self._idle -= 1
+            frames: list[Frame] = []
+            for camera, place in sorted(waiting, key=lambda item: item[1].served):
+                if len(frames) == share:
+                    break
+                frame = place.slot.take()
+                if frame is None:
+                    continue
+                if place.max_age_s is not None and self._now() - frame.captured_at > place.max_age_s:
+                    self._stale(camera)
+                    continue
+                self._turn += 1
+                place.served, place.in_flight = self._turn, True
+                frames.append(frame)
+            return frames
+
+    def claim(self, camera: str) -> bool:
+        """Whether `camera` could be taken as if a frame of it were analysed: it is known, and not in flight."""
+        with self.ready:
+            place = self._places.get(camera)
+            if place is None or place.in_flight:
+                return False
+            place.in_flight = True
+            return True
+
+    def release(self, cameras: Iterable[str]) -> None:
+        """Nobody is with these cameras any more."""
+        with self.ready:
+            for camera in cameras:
+                if (place := self._places.get(camera)) is not None:
+                    place.in_flight = False
+            self.ready.notify_all()
 
     def finished(self) -> bool:
         """Whether every slot is closed and empty: nothing will come any more."""
         with self.ready:
-            return all(lane.slot.finished for lane in self._lanes.values())
+            return all(place.slot.finished for place in self._places.values())

@@ -1,21 +1,17 @@
 """Every camera of a site through one engine, in one process.
 
-A decoder thread per camera fills its newest-frame slot; one analysis thread takes what is ready, writes the scaled
-frames into one batch, finds plates, reads those that are worth it and hands events to the sink. No frame is copied
-whole, no camera waits for another, and what fails in one camera stays there. While frames cannot be analysed at all,
-because a server is away, they are still taken, and counted as dropped for that reason; see `readiness`.
+A decoder thread per camera fills its newest-frame slot; the lanes of the analysis (`lanes`) take what is ready and hand
+events to the sink. No frame is copied whole, no camera waits for another, and what fails in one camera stays there.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from platoon.errors import DeadlineExceeded, NotFound, Overloaded, PlatoonError, Unavailable, says_retry
+from platoon.errors import NotFound, Unavailable
 from platoon.media.decoder import open_decoder
 from platoon.media.frame import Frame, as_jpeg
 from platoon.media.sampling import Sampler
@@ -26,7 +22,7 @@ from platoon.plates.analysis import Analysis
 from platoon.plates.engine import PlateEngine
 from platoon.plates.events import PlateEvent, PlatePipeline
 from platoon.plates.grammar import SiteGrammar
-from platoon.plates.remote import NotRead, RemoteReader
+from platoon.plates.remote import RemoteReader
 from platoon.plates.served import FOR_CALLERS
 from platoon.redaction import redact
 from platoon.settings import Settings
@@ -34,24 +30,18 @@ from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.streams.camera import DISABLED, Camera
 from platoon.streams.hub import Hub
+from platoon.streams.lanes import Lanes
 from platoon.streams.manual import Sight, read_sight
 from platoon.streams.mux import Mux
-from platoon.streams.readiness import Readiness
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
 from platoon.streams.site import CameraStatus, Message
 
 _log = logging.getLogger(__name__)
 
-QUIET_S = 20.0
-"""A camera that has given nothing for so long: whoever was in sight has gone, as the next frame would tell."""
-CHECK_S = 1.0
-"""How often at most a batch without any result lets the engine be tried."""
 STOP_S = 5.0
 """How long a source may take to end; one that hangs in its network ends by itself later."""
 PREVIEW_QUALITY = 80
-IDLE_S = 0.25
-"""How soon the analysis notices that it should stop when no frame comes."""
 
 
 class SharedSite:
@@ -62,6 +52,8 @@ class SharedSite:
             final events. Otherwise files play in real time.
         loop: play files again and again.
         callers: there will be some who have pictures read; the models they need are loaded once cameras are analysed.
+        lanes: how many frames are analysed at once, at most, and how many models are executed at once on the CPU;
+            none: as many as there are cores for.
         on_event: called with the JSON of every stored event, from the sink's thread.
     """
 
@@ -72,9 +64,9 @@ class SharedSite:
         recorded: bool = False,
         loop: bool = False,
         callers: bool = False,
+        lanes: int | None = None,
         on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None,
     ) -> None:
-        self._callers = callers
         self._grammar = SiteGrammar(settings.plates)
         self.metrics = Metrics()
         self._settings, self._recorded, self._loop, self._on_event = settings, recorded, loop, on_event
@@ -91,20 +83,21 @@ class SharedSite:
         self._removed: set[str] = set()
         """Cameras taken out by the last change: what is counted of them after it, as their last events are written, is
         forgotten with the next."""
-        self._turn = threading.Lock()
-        """Held by the analysis for one batch, and by whoever changes the set of cameras."""
         self._started = False
         """Before that, cameras are known but not connected to: who finds a port taken has started nothing."""
-        self._stopping = threading.Event()
-        self._came_round = math.inf
-        """When the analysis last began anew, in seconds of the monotonic clock; infinity: it has not begun."""
-        self._failure: PlatoonError | None = None
-        self._engine = open_engine(settings, self.metrics)
+        self._engine = open_engine(settings, self.metrics, executions=lanes)
         self._remote = RemoteReader(settings.remote, self._engine, self.metrics) if settings.remote.url else None
-        self._analysis: Analysis | None = None
-        self._readiness = Readiness(self._get_ready, self._stopping, patient=not recorded)
-        self._checked_at = -math.inf
-        self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
+        self._lanes = Lanes(
+            lambda: Analysis(self._engine, settings, self.metrics, reads=self._remote),
+            self._mux,
+            self._cameras,
+            self.metrics,
+            emit=self._emit,
+            show=self._show,
+            on_ready=(lambda: self._engine.warm_up(FOR_CALLERS)) if callers else lambda: None,
+            recorded=recorded,
+            count=lanes,
+        )
 
     @property
     def engine(self) -> PlateEngine:
@@ -117,7 +110,7 @@ class SharedSite:
         for camera in self._cameras.values():
             if camera.source is not None:
                 camera.source.start()
-        self._thread.start()
+        self._lanes.start()
 
     def change(self, cameras: Sequence[CameraSpec]) -> None:
         """Make these the cameras of the site; those that stay the same go on untouched."""
@@ -136,25 +129,22 @@ class SharedSite:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether all recorded sources were read to their end, waiting for it so long. Raises what stopped it."""
-        self._thread.join(timeout_s)
-        if self._failure is not None:
-            raise self._failure
+        ended = self._lanes.join(timeout_s)
+        if self._lanes.failure is not None:
+            raise self._lanes.failure
         if self._recorded and self._sink.error is not None:
             raise self._sink.error
-        return not self._thread.is_alive()
+        return ended
 
     def stop(self) -> None:
         """End everything; events decided by then are written. Raises StoreError if they could not be."""
-        self._stopping.set()
+        self._lanes.stop()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.stop()
+        self._lanes.close()
+        for camera in list(self._cameras.values()):
             self._mux.remove(camera.spec.id)
-        if self._thread.is_alive():
-            self._thread.join()
-        self._readiness.join()
-        if self._analysis is not None:
-            self._analysis.close()
         self._decoder.close()
         for camera in list(self._cameras.values()):
             if camera.source is not None:
@@ -175,9 +165,9 @@ class SharedSite:
     def not_ready(self) -> list[str]:
         """See `Site.not_ready`."""
         reasons = []
-        if self._failure is not None:
-            reasons.append(f"analysis: stopped: {self._failure}")
-        elif (trouble := self._readiness.trouble) is not None:
+        if self._lanes.failure is not None:
+            reasons.append(f"analysis: stopped: {self._lanes.failure}")
+        elif (trouble := self._lanes.trouble) is not None:
             reasons.append(f"analysis: {trouble}")
         reasons += self._engine.not_ready()
         if self._remote is not None:
@@ -190,7 +180,7 @@ class SharedSite:
 
     def quiet_s(self) -> float:
         """For how long the analysis has been with the same frames; 0 before the first. One that stands still hangs."""
-        return max(0.0, time.monotonic() - self._came_round)
+        return self._lanes.quiet_s()
 
     def subscribe(self, listener: Callable[[Message], None], camera: str | None = None) -> Callable[[], None]:
         """See `Site.subscribe`."""
@@ -199,7 +189,7 @@ class SharedSite:
     def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """See `Site.manual_read`."""
         frame = self._seen(camera)
-        if (trouble := self._readiness.trouble) is not None:
+        if (trouble := self._lanes.trouble) is not None:
             raise Unavailable(f"the engine cannot read now: {trouble}; try again in a moment")
         sight = Sight(frame.pixels.picture(frame), frame.captured_at)
         plates, grammar = self._settings.plates, self._grammar.of(camera)
@@ -251,8 +241,7 @@ class SharedSite:
                 on_status=lambda status: self._hear(spec.id, status),
                 open_input=self._decoder.open_input,
             )
-        with self._turn:
-            self._cameras[spec.id] = Camera(spec, watch, source)
+        self._cameras[spec.id] = Camera(spec, watch, source)
         if source is not None and self._started:
             source.start()
         self._announce(spec.id)
@@ -263,11 +252,9 @@ class SharedSite:
         self._mux.remove(identity)
         if camera.source is not None:
             camera.source.join(STOP_S)  # so that its last words do not follow the first of its successor
-        with self._turn:
-            self._finish(camera)
-            if gone:
-                del self._cameras[identity]
+        self._lanes.finish(camera)
         if gone:
+            del self._cameras[identity]
             self._removed.add(identity)
             self.metrics.forget(identity)
             self._hub.publish(identity, {"type": "removed", "camera": identity})
@@ -305,118 +292,6 @@ class SharedSite:
         self._hub.publish(event["camera"], {"type": "event", "event": event})
         self._on_event(event)
 
-    def _run(self) -> None:
-        try:
-            self._readiness.begin()
-            while not self._stopping.is_set() and self._readiness.failure is None:
-                self._came_round = time.monotonic()
-                if self._recorded and not self._readiness.wait(IDLE_S):
-                    continue  # a recording waits; cameras go on, whether or not anybody can look at what they see
-                analysis = self._analysis if self._readiness.trouble is None else None
-                limit = analysis.max_batch if analysis is not None else max(1, len(self._specs))
-                frames = self._mux.collect(limit, timeout_s=IDLE_S)
-                with self._turn:
-                    seen = [(frame, self._cameras[frame.camera]) for frame in frames if frame.camera in self._cameras]
-                    for _, camera in seen:
-                        camera.came_at = time.monotonic()
-                    if analysis is not None:
-                        self._analyse(analysis, seen)
-                    else:
-                        self._let_pass(seen)
-                    if not self._recorded:
-                        self._let_go(time.monotonic())
-                if self._recorded and not frames and self._mux.finished():
-                    break
-            self._failure = self._readiness.failure
-        except Exception as error:
-            self._failure = PlatoonError(f"analysis stopped by {type(error).__name__}: {error}")
-            _log.exception("analysis stopped")
-        with self._turn:
-            for camera in self._cameras.values():
-                self._finish(camera)
-
-    def _get_ready(self) -> None:
-        """Load what frames need; later, see whether it works again. Raises what keeps it from working."""
-        if self._analysis is not None:
-            self._analysis.check()
-            return
-        analysis = Analysis(self._engine, self._settings, self.metrics, reads=self._remote)
-        try:
-            analysis.warm_up()
-        except BaseException:
-            analysis.close()
-            raise
-        self._analysis = analysis
-        if self._callers:
-            self._engine.warm_up(FOR_CALLERS)
-
-    def _analyse(self, analysis: Analysis, seen: Sequence[tuple[Frame, Camera]]) -> None:
-        if not seen:
-            return
-        errors = analysis.analyse([(frame, camera.watch) for frame, camera in seen], self._emit)
-        now = time.monotonic()
-        for (frame, camera), error in zip(seen, errors, strict=True):
-            if error is not None:
-                self._lose(frame, camera, error)
-            else:
-                camera.see(frame, now)
-                camera.failing = False
-                camera.count(now)
-                self.metrics.frames_analysed.labels(frame.camera).inc()
-            if error is None or isinstance(error, NotRead):
-                self._show(frame, camera)
-        if (cause := self._is_away(analysis, errors)) is not None:
-            self._readiness.lost(cause)
-
-    def _is_away(self, analysis: Analysis, errors: Sequence[Exception | None]) -> Exception | None:
-        """What keeps all frames from being analysed, if these errors come from that and not from their frames."""
-        lost = [error for error in errors if error is not None]
-        away = next((error for error in lost if says_retry(error) and not isinstance(error, NotRead)), None)
-        if away is not None or len(lost) < len(errors) or isinstance(lost[0], NotRead):
-            return away
-        if time.monotonic() - self._checked_at < CHECK_S:
-            return None
-        self._checked_at = time.monotonic()
-        try:
-            analysis.check()
-        except Exception as error:
-            return error
-        return None
-
-    def _let_pass(self, seen: Sequence[tuple[Frame, Camera]]) -> None:
-        """Frames that nobody can look at: they tell at least how late it is."""
-        trouble = self._readiness.trouble
-        cause = trouble if trouble is not None and says_retry(trouble) else Unavailable("not ready until just now")
-        for frame, camera in seen:
-            try:
-                self._emit(camera.watch.gone(frame))
-            except Exception:
-                _log.exception("camera %s: vehicles that have gone cannot be told", frame.camera)
-            self._lose(frame, camera, cause)
-
-    def _let_go(self, now: float) -> None:
-        """Tell the vehicles of cameras that went silent, which would otherwise wait for as long as these do."""
-        for camera in self._cameras.values():
-            if now - QUIET_S > camera.came_at:
-                camera.came_at = math.inf
-                self._finish(camera)
-
-    def _finish(self, camera: Camera) -> None:
-        """Tell the vehicles that are in sight of a camera."""
-        try:
-            self._emit(camera.watch.finish())
-        except Exception:
-            _log.exception("camera %s: the vehicles in sight cannot be told", camera.spec.id)
-
-    def _lose(self, frame: Frame, camera: Camera, error: Exception) -> None:
-        """Count a frame as dropped, and log an error that comes from it once until a frame is analysed again."""
-        self.metrics.frames_dropped.labels(frame.camera, _cause(error)).inc()
-        if says_retry(error):
-            camera.see(frame, time.monotonic())
-        elif not camera.failing:
-            camera.failing = True
-            _log.error("camera %s: a frame cannot be analysed and is left out", frame.camera, exc_info=error)
-
     def _show(self, frame: Frame, camera: Camera) -> None:
         if self._hub.wanted(frame.camera):
             try:
@@ -427,17 +302,6 @@ class SharedSite:
     def _emit(self, events: Sequence[PlateEvent]) -> None:
         for event in events:
             self._sink.put(event)
-
-
-def _cause(error: Exception) -> str:
-    """Why a frame was dropped, as the metrics say it."""
-    if isinstance(error, NotRead):
-        return "unread"
-    if isinstance(error, Overloaded):
-        return "overloaded"
-    if isinstance(error, DeadlineExceeded):
-        return "timeout"
-    return "unavailable" if says_retry(error) else "failed"
 
 
 def _overlay(frame: Frame, watch: PlatePipeline) -> Message:

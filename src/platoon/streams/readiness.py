@@ -42,6 +42,7 @@ class Readiness:
     ) -> None:
         self._attempt, self._stopping, self._patient = attempt, stopping, patient
         self._ready = threading.Event()
+        self._changing = threading.Lock()
         self._worked = False
         self._thread: threading.Thread | None = None
         self.trouble: PlatoonError | None = Unavailable("the models that find and read plates are warming up")
@@ -55,9 +56,12 @@ class Readiness:
         self._thread.start()
 
     def lost(self, error: Exception) -> None:
-        """It worked and does not any more; for the one thread that found out."""
-        self.trouble = _told(error)
-        self._ready.clear()
+        """It worked and does not any more; from any thread. Of several that find out at once the first is heard."""
+        with self._changing:
+            if self.trouble is not None:
+                return
+            self.trouble = _told(error)
+            self._ready.clear()
         self._thread = threading.Thread(target=self._run, args=(WAITS_S[0],), name="engine again", daemon=True)
         self._thread.start()
 
@@ -91,8 +95,9 @@ class Readiness:
             else:
                 if told:
                     _log.warning("frames are analysed again")
-                self._worked, self.trouble = True, None
-                self._ready.set()
+                with self._changing:
+                    self._worked, self.trouble = True, None
+                    self._ready.set()
                 return
 
     def _is_final(self, hopeless: int) -> bool:

@@ -11,32 +11,74 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+WINDOW_S: Final = 1.0
+"""Packets of this much time are judged together. A vehicle that is seen for 1.2 s fills it."""
+LOW: Final = 0.3
+"""The share of a window's packets that are no larger than its level. What moves makes all of them larger, B-frames too;
+encoders alone make a few of them larger, now and then."""
 SLOT_S: Final = 0.25
-"""Packets are judged by this much time together: several pictures, so that the pattern of P and B does not matter."""
+"""How often the level is taken, counted from the keyframe: sizes fall in the course of a group of pictures."""
+MAX_SLOTS: Final = 40
+"""Ten seconds; what comes later after a keyframe counts to the last."""
+MAX_PACKETS: Final = 128
+"""In a window, whatever the clock says."""
+USUAL_GROUPS: Final = 9
+"""A level is compared with the same slot of so many groups of pictures before."""
+USUAL: Final = 0.34
+"""The share of them that was no higher; less than half, since vehicles were among them. So a new level is usual once
+two thirds have it."""
 MEMORY_SLOTS: Final = 480
-"""Two minutes of slots say what is usual."""
-ENOUGH_SLOTS: Final = 20
+"""Two minutes of slots say how far levels stray when nothing moves."""
+ENOUGH_SLOTS: Final = 24
 """With less behind it, nothing is known of a camera, and all is called activity."""
+LEAST_SHARE: Final = 0.002
+"""Of a keyframe's size: differences between packets that are smaller than that mean little."""
+LEAST_SPREAD: Final = 0.025
+"""Relative; the sizes of an encoder that spends alike are never usual to less."""
+SKEW: Final = 1.3
+"""How much farther levels may stray upwards than downwards, and it is not yet for vehicles."""
+DRIFT: Final = 1.5
+"""What each slot takes off the sum of evidence (CUSUM, Page 1954), in spreads."""
+ALARM: Final = 5.0
+"""What sum is activity."""
+DOUBT: Final = 2.0
+"""What sum is none yet, but more than nothing."""
+MOST: Final = 6.0
+"""What a slot adds to the sum at most, so that one alone is no alarm; and what the sum exceeds the alarm by."""
+VEHICLE_SHARE: Final = 0.01
+"""Of a keyframe's size: what a small vehicle that moves adds to each packet."""
+CLEAR: Final = 2.5
+"""In spreads: where a small vehicle adds less, sizes alone do not show it."""
+LOOK_S: Final = 1.0
+"""How often the picture of a camera in doubt is worth a look."""
 MEMORY_S: Final = 20.0
 """What keyframes show is forgotten at this rate."""
-MAX_STEP_S: Final = 10.0
-"""A longer step of time, or one backwards, is a clock that was set."""
 
 
 class PacketActivity:
     """Watches the sizes of one camera's packets, in constant memory."""
 
     def __init__(self) -> None:
-        self._usual = _Quantiles(MEMORY_SLOTS)
-        self._slot_from: float | None = None
-        self._bytes = self._packets = 0
+        self._window: deque[tuple[float, float]] = deque()
+        """Times and logarithms of sizes of the last packets, keyframes aside."""
+        self._sorted: list[float] = []
+        """The logarithms, in order."""
+        self._usual: list[deque[float]] = []
+        """By slot of a group: its level in the groups before."""
+        self._strays = _Quantiles(MEMORY_SLOTS)
+        """What levels were above the usual ones."""
+        self._keyframe_size = 0.0
+        self._group_from = 0.0
+        self._slot = -1
         self._evidence = 0.0
+        self._clear = False
 
     def packet(self, size: int, *, keyframe: bool, time: float) -> bool:
         """Takes the next packet in order of arrival; whether something moves now.
@@ -45,24 +87,58 @@ class PacketActivity:
             size: in bytes.
             time: in seconds, on whatever clock: of decoding, presentation or arrival.
         """
-        if self._slot_from is None or not -SLOT_S <= time - self._slot_from <= MAX_STEP_S:
-            self._slot_from, self._bytes, self._packets = time, 0, 0
-        if time - self._slot_from >= SLOT_S and self._packets:
-            self._judge(math.log(self._bytes / self._packets + 1))
-            self._slot_from, self._bytes, self._packets = time, 0, 0
-        if not keyframe:
-            self._bytes += size
-            self._packets += 1
-        return self._evidence > 4.0 or len(self._usual) < ENOUGH_SLOTS
+        if keyframe:
+            self._keyframe_size += (size - self._keyframe_size) * (0.1 if self._keyframe_size else 1.0)
+            self._group_from, self._slot = time, -1
+            self._clear = self._shows_vehicles()
+        else:
+            self._remember(time, math.log(size + LEAST_SHARE * self._keyframe_size + 1))
+            slot = min(int(max(0.0, time - self._group_from) / SLOT_S), MAX_SLOTS - 1)
+            if slot != self._slot:
+                self._slot = slot
+                self._judge(self._sorted[int(LOW * (len(self._sorted) - 1))])
+        return self._evidence > ALARM or len(self._strays) < ENOUGH_SLOTS
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something may move that sizes alone do not show: a look at the picture is needed every `LOOK_S`.
+
+        So it is where noise or rain take many bits, where a rate is held whatever is to be seen, and where levels are
+        a little higher than usual.
+        """
+        return not self._clear or self._evidence > DOUBT
+
+    def _shows_vehicles(self) -> bool:
+        """Whether a small vehicle would make levels higher than they stray anyway."""
+        if len(self._strays) < ENOUGH_SLOTS:
+            return False
+        levels = [_middle(slot) for slot in self._usual if slot]
+        vehicle = math.log1p(VEHICLE_SHARE * self._keyframe_size / math.exp(_middle(levels)))
+        return vehicle > CLEAR * self._spread()
+
+    def _remember(self, time: float, size: float) -> None:
+        self._window.append((time, size))
+        insort(self._sorted, size)
+        while len(self._window) > MAX_PACKETS or not 0 <= time - self._window[0][0] <= WINDOW_S:
+            del self._sorted[bisect_left(self._sorted, self._window.popleft()[1])]
 
     def _judge(self, level: float) -> None:
-        """Sum up evidence (CUSUM, Page 1954) that slots are larger than usual."""
-        if len(self._usual) >= ENOUGH_SLOTS:
-            low, middle = self._usual.at(0.05), self._usual.at(0.35)
-            spread = max((middle - low) / 1.26, 0.08)
-            away = (level - middle) / spread
-            self._evidence = min(max(0.0, self._evidence + min(away, 8.0) - 2.5), 12.0)
-        self._usual.add(level)
+        while len(self._usual) <= self._slot:
+            self._usual.append(deque(maxlen=USUAL_GROUPS))
+        before = self._usual[self._slot]
+        if len(before) >= 2:
+            stray = level - sorted(before)[int(USUAL * (len(before) - 1))]
+            if len(self._strays):
+                away = (stray - self._strays.at(0.5)) / self._spread()
+                self._evidence = min(max(0.0, self._evidence + min(away, MOST) - DRIFT), ALARM + MOST)
+            self._strays.add(stray)
+        before.append(level)
+
+    def _spread(self) -> float:
+        """About a standard deviation of strays. Vehicles only make levels higher, so the lower half counts more."""
+        middle = self._strays.at(0.5)
+        below, above = (middle - self._strays.at(0.1)) / 1.28, (self._strays.at(0.75) - middle) / 0.67
+        return max(below, min(above, SKEW * below), LEAST_SPREAD)
 
 
 class PictureChange:
@@ -116,6 +192,10 @@ class _Quantiles:
     def at(self, share: float) -> float:
         """The number that this share of all is not above."""
         return self._sorted[int(share * (len(self._sorted) - 1))]
+
+
+def _middle(numbers: Sequence[float]) -> float:
+    return sorted(numbers)[len(numbers) // 2]
 
 
 def _detail(luma: NDArray[np.uint8]) -> NDArray[np.float32]:

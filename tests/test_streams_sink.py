@@ -55,7 +55,7 @@ class Place:
         return [str(self.spill.get(name).event["id"]) for name in self.spill.names()]
 
     def pictures(self) -> set[str]:
-        return {stored.key.rpartition("/")[2] for chunk in self.crops.list() for stored in chunk}
+        return {stored.key.rpartition("/")[2] for chunk in self.crops.walk() for stored in chunk}
 
     def count(self, name: str, cause: str) -> float:
         labels = {"camera": "gate", "cause": cause}

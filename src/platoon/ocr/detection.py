@@ -104,7 +104,6 @@ class TextDetector:
         gates: Gates,
         *,
         size: tuple[int, int],
-        postprocessing: Postprocessing | None = None,
     ) -> None:
         item = (*size, 3)
         half = tuple(max(STRIDE, length // (2 * STRIDE) * STRIDE) for length in size)
@@ -125,12 +124,6 @@ class TextDetector:
             compiled=True,
             warm=[(1, *half, 3)],
         )
-        self._postprocessing = postprocessing or Postprocessing()
-
-    @property
-    def best_batch(self) -> int:
-        """How many pictures of the usual size share a batch."""
-        return self._model.best_batch
 
     @property
     def capacity(self) -> Capacity:
@@ -157,7 +150,7 @@ class TextDetector:
         """
         queued = self.submit(pictures, priority=priority, deadline=deadline)
         try:
-            return [text_boxes(reply.result(), self._postprocessing) for reply in queued]
+            return [text_boxes(reply.result(), Postprocessing()) for reply in queued]
         finally:
             for reply in queued:
                 reply.cancel()

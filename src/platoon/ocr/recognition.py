@@ -149,11 +149,6 @@ class Recogniser:
             profile=ShapeProfile((1, *item), (most, *item), (most, HEIGHT, MAX_WIDTH, 3)),
         )
 
-    @property
-    def best_batch(self) -> int:
-        """How many lines of `MIN_WIDTH` share a batch."""
-        return self._model.best_batch
-
     def submit(
         self, crops: Sequence[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[TextLine]]:

@@ -46,7 +46,6 @@ class StoredObject:
     """What a listing says of an object."""
 
     key: str
-    size_bytes: int
     modified_at: float
     """Seconds since 1970."""
 
@@ -123,12 +122,6 @@ class ObjectStore:
                     with suppress(*_MISSING):
                         self._store.delete(key)
 
-    def list(self) -> Iterator[Sequence[StoredObject]]:
-        """All objects, in chunks and in no particular order; memory stays bounded however many there are."""
-        with self._explained("read"):
-            for chunk in self._store.list(chunk_size=1000):
-                yield _stored(chunk)
-
     def walk(self, folder: str = "") -> Iterator[Sequence[StoredObject]]:
         """All objects, folder by folder; each is only read when it is asked for."""
         with self._explained("read"):
@@ -171,7 +164,7 @@ def _keep(path: Path) -> None:
 
 def _stored(found: Iterable[Mapping[str, Any]]) -> list[StoredObject]:
     """What a listing found, but for what is empty: no picture is, and some servers list empty folders so."""
-    return [StoredObject(one["path"], one["size"], one["last_modified"].timestamp()) for one in found if one["size"]]
+    return [StoredObject(one["path"], one["last_modified"].timestamp()) for one in found if one["size"]]
 
 
 def _valid(key: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from platoon.api import serve
 from platoon.api.serve import HttpServer, bind
 from platoon.errors import InvalidSettings, Unavailable
 from platoon.settings import ApiSettings, Settings
@@ -140,3 +141,18 @@ def test_replies_under_way_are_finished_before_the_ports_close(tmp_path: Path) -
             assert site.reading.acquire(timeout=30)
             threading.Timer(0.2, site.reads_may_end.set).start()
         assert reply.result(30).status_code == 200
+
+
+def test_where_the_applications_cannot_be_made_the_ports_are_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no page")
+
+    main, own = free_ports(2)
+    monkeypatch.setattr(serve, "create_camera_app", fails)
+    server = HttpServer(FakeSite(tmp_path, camera("gate", port=own)), Settings(api=ApiSettings(port=main)))
+    with pytest.raises(RuntimeError, match="no page"):
+        server.__enter__()
+    for port in (main, own):
+        bind("127.0.0.1", port, way_out="").close()

@@ -15,8 +15,8 @@ from platoon.plates import remote
 from platoon.settings import RemoteSettings
 from platoon.streams import lanes
 from tests.http_server import answering
-from tests.running import wait_until
-from tests.scripted_frames import PLATES
+from tests.running import PATIENCE_S, wait_until
+from tests.scripted_frames import PLATES, SIZE
 from tests.scripted_site import CAMERAS, Bench
 
 
@@ -213,3 +213,26 @@ def test_one_camera_that_cannot_be_shown_is_analysed_with_the_others(
     monkeypatch.setattr(bench.site._cameras["camera 1"].watch, "overlay", lambda: 1 / 0)
     for number in range(CAMERAS):
         bench.more(lambda number=number: bench.analysed(number))  # type: ignore[misc]
+
+
+def test_while_a_server_lets_a_batch_wait_the_site_answers_and_cameras_are_taken(bench: Bench) -> None:
+    hanging, answered = threading.Event(), threading.Event()
+
+    def hangs(stage: str, _number: int) -> None:
+        if stage == "detect":
+            hanging.set()
+            answered.wait(PATIENCE_S)
+
+    bench.start()
+    wait_until(lambda: all(bench.analysed(number) for number in range(CAMERAS)) or None, "frames")
+    bench.engine.fails = hangs
+    try:
+        assert hanging.wait(PATIENCE_S)
+        for number in range(CAMERAS):
+            bench.more(lambda number=number: bench.source(number).given)  # type: ignore[misc]
+            assert bench.site.sight(f"camera {number}").picture.shape == (*SIZE, 3)
+        assert [camera.source.state for camera in bench.site.cameras()] == [SourceState.LIVE] * CAMERAS
+        assert bench.site.not_ready() == []
+    finally:
+        answered.set()
+    bench.more(bench.analysed)

@@ -237,6 +237,8 @@ class HttpServer:
         except BaseException as error:
             if started.done():
                 raise
+            for one in bound:
+                one.close()
             started.set_exception(error)
 
     async def _serve(

@@ -16,6 +16,7 @@ ALLOWED = {
     "redaction": set[str](),
     "errors": {"redaction"},
     "logs": {"redaction"},
+    "allocator": set[str](),
     "private": set[str](),
     "ending": set[str](),
     "gateway_variables": set[str](),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,12 +25,7 @@ from platoon.settings import Settings
 from platoon.terminal import bars, log_to_terminal, plain, stderr
 
 if TYPE_CHECKING:
-    from platoon.api.access import Access
-    from platoon.api.bodies import WaitingBytes
-    from platoon.api.kserve.rpc import GrpcFace
-    from platoon.api.serve import HttpServer
     from platoon.documents.layout import Fitted
-    from platoon.ocr.service import OcrService
     from platoon.streams.isolated import IsolatedSite
     from platoon.streams.pipeline import SharedSite
     from platoon.streams.registry import CameraSpec
@@ -136,18 +131,12 @@ def run(
 @app.command()
 def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = None) -> None:
     """Read pictures and documents for others over HTTP, without cameras."""
-    from platoon.api.access import Access, check_listening
-    from platoon.api.background import documents_in_background
-    from platoon.api.bodies import WaitingBytes
+    from platoon.api.access import check_listening
     from platoon.api.connections import raise_descriptor_limit
-    from platoon.api.paddlex.gateway import pipeline_for
-    from platoon.api.serve import HttpServer
-    from platoon.documents.layout import LayoutModel
+    from platoon.api.servers import servers
     from platoon.metrics import Metrics
-    from platoon.ocr.service import OcrService
     from platoon.plates.engine import PlateEngine
     from platoon.plates.served import FOR_CALLERS
-    from platoon.tracing import tracing_for
 
     settings = Settings.load(settings_file, api__host=host, api__port=port)
     check_listening(settings.api.host, settings.service)
@@ -155,28 +144,17 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
     raise_descriptor_limit()
     ending = _ending(settings)
     metrics = Metrics()
-    with ExitStack() as stack:
-        engine = stack.enter_context(PlateEngine(settings.engine, settings.cache, metrics))
-        tracing = stack.enter_context(tracing_for(settings))
-        service = OcrService(engine, settings.service, metrics, tracing)
-        stack.callback(service.close)
-        layout = LayoutModel(settings.engine, settings.cache, metrics, engine.gates, path=settings.documents.layout)
-        stack.callback(layout.close)
-        desk = stack.enter_context(documents_in_background(service, settings, layout))
-        pipeline = stack.enter_context(pipeline_for(service, settings, layout))
-        access = Access(settings.service, settings.store.path)
-        bodies = WaitingBytes(settings.service.max_waiting_bytes)
-        faces = stack.enter_context(
-            HttpServer(None, settings, service=service, desk=desk, pipeline=pipeline, access=access, bodies=bodies)
-        )
-        grpc = stack.enter_context(_grpc(service, settings, access, bodies))
+    with (
+        PlateEngine(settings.engine, settings.cache, metrics) as engine,
+        servers(engine, settings, metrics) as answering,
+    ):
         engine.warm_up(FOR_CALLERS)
         Console(stderr=True).print(
-            f"\n  [bold]Platoon[/] reads what is sent to [bold]{faces.address}/ocr[/]   (Ctrl+C ends)\n",
+            f"\n  [bold]Platoon[/] reads what is sent to [bold]{answering.http.address}/ocr[/]   (Ctrl+C ends)\n",
             highlight=False,
         )
         ending.wait()
-        _drain(faces, grpc)
+        answering.drain()
 
 
 @app.command()
@@ -340,19 +318,13 @@ def _run_live(
     events: Path | None = None,
     registry: Path | None = None,
 ) -> None:
-    from platoon.api.access import Access, check_listening
-    from platoon.api.background import documents_in_background
-    from platoon.api.bodies import WaitingBytes
+    from platoon.api.access import check_listening
     from platoon.api.connections import raise_descriptor_limit
-    from platoon.api.paddlex.gateway import pipeline_for
-    from platoon.api.serve import HttpServer
+    from platoon.api.servers import servers
     from platoon.api.webhooks import event_deliveries
-    from platoon.documents.layout import LayoutModel
-    from platoon.ocr.service import OcrService
     from platoon.store.event_file import EventFile
     from platoon.store.retention import Retention
     from platoon.streams.registry import RegistryFollower
-    from platoon.tracing import tracing_for
 
     check_listening(settings.api.host, settings.service)
     log_to_terminal(settings)
@@ -367,43 +339,20 @@ def _run_live(
         if event_file is not None:
             site.subscribe(event_file.hear)
         site.change(cameras)
-        tracing = stack.enter_context(tracing_for(settings))
-        service = OcrService(site.engine, settings.service, site.metrics, tracing)
-        stack.callback(service.close)
-        layout = LayoutModel(
-            settings.engine, settings.cache, site.metrics, site.engine.gates, path=settings.documents.layout
-        )
-        stack.callback(layout.close)
-        desk = stack.enter_context(documents_in_background(service, settings, layout))
-        pipeline = stack.enter_context(pipeline_for(service, settings, layout))
-        access = Access(settings.service, settings.store.path)
-        bodies = WaitingBytes(settings.service.max_waiting_bytes)
-        faces = stack.enter_context(
-            HttpServer(
-                site,
-                settings,
-                service=service,
-                desk=desk,
-                pipeline=pipeline,
-                access=access,
-                event_file=event_file,
-                bodies=bodies,
-            )
-        )
-        grpc = stack.enter_context(_grpc(service, settings, access, bodies))
+        answering = stack.enter_context(servers(site.engine, settings, site.metrics, site=site, event_file=event_file))
         stack.enter_context(Retention(site.events, site.crops, settings.store))
         site.start()
         if registry is not None:
             follower = RegistryFollower(registry, site.change, main_port=settings.api.port)
             stack.callback(follower.stop)
         Console(stderr=True).print(
-            f"\n  [bold]Platoon[/] watches {len(cameras)} camera{'s' * (len(cameras) != 1)}: [bold]{faces.address}[/]"
-            "   (Ctrl+C ends)\n",
+            f"\n  [bold]Platoon[/] watches {len(cameras)} camera{'s' * (len(cameras) != 1)}: "
+            f"[bold]{answering.http.address}[/]   (Ctrl+C ends)\n",
             highlight=False,
         )
         while not ending.wait(0.5):
             site.wait(0.0)  # raises what stopped the analysis
-        _drain(faces, grpc)
+        answering.drain()
 
 
 def _run_once(
@@ -435,36 +384,6 @@ def _run_once(
         stderr().print(f"camera {camera.id}: {plain(camera.source.message)}", highlight=False)
     if broken:
         raise typer.Exit(1)
-
-
-def _drain(faces: HttpServer, grpc: GrpcFace | None) -> None:
-    """Let all faces begin to end, so that leaving them waits for the slowest, and not for one after the other."""
-    faces.drain()
-    if grpc is not None:
-        grpc.drain()
-
-
-def _grpc(
-    service: OcrService, settings: Settings, access: Access, bodies: WaitingBytes
-) -> AbstractContextManager[GrpcFace | None]:
-    """The models over gRPC, if the settings give that a port."""
-    if settings.api.grpc_port is None:
-        return nullcontext()
-    from platoon.api.kserve.models import ServedModels
-    from platoon.api.kserve.rpc import GrpcFace
-
-    models = ServedModels(service.engine, settings.engine, not_ready=service.not_ready)
-    return GrpcFace(
-        models,
-        settings.service,
-        service.metrics,
-        service.tracing,
-        access=access,
-        bodies=bodies,
-        limits=settings.api,
-        host=settings.api.host,
-        port=settings.api.grpc_port,
-    )
 
 
 @contextmanager

@@ -250,7 +250,7 @@ def test_leaves_that_always_sway_do_not_differ_but_a_car_beside_them_does() -> N
     leaves = cv2.GaussianBlur(rng.normal(0, 1, (24, 60)), (0, 0), 1.2) * 220
 
     def swaying(picture: NDArray[np.float64]) -> NDArray[np.float64]:
-        aside = int(rng.integers(0, 12))
+        aside = int(rng.integers(0, 6))
         seen = picture.copy()
         seen[:24, :40] += leaves[:, aside : aside + 40]
         return seen

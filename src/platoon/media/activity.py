@@ -58,8 +58,16 @@ CLEAR: Final = 2.5
 """In spreads: where a small vehicle adds less, sizes alone do not show it."""
 LOOK_S: Final = 1.0
 """How often the picture of a camera in doubt is worth a look."""
-MEMORY_S: Final = 20.0
-"""What keyframes show is forgotten at this rate."""
+MEMORY_S: Final = 30.0
+"""Within which what pictures showed is forgotten by two thirds."""
+LEAST_CHANGE: Final = 0.5
+"""Of a pixel, in standard deviations of its surroundings."""
+STRAYS: Final = 3.5
+"""How many times as far as on average a pixel must stray to have changed."""
+LEAST_SQUARES: Final = 3
+"""How many places of two by two pixels must have changed: a vehicle has ten of them and more, noise none."""
+
+_SQUARE = np.ones((2, 2), np.uint8)
 
 
 class PacketActivity:
@@ -161,8 +169,8 @@ class PictureChange:
             self._mean, self._deviation, self._time = detail, np.full_like(detail, 0.5), time
             return False
         away = np.abs(detail - self._mean)
-        changed = (away > np.maximum(0.6, 4 * self._deviation)).astype(np.uint8)
-        differs = bool(cv2.erode(changed, np.ones((2, 2), np.uint8)).sum() >= 3)
+        changed = (away > np.maximum(LEAST_CHANGE, STRAYS * self._deviation)).astype(np.uint8)
+        differs = bool(cv2.erode(changed, _SQUARE).sum() >= LEAST_SQUARES)
         share = np.float32(1 - math.exp(-max(0.0, time - self._time) / MEMORY_S))
         self._time = time
         self._deviation += (away - self._deviation) * share

@@ -99,6 +99,32 @@ def test_a_registry_without_a_camera_or_without_a_file_is_an_error(tmp_path: Pat
         read_registry(tmp_path / "binary.txt")
 
 
+@pytest.mark.parametrize(
+    "url", ["x\0y", "x@\0y", "file:///\0", "ab:" + "x" * 5000, "loop", "loop/clip.mp4", "rtsp://cam/\x1b[2J"]
+)
+def test_a_path_that_leads_nowhere_is_a_bad_line_like_any_other(tmp_path: Path, url: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InvalidSettings, match=r"1 bad line\n  line 2: the url "):
+        parse_registry(f"a|A|rtsp://a/1|0\nb|B|{url}|0\n", where="cams.txt", folder=tmp_path)
+
+
+def test_what_changes_of_ten_thousand_cameras_is_found_by_looking_at_each_once() -> None:
+    class Counted(CameraSpec):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return isinstance(other, CameraSpec) and self.id == other.id
+
+        def __hash__(self) -> int:
+            return hash(self.id)
+
+    cameras = [Counted(f"camera {n}", "", f"rtsp://cam/{n}", 0) for n in range(10_000)]
+    again = [Counted(f"camera {n}", "", f"rtsp://cam/{n}", 0) for n in reversed(range(10_000))]
+    assert changes(cameras, again) == ([], [])
+    assert Counted.compared < 100_000
+
+
 def test_changes_touch_only_what_differs() -> None:
     a, b, c = (CameraSpec(name, name, f"rtsp://{name}/1", 0) for name in "abc")
     moved = CameraSpec("b", "b", "rtsp://elsewhere/1", 0)
@@ -130,3 +156,24 @@ def test_a_good_edit_is_applied_and_a_bad_one_changes_nothing(tmp_path: Path) ->
     finally:
         follower.stop()
     assert applied == [["a", "b"]]
+
+
+def test_an_edit_that_cannot_be_applied_does_not_keep_the_next_from_being(tmp_path: Path) -> None:
+    path = tmp_path / "cams.txt"
+    path.write_text("a|A|rtsp://a/1|0\n")
+    tried, applied = threading.Event(), threading.Event()
+
+    def apply(cameras: list[CameraSpec]) -> None:
+        if len(cameras) == 2:
+            tried.set()
+            raise RuntimeError("no thread can be started")
+        applied.set()
+
+    follower = RegistryFollower(path, apply, main_port=0)
+    try:
+        path.write_text("a|A|rtsp://a/1|0\nb|B|rtsp://b/1|0\n")
+        assert tried.wait(20)
+        path.write_text("a|A|rtsp://elsewhere/1|0\n")
+        assert applied.wait(20)
+    finally:
+        follower.stop()

@@ -82,9 +82,10 @@ class IsolatedSite:
         stop, start = changes(self._specs, cameras)
         for spec in stop:
             self._keepers[spec.id].ask_to_stop()
+        stay = {spec.id for spec in cameras}
         for spec in stop:
             self._keepers[spec.id].stop()
-            if all(spec.id != other.id for other in cameras):
+            if spec.id not in stay:
                 del self._keepers[spec.id]
                 self._hub.publish(spec.id, {"type": "removed", "camera": spec.id})
         with self._starting:

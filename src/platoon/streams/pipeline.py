@@ -121,8 +121,9 @@ class SharedSite:
         for spec in stop:
             if (source := self._cameras[spec.id].source) is not None:
                 source.stop()  # all at once, as one that is stalled takes its time
+        stay = {spec.id for spec in cameras}
         for spec in stop:
-            self._remove(spec.id, gone=all(spec.id != other.id for other in cameras))
+            self._remove(spec.id, gone=spec.id not in stay)
         self._specs = list(cameras)
         for spec in start:
             self._add(spec)

@@ -92,7 +92,8 @@ def parse_registry(text: str, *, where: str, folder: Path, main_port: int = 0) -
 
 def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[CameraSpec], list[CameraSpec]]:
     """What to stop and what to start to get from `old` to `new`; a changed camera is in both."""
-    return [camera for camera in old if camera not in new], [camera for camera in new if camera not in old]
+    before, after = set(old), set(new)
+    return [camera for camera in old if camera not in after], [camera for camera in new if camera not in before]
 
 
 def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
@@ -123,10 +124,15 @@ def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
 
 def _resolve(url: str, folder: Path) -> tuple[str, str]:
     """The url, relative file paths made absolute, and what is wrong with it."""
+    if any(ord(letter) < 32 for letter in url):
+        return url, "the url has a control character in it"
     if "://" not in url:
-        path = (folder / Path(url).expanduser()).resolve()
-        if ("@" in url or re.match(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:", url)) and not path.exists():
-            return url, f"the url begins with none of {', '.join(SCHEMES)}:// and is no file's path"
+        try:
+            path = (folder / Path(url).expanduser()).resolve()
+            if ("@" in url or re.match(r"[A-Za-z][A-Za-z0-9+.-]{1,31}:", url)) and not path.exists():
+                return url, f"the url begins with none of {', '.join(SCHEMES)}:// and is no file's path"
+        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, no home folder
+            return url, "the url is a file's path that leads nowhere"
         return str(path), ""
     try:
         parts = urlsplit(url)
@@ -175,7 +181,10 @@ class RegistryFollower:
                 _log.error("the edited registry is not used, the cameras go on as before: %s", error)
                 continue
             _log.info("registry changed: %d cameras", len(cameras))
-            self._apply(cameras)
+            try:
+                self._apply(cameras)
+            except Exception:  # the next edit may mend it
+                _log.exception("the edited registry cannot be applied")
 
     def _stamp(self) -> tuple[int, int, int]:
         """Differs after an edit in place as well as after an editor put a new file there."""

@@ -38,6 +38,8 @@ MEMORY_SLOTS: Final = 480
 """Two minutes of slots say how far levels stray when nothing moves."""
 ENOUGH_SLOTS: Final = 24
 """With less behind it, nothing is known of a camera, and all is called activity."""
+INTRA_ONLY: Final = 3
+"""After so many keyframes in a row, each packet is one, and sizes say nothing: pictures must (`PictureChange`)."""
 LEAST_SHARE: Final = 0.002
 """Of a keyframe's size: differences between packets that are smaller than that mean little."""
 LEAST_SPREAD: Final = 0.025
@@ -83,18 +85,21 @@ class PacketActivity:
         self._strays = _Quantiles(MEMORY_SLOTS)
         """What levels were above the usual ones."""
         self._keyframe_size = 0.0
+        self._keyframes = 0
+        """In a row."""
         self._group_from = 0.0
         self._slot = -1
         self._evidence = 0.0
         self._clear = False
 
     def packet(self, size: int, *, keyframe: bool, time: float) -> bool:
-        """Takes the next packet in order of arrival; whether something moves now.
+        """Takes the next packet in order of arrival; whether something moves now, or nothing is known yet.
 
         Args:
             size: in bytes.
             time: in seconds, on whatever clock: of decoding, presentation or arrival.
         """
+        self._keyframes = self._keyframes + 1 if keyframe else 0
         if keyframe:
             self._keyframe_size += (size - self._keyframe_size) * (0.1 if self._keyframe_size else 1.0)
             self._group_from, self._slot = time, -1
@@ -105,7 +110,7 @@ class PacketActivity:
             if slot != self._slot:
                 self._slot = slot
                 self._judge(self._sorted[int(LOW * (len(self._sorted) - 1))])
-        return self._evidence > ALARM or len(self._strays) < ENOUGH_SLOTS
+        return self._keyframes < INTRA_ONLY and (self._evidence > ALARM or len(self._strays) < ENOUGH_SLOTS)
 
     @property
     def doubtful(self) -> bool:

@@ -113,7 +113,7 @@ def still_frames(scene: Scene, kind: Unrest) -> Iterator[tuple[VideoFrame, Mappi
 def still_clip(path: Path, scene: Scene, kind: Unrest, encoding: Encoding | None = None) -> Truth:
     """Render a still scene into an MP4 at `path`, and its truth into the JSON of the same name.
 
-    Plates that the unrest covers or moves (leaves, a turned camera) are told where they would be without it.
+    Where the unrest covers or moves plates (leaves, a turned camera), the truth is where they would be without it.
 
     Raises:
         OSError: the files cannot be written.

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,9 +11,8 @@ import pytest
 
 from platoon.engine.batched import Capacity
 from platoon.plates.analysis import Analysis
-from platoon.settings import EngineSettings, PlateSettings, Settings, StoreSettings
-from platoon.streams.pipeline import SharedSite
 from platoon.streams.registry import CameraSpec
+from tests.recordings import events_of
 from tests.running import wait_until
 from tests.scripted_frames import PLATES
 from tests.scripted_site import CAMERAS, Bench
@@ -136,37 +135,13 @@ def test_recordings_end_once_all_frames_of_all_cameras_are_analysed(bench: Bench
     assert {bench.dropped(cause, number) for cause in ("failed", "unavailable") for number in range(CAMERAS)} == {0}
 
 
-def said(folder: Path, clips: dict[str, Path], lanes: int) -> dict[str, list[dict[str, Any]]]:
-    """All that is said of each camera, in order, but for what differs from run to run."""
-    told: dict[str, list[dict[str, Any]]] = {camera: [] for camera in clips}
-
-    def note(event: Mapping[str, Any]) -> None:
-        known = {name: value for name, value in event.items() if name not in ("id", "time", "crop")}
-        told[event["camera"]].append(known)
-
-    settings = Settings(
-        plates=PlateSettings(input_width=SIZE[0], input_height=SIZE[1]),
-        engine=EngineSettings(runtime="openvino", max_batch=1),
-        store=StoreSettings(path=folder / f"{lanes} lanes"),
-        cache=folder,
-    )
-    site = SharedSite(settings, recorded=True, lanes=lanes, on_event=note)
-    site.change([CameraSpec(camera, camera, str(clip), 0) for camera, clip in clips.items()])
-    site.start()
-    try:
-        wait_until(lambda: site.wait(0.01), "the end")
-    finally:
-        site.stop()
-    return told
-
-
 def test_the_same_recordings_give_the_same_events_at_any_number_of_lanes(tmp_path: Path) -> None:
     clips = {
         "gate": write_traffic(tmp_path / "gate.mp4", GATE[:3]),
         "yard": write_traffic(tmp_path / "yard.mp4", YARD[:2], country="FR"),
         "door": write_traffic(tmp_path / "door.mp4", GATE[3:5]),
     }
-    alone = said(tmp_path, clips, 1)
+    alone = events_of(tmp_path, clips, lanes=1, size=SIZE)
     assert {camera: len(events) for camera, events in alone.items()} == {"gate": 3, "yard": 2, "door": 2}
     for lanes in (2, 4):
-        assert said(tmp_path, clips, lanes) == alone, f"{lanes} lanes"
+        assert events_of(tmp_path, clips, lanes=lanes, size=SIZE) == alone, f"{lanes} lanes"

@@ -11,6 +11,7 @@ import pytest
 
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
+from tests.recordings import events_of
 from tests.running import Place
 
 FIELDS = {"id", "state", "camera", "text", "confidence", "time", "box", "reads", "agreement", "candidates"}
@@ -45,6 +46,13 @@ def test_eight_cameras_in_one_run_give_eight_times_the_same(place: Place, video:
     expected = {f"highway{n}": HIGHWAY for n in range(4)} | {f"roadside{n}": ROADSIDE for n in range(4)}
     assert texts(events) == expected
     assert {event["state"] for event in events} == {"final"}
+
+
+def test_real_clips_give_the_same_events_at_any_number_of_lanes(tmp_path: Path, video: Path) -> None:
+    clips = {"highway": video / "highway.mp4", "roadside": video / "roadside.mp4", "again": video / "highway.mp4"}
+    alone = events_of(tmp_path, clips, lanes=1, every=3)
+    assert texts(alone["highway"]) == {"highway": HIGHWAY}
+    assert events_of(tmp_path, clips, lanes=4, every=3) == alone
 
 
 def test_an_event_is_a_line_of_json_with_the_crop_that_was_read(quick: Place, traffic: Path) -> None:

@@ -2,8 +2,8 @@
 
 It gives threads arenas of their own, up to eight for each core, and what is freed in one serves no thread of another. A
 site has some ninety threads, in which pages, frames and tensors of megabytes come and go: a third of its heap was free,
-and its memory grew by 18 MB a minute as ever more of that was touched. With as many arenas as cores it stayed as it
-was, for the same processor time (`docs/operate.md`).
+and its memory grew by 18 MB a minute as ever more of that was touched. With as many arenas as cores a quarter
+of that is free, for the same processor time (`docs/operate.md` has the figures).
 """
 
 import ctypes

@@ -18,7 +18,7 @@ from platoon.metrics import Metrics
 from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
-from platoon.streams.site import CameraStatus, Message
+from platoon.streams.site import CameraStatus, Message, not_live
 
 
 def camera(
@@ -100,6 +100,7 @@ class FakeSite:
         self.reads_may_end.set()
         self.reading = threading.Semaphore(0)
         """Released once for each manual read that begins."""
+        self.woken: list[tuple[str, float]] = []
         self.looked_at: Counter[str] = Counter()
         """Previews asked for, by camera."""
         self._cameras = {status.id: status for status in cameras}
@@ -132,6 +133,11 @@ class FakeSite:
             raise Unavailable(f"camera {camera!r} has no picture now")
         self.looked_at[camera] += 1
         return jpeg(self.draw(camera))
+
+    def wake(self, camera: str, for_s: float) -> None:
+        if self._find(camera).source.state is not SourceState.LIVE:
+            raise not_live(camera, self._find(camera).source)
+        self.woken.append((camera, for_s))
 
     # What tests do to it.
 

@@ -37,6 +37,7 @@ class ScriptedFrame:
     width: int = SIZE[0]
     height: int = SIZE[1]
     detections: Sequence[Detection] | None = None
+    past: bool = False
 
     @property
     def camera(self) -> str:

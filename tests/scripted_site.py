@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from platoon.media.attention import Attention
 from platoon.media.source import SourceState, SourceStatus
 from platoon.settings import PlateSettings, Settings, StoreSettings
 from platoon.streams import lanes, pipeline, readiness
@@ -26,6 +27,7 @@ class ScriptedSource:
         self.camera, self._slot, self._on_status = camera, slot, on_status
         self.number = int(camera.split()[-1])
         self.status = SourceStatus(state=SourceState.LIVE)
+        self.attention = Attention()
         self.fails: Callable[[str], None] = lambda _stage: None
         self.empty = False
         self.given = 0

@@ -62,6 +62,16 @@ def test_a_preview_is_a_picture_of_the_moment(client: httpx.Client) -> None:
     assert reply.content.startswith(b"\xff\xd8")
 
 
+def test_a_camera_is_woken_for_as_long_as_somebody_says(client: httpx.Client, site: FakeSite) -> None:
+    assert client.post("/api/cameras/gate/wake").json()["id"] == "gate"
+    client.post("/api/cameras/gate/wake", json={"for_s": 60}).raise_for_status()
+    assert site.woken == [("gate", 10.0), ("gate", 60.0)]
+    assert client.post("/api/cameras/nobody/wake").status_code == 404
+    assert client.post("/api/cameras/yard/wake").status_code == 503
+    for wrong in (0, -1, 1e9, "long"):
+        assert client.post("/api/cameras/gate/wake", json={"for_s": wrong}).status_code in (400, 422)
+
+
 def test_a_camera_without_a_picture_says_try_again(client: httpx.Client) -> None:
     reply = client.get("/api/cameras/yard/preview.jpg")
     assert reply.status_code == 503

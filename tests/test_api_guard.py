@@ -171,6 +171,7 @@ MAY = {
     ("GET", "/metrics"): {"read", "operate"},
     ("GET", "/"): {"read", "operate"},
     ("POST", "/manual-ocr?camera=gate"): {"operate"},
+    ("POST", "/api/cameras/gate/wake"): {"operate"},
     ("GET", "/documents"): {"infer"},
     ("GET", "/api/documents?batch=0123456789abcdef"): {"infer"},
     ("GET", "/health"): {"read", "operate", "infer"},

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from platoon.media import backlog
-from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, SATURATED, Backlog, FallenBehind, Skipped
+from platoon.media.attention import Role, Skipped
+from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, SATURATED, Backlog, FallenBehind
 from tests.clock import Clock
 
 PATIENCE_S = 30
@@ -99,7 +100,7 @@ def test_a_decoder_that_keeps_up_gets_every_packet_with_the_moment_it_arrived(st
         stream.clock.now += 0.4
         taken = stream.backlog.take()
         assert taken is not None
-        assert taken[1:] == (arrived, False)
+        assert taken[1:] == (arrived, False, Role.LIVE)
         assert stream.backlog.lag == pytest.approx(0.4)
     assert stream.skipped == []
 

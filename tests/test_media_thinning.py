@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from platoon.media.attention import Attention, Taker
+from platoon.media.attention import Attention, Mode, Taker
 from platoon.media.failures import SourceError
 from platoon.media.input import Input
 from platoon.media.sampling import Sampler
@@ -42,8 +42,10 @@ def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path, share
 
 
-def stamps(path: Path, fps: float | None, attention: Attention) -> list[float]:
-    taker = Taker(slot=NewestSlot(ready=threading.Condition()), rate=Sampler(fps=fps).rate, attention=attention)
+def stamps(path: Path, fps: float | None, attention: Mode) -> list[float]:
+    taker = Taker(
+        slot=NewestSlot(ready=threading.Condition()), rate=Sampler(fps=fps).rate, attention=Attention(attention)
+    )
     found: list[float] = []
     with closing(LiveFile(str(path), SourceSettings(max_lag_s=60), taker=taker)) as source, suppress(SourceError):
         for _, stamp in source.pictures():  # until it ends, which is an error of a camera
@@ -54,15 +56,13 @@ def stamps(path: Path, fps: float | None, attention: Attention) -> list[float]:
 
 def test_at_a_low_rate_only_what_others_refer_to_is_decoded_and_the_rate_is_kept(stream: tuple[Path, float]) -> None:
     path, share = stream
-    decoded = stamps(path, 5, Attention.WATCH)
+    decoded = stamps(path, 5, "watch")
     assert len(decoded) <= share * FPS * SECONDS
     sampler = Sampler(fps=5)
     assert sum(sampler.wants(stamp) for stamp in decoded) == pytest.approx(5 * SECONDS, abs=1)
 
 
-@pytest.mark.parametrize(("fps", "attention"), [(20, Attention.WATCH), (None, Attention.WATCH), (5, Attention.FULL)])
-def test_where_more_are_wanted_all_are_decoded(
-    stream: tuple[Path, float], fps: float | None, attention: Attention
-) -> None:
+@pytest.mark.parametrize(("fps", "attention"), [(20, "watch"), (None, "watch"), (5, "full")])
+def test_where_more_are_wanted_all_are_decoded(stream: tuple[Path, float], fps: float | None, attention: Mode) -> None:
     path, _ = stream
     assert len(stamps(path, fps, attention)) >= FPS * SECONDS - 6

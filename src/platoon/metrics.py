@@ -75,6 +75,19 @@ class Metrics:
             ["camera"],
             registry=registry,
         )
+        self.camera_asleep = Gauge(
+            "platoon_camera_asleep",
+            "1 for a camera of which keyframes alone are decoded, as nothing moves",
+            ["camera"],
+            registry=registry,
+        )
+        self.camera_wakeups = Counter(
+            "platoon_camera_wakeups_total",
+            "How often a camera was woken up, by cause: motion, doubt, change, plate, manual read, viewer, call, "
+            "keyframes (too rare), bytes (too many to keep), start (connected anew)",
+            ["camera", "cause"],
+            registry=registry,
+        )
         self.frames_decoded = Counter("platoon_frames_decoded_total", "Frames decoded", ["camera"], registry=registry)
         self.frames_analysed = Counter(
             "platoon_frames_analysed_total", "Frames the detector has seen", ["camera"], registry=registry
@@ -236,6 +249,8 @@ class Metrics:
         for metric in (
             self.camera_state,
             self.camera_failures,
+            self.camera_asleep,
+            self.camera_wakeups,
             self.source_lag,
             self.frames_decoded,
             self.frames_analysed,
@@ -295,7 +310,8 @@ class DroppedFrames(Collector):
         family = CounterMetricFamily(
             "platoon_frames_dropped",
             "Frames left out, by cause: sampled (by the analysis rate), replaced (a newer one came), stale, behind"
-            " (not decoded, as decoding was behind), saturated (nor"
+            " (not decoded, as decoding was behind), asleep (nor these, as nothing"
+            " moved), saturated (nor"
             " these, as nobody had time for them), unavailable, timeout, overloaded (what finds and reads plates was"
             " away), unread (the remote reader was), failed",
             labels=["camera", "cause"],

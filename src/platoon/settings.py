@@ -31,6 +31,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
 Scope = Literal["read", "operate", "infer", "admin"]
 """What a key may do."""
+Attention = Literal["auto", "watch", "full"]
 Weights = Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
@@ -52,13 +53,19 @@ class SourceSettings(_Section):
     """A camera that has not answered by then counts as failed, and is tried again."""
     read_timeout_s: Seconds = 10.0
     """A stream that brings nothing for so long is closed and opened again."""
-    attention: Literal["watch", "full"] = "watch"
-    """What is decoded of live cameras: `watch`, what the analysis has time for, and of what it does not want only what
-    other pictures refer to; `full`, everything."""
+    attention: Attention = "auto"
+    """What is decoded of live cameras: `full`, everything; `watch`, what the analysis has time for, and of what it does
+    not want only what other pictures refer to; `auto`, the same, and where nothing moves keyframes alone."""
+    camera_attention: Mapping[str, Attention] = Field(default_factory=dict)
+    """The same for single cameras, by their ids."""
+    awake_s: Seconds = 4.0
+    """A camera sleeps again when nothing has moved for so long."""
+    idle_look_s: Seconds = 30.0
+    """So often a keyframe of a camera that sleeps is searched for plates, whether or not anything has changed."""
     max_lag_s: Seconds = 0.5
     """A camera whose pictures are decoded later than this after their arrival goes on from its newest keyframe."""
     keyframe_max_s: float = Field(default=10.0, gt=0, le=10)
-    """A camera that sends keyframes less often is decoded through, whether or not anybody has time for it."""
+    """A camera that sends keyframes less often never sleeps, and is decoded through whether or not anybody has time."""
     backoff_min_s: Seconds = 0.5
     """Wait before the first new attempt; doubles with each failure, with jitter."""
     backoff_max_s: Seconds = 30.0

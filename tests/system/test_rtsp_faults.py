@@ -21,7 +21,8 @@ from tests.rtsp_server import Clip, Fault, Play, RtspServer
 from tests.running import wait_until
 from tests.source_watch import PATIENCE_S, Watch
 
-SETTINGS = SourceSettings(open_timeout_s=2, read_timeout_s=1, backoff_min_s=0.05, backoff_max_s=0.4)
+SETTINGS = SourceSettings(open_timeout_s=2, read_timeout_s=1, backoff_min_s=0.05, backoff_max_s=0.4, attention="full")
+"""Everything is decoded: what these cameras show again and again is what sleeping cameras show."""
 PATIENT = SETTINGS.model_copy(update={"open_timeout_s": PATIENCE_S, "read_timeout_s": PATIENCE_S})
 """For cameras that do nothing wrong: a busy machine is no fault."""
 

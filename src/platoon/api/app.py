@@ -84,6 +84,7 @@ def create_app(
     doors.add(login.session_routes(access, hosts), "key")
     if site is not None:
         doors.add(cameras.routes(site), "read")
+        doors.add(cameras.waking_routes(site), "operate")
         doors.add(manual.routes(site), "operate")
         doors.add(events.routes(site, settings), "read")
         doors.add(live.routes(site), "read")

@@ -4,10 +4,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 
 from platoon.api.problems import described
 from platoon.errors import DeadlineExceeded, NotFound, Unavailable
 from platoon.streams.site import CameraStatus, Site
+
+
+class Wake(BaseModel):
+    """For how long a camera is to be looked at."""
+
+    for_s: float = Field(default=10.0, gt=0, le=3600)
 
 
 def find(site: Site, camera: str) -> CameraStatus:
@@ -45,5 +52,20 @@ def routes(site: Site) -> APIRouter:
         """What the camera saw last, `width` pixels wide at most. 503 with the cause while it is not live."""
         picture = site.preview(camera, width=width)
         return Response(picture, media_type="image/jpeg")
+
+    return router
+
+
+def waking_routes(site: Site) -> APIRouter:
+    """Waking cameras of the main port."""
+    router = APIRouter(tags=["cameras"])
+
+    @router.post("/api/cameras/{camera}/wake", responses=described(NotFound, Unavailable, DeadlineExceeded))
+    def wake_camera(camera: str, wish: Wake | None = None) -> dict[str, Any]:
+        """Have a camera looked at for `for_s` seconds, whether or not anything moves before it, as loop detectors and
+        gates may want. What came since its last keyframe is looked at, too. Gives the camera, as `/api/cameras/{id}`.
+        """
+        site.wake(camera, (wish or Wake()).for_s)
+        return find(site, camera).to_json()
 
     return router

@@ -7,16 +7,17 @@ nobody could tell how old it is. Here they wait, too, while nobody has time for 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 import av
 
 from platoon.errors import PlatoonError
+from platoon.media.attention import Attention, Level, Reason, Role, Skipped
 
 MAX_WAIT_S: Final = 10.0
 """A packet that waits longer, without a keyframe after it, ends the stream. Most cameras send a keyframe more often."""
@@ -31,19 +32,27 @@ RELAXED: Final = 2.0
 """And so few may be decoded again, for a picture that is newer."""
 _WEIGHT: Final = 1 / 8
 """Of the last picture in that average: a pause of a second makes no saturation."""
+RING_BYTES: Final = 16 * 2**20
+"""Of what is kept of a camera that sleeps: ten seconds of 12 Mbit/s. More wakes it up."""
+LOOK_EVERY_S: Final = 1.0
+"""Of a camera that sleeps and sends keyframes more often, some are left out."""
+CATCH_UP_S: Final = 10.0
+"""So long may a camera that was woken up take to make up for what it has slept through."""
 
 
 class FallenBehind(PlatoonError):
     """The decoder is too slow for the stream, and there is no keyframe to go on from."""
 
 
-class Skipped(StrEnum):
-    """Why packets are not decoded."""
+class Taken(NamedTuple):
+    """A packet that is to be decoded."""
 
-    BEHIND = "behind"
-    """The decoder is too slow."""
-    SATURATED = "saturated"
-    """Nobody had time for their pictures."""
+    packet: av.Packet
+    arrived: float
+    """By the monotonic clock."""
+    gap: bool
+    """Whether the decoder has not seen what came before it."""
+    role: Role
 
 
 class _Waiting(NamedTuple):
@@ -65,11 +74,15 @@ class Backlog:
     Then it gives those from the beginning of groups of pictures, each for about one decoding: what got too old
     meanwhile is left out up to the next keyframe.
 
+    While its camera sleeps, what came since the last keyframe at which there was nothing to see stays here (the ring).
+    The decoder gets keyframes alone; as soon as the camera is awake, it gets the ring, and then goes on as ever.
+
     Args:
         packets: blocks until the next packet comes; iterated on the backlog's own thread.
         max_lag_s: how long after its arrival a packet may be decoded before older ones are skipped.
         keyframe_max_s: where keyframes come less often, the rest of a group is decoded whatever it costs.
         skipped: told how many packets were and why, on the decoder's thread or the backlog's own.
+        attention: says whether the camera sleeps.
         has_room: whether there is room for another picture; until then the decoder is held. Whoever makes room calls
             `look_again`.
     """
@@ -82,8 +95,11 @@ class Backlog:
         keyframe_max_s: float,
         skipped: Callable[[int, Skipped], None],
         has_room: Callable[[], bool] = lambda: True,
+        attention: Attention | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._attention = attention or Attention("full", now=now)
+        self._attention.on_wake = self._wake
         self._packets, self._skipped, self._has_room, self._now = packets, skipped, has_room, now
         self._max_lag_s, self._keyframe_max_s = max_lag_s, keyframe_max_s
         self._changed = threading.Condition()
@@ -94,6 +110,16 @@ class Backlog:
         self._keyframe_came: float | None = None
         self._keyframe_gap_s: float | None = None
         """Between the arrivals of the last two keyframes."""
+        self._asleep = False
+        """As the decoder has seen it last."""
+        self._look: _Waiting | None = None
+        """The keyframe that is to be looked at next, while it sleeps."""
+        self._looked_at = -math.inf
+        """When the last one of these came."""
+        self._looked: av.Packet | None = None
+        """The last one of these."""
+        self._woken_at: float | None = None
+        """When it woke up; none: it has made up for what it slept through."""
         self._awaiting_keyframe = False
         """What comes before it is left out."""
         self._working_on: _Waiting | None = None
@@ -133,9 +159,8 @@ class Backlog:
         """Whether the decoder is paced by who takes its pictures; from any thread."""
         return self._saturated
 
-    def take(self, *, hold: bool = False) -> tuple[av.Packet, float, bool] | None:
-        """The next packet, when it arrived (monotonic clock), and whether others before it were skipped; None at the
-        end of the stream. Blocks until there is one.
+    def take(self, *, hold: bool = False) -> Taken | None:
+        """The next packet to be decoded; None at the end of the stream. Blocks until there is one.
 
         Args:
             hold: where saturated, block until there is room, too, unless what waits gets too old for that.
@@ -150,20 +175,40 @@ class Backlog:
                 self._note_held()
                 self._changed.wait_for(self._goes_on)
                 self._note_held()
-                if not self._waiting:
+                if self._wakes_up():
+                    continue
+                self._fall_asleep()
+                if self._asleep and self._look is not None:
+                    look, self._look, self._may_be_held = self._look, None, False
+                    self._looked, self._looked_at = look.packet, look.arrived
+                    return Taken(look.packet, look.arrived, True, Role.LOOK)
+                if not self._waiting or self._asleep:
                     if isinstance(self._end, StopIteration):
                         return None
                     assert self._end is not None
                     raise self._end
+                if self._woken_at is not None:
+                    break
                 self._note_lag(self._lag_of(self._waiting[0]))
                 if self._saturated or self._now() - self._waiting[0].arrived > self._max_lag_s:
                     self._catch_up()
                 if self._waiting:
                     break
             self._may_be_held, self._held_since = False, None
-            self._working_on = self._pop()
+            first = self._pop()
             gap, self._gap = self._gap, False
-            return self._working_on.packet, self._working_on.arrived, gap
+            if self._woken_at is None:
+                self._working_on = first
+                return Taken(first.packet, first.arrived, gap, Role.LIVE)
+            self._end_catching_up(first)
+            return Taken(first.packet, first.arrived, gap, Role.PAST)
+
+    def forget(self, keyframe: av.Packet) -> None:
+        """There was nothing to see at this keyframe, which was to be looked at: what came before it is not needed."""
+        with self._changed:
+            count = next((n for n, one in enumerate(self._waiting) if one.packet is keyframe), 0)
+            if count:
+                self._skip(count, Skipped.ASLEEP)
 
     def look_again(self) -> None:
         """There is room again; from any thread."""
@@ -208,8 +253,12 @@ class Backlog:
                 self._skipped(1, Skipped.SATURATED)
                 return
             self._note_held()
-            self._waiting.append(_Waiting(packet, now, self._held_s))
+            one = _Waiting(packet, now, self._held_s)
+            self._waiting.append(one)
             self._bytes += packet.size
+            if self._asleep:
+                self._keep(one)
+                return
             if self._too_much():
                 self._skip_to_keyframe()
             if self._too_much():
@@ -225,12 +274,19 @@ class Backlog:
         """Whether the decoder has something to do: at the end of the stream at once, so that it is known."""
         if self._end is not None:
             return True
+        if self._asleep:
+            return self._look is not None or self._attention.level is not Level.IDLE
         if not self._waiting:
             return False
-        return not self._is_held() or self._now() - self._waiting[0].arrived > self._max_lag_s
+        if not self._is_held():
+            return True
+        if self._woken_at is not None:
+            return self._now() - self._woken_at > CATCH_UP_S
+        return self._now() - self._waiting[0].arrived > self._max_lag_s
 
     def _is_held(self) -> bool:
-        return self._saturated and self._may_be_held and bool(self._waiting) and not self._has_room()
+        paced = self._saturated or self._woken_at is not None
+        return paced and self._may_be_held and bool(self._waiting) and not self._has_room()
 
     def _weigh(self) -> None:
         """Say whether it is saturated; a picture that waits now counts as if it were taken now."""
@@ -255,7 +311,46 @@ class Backlog:
         self._worst_lag = max(self._worst_lag, lag_s)
 
     def _too_much(self) -> bool:
-        return self._now() - self._waiting[0].arrived > MAX_WAIT_S or self._bytes > MAX_BYTES
+        too_old = self._woken_at is None and self._now() - self._waiting[0].arrived > MAX_WAIT_S
+        return too_old or self._bytes > MAX_BYTES
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _keep(self, one: _Waiting) -> None:
+        """A packet came while the camera sleeps."""
+        if one.packet.is_keyframe and one.arrived - self._looked_at >= LOOK_EVERY_S:
+            self._look = one
+            self._changed.notify_all()
+        if self._bytes > RING_BYTES:
+            self._attention.wake(Reason.BYTES)
+        elif self._keyframe_came is not None and one.arrived - self._keyframe_came > self._keyframe_max_s:
+            self._attention.wake(Reason.KEYFRAMES, 2 * self._keyframe_max_s)
+
+    def _wakes_up(self) -> bool:
+        if not self._asleep or self._attention.level is Level.IDLE:
+            return False
+        self._asleep, self._look, self._woken_at, self._gap = False, None, self._now(), True
+        return True
+
+    def _fall_asleep(self) -> None:
+        """Sleep from this keyframe on, if it is one and there is no reason against it."""
+        if self._woken_at is not None and self._now() - self._woken_at > CATCH_UP_S:
+            self._woken_at = None
+        if self._asleep or self._woken_at is not None or self._end is not None:
+            return
+        at_keyframe = self._waiting and self._waiting[0].packet.is_keyframe
+        often = self._keyframe_gap_s is not None and self._keyframe_gap_s <= self._keyframe_max_s
+        if at_keyframe and often and self._attention.rest():
+            self._asleep = True
+            self._look = next(one for one in self._waiting if one.packet is self._keyframe)
+
+    def _end_catching_up(self, one: _Waiting) -> None:
+        """Whether what was slept through is made up for, once this packet is taken."""
+        assert self._woken_at is not None
+        if not self._waiting or (one.arrived > self._woken_at and self._now() - one.arrived < self._max_lag_s / 2):
+            self._woken_at = None
 
     def _catch_up(self) -> None:
         """Go on from the newest keyframe that waits; without one, where saturated, from the next, if that is soon."""
@@ -278,7 +373,8 @@ class Backlog:
 
     def _skip(self, count: int, why: Skipped) -> None:
         for _ in range(count):
-            self._pop()
+            if self._pop().packet is self._looked:
+                count -= 1
         self._gap = True
         self._skipped(count, why)
 

@@ -23,6 +23,7 @@ def planar_frame(
     captured_at: float,
     pixels: PixelWork,
     detections: Sequence[Detection] | None = None,
+    past: bool = False,
 ) -> PlanarFrame:
     """The frame of a decoded picture, upright, with what was found in it where it was decoded.
 
@@ -43,4 +44,5 @@ def planar_frame(
         media_time=media_time,
         captured_at=captured_at,
         detections=detections,
+        past=past,
     )

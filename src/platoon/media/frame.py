@@ -167,6 +167,10 @@ class Frame(Protocol):
     def detections(self) -> Sequence[Detection] | None:
         """What was found in it where it was decoded; none: nobody has looked."""
 
+    @property
+    def past(self) -> bool:
+        """Whether it was decoded later than it came, as its camera slept: then it is not too old."""
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class PlanarFrame:
@@ -182,6 +186,7 @@ class PlanarFrame:
     media_time: float
     captured_at: float
     detections: Sequence[Detection] | None = None
+    past: bool = False
 
     def __post_init__(self) -> None:
         (height, width), (_, u, v, *_) = self.planes.y.shape, self.planes

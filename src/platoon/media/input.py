@@ -17,10 +17,13 @@ from urllib.parse import unquote, urlsplit
 
 import av
 import av.error
+import numpy as np
 from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
+from numpy.typing import NDArray
 
-from platoon.media.attention import EVERYTHING, Taker
+from platoon.media.activity import PacketActivity, PictureChange
+from platoon.media.attention import EVERYTHING, Arrival, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
 from platoon.media.frame import Detection
@@ -56,6 +59,15 @@ _KEYFRAME_WAITS: Final = 3
 """A stream may take so many times the read deadline until its first keyframe: some send one every 20 s."""
 
 
+LUMA_SIZE: Final = (96, 54)
+"""(width, height) of the small picture by which it is seen whether something has changed."""
+
+
+def _luma(picture: av.VideoFrame) -> NDArray[np.uint8]:
+    width, height = LUMA_SIZE
+    return np.asarray(picture.reformat(width, height, "gray", interpolation="AREA").to_ndarray(), np.uint8)
+
+
 def is_remote(url: str) -> bool:
     """Whether `url` is a network stream and not a file."""
     return _scheme(url) in _REMOTE
@@ -83,7 +95,7 @@ class OpenInput(Protocol):
     def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
         """Each picture with its time stamp in seconds, to the end of a recording.
 
-        The `opaque` of a live stream's picture is when its packet arrived, by the monotonic clock.
+        The `opaque` of a live stream's picture is the `Arrival` of its packet.
 
         Raises:
             SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
@@ -126,6 +138,9 @@ class Input:
         self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
         self._thinning = Thinning(taker.rate)
+        self._change = PictureChange()
+        self._empty = True
+        """Whether the decoder holds no picture."""
         self._fruitless = 0
         """Packets since the last picture."""
         self._live = is_remote(url)
@@ -189,8 +204,8 @@ class Input:
     def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
         """Decode from the first keyframe on: each picture with its time stamp in seconds.
 
-        Ends where a recording does. The `opaque` of a live stream's picture is when its packet arrived, by the
-        monotonic clock, whatever came of it before or after it.
+        Ends where a recording does. The `opaque` of a live stream's picture is the `Arrival` of its packet, whatever
+        came of it before or after it.
 
         Raises:
             SourceError: the stream broke, or a recording turned out damaged or cut off at its end.
@@ -210,7 +225,7 @@ class Input:
                 waiting_for_key = False
                 self.damaged += packet.is_corrupt
                 try:
-                    pictures = packet.decode()
+                    pictures = self._decoded(packet)
                 except av.error.EOFError:
                     break
                 except av.error.FFmpegError:
@@ -230,7 +245,7 @@ class Input:
                         _log.warning("%s: NVDEC cannot decode its %s; the CPU does", self._url, self.codec)
                     if picture.pts is not None:
                         end_s = float((picture.pts + picture.duration) * picture.time_base)
-                    yield picture, picture.opaque if nominal else picture.time
+                    yield picture, picture.opaque.at if nominal else picture.time
         except (av.error.FFmpegError, OSError) as error:
             raise self._named(error) from None
         except FallenBehind as error:
@@ -248,25 +263,68 @@ class Input:
         context, taker, settings = self._stream.codec_context, self._taker, self._settings
         context.flags |= Flags.copy_opaque
         slot = taker.slot if taker.watches else None
+        sleeps = slot is not None and self._acceleration is None  # of a picture on a GPU no change is looked for
         backlog = self._backlog = Backlog(
-            self._packets(),
+            self._watched(self._packets()) if sleeps else self._packets(),
             max_lag_s=settings.max_lag_s,
             keyframe_max_s=settings.keyframe_max_s,
             skipped=taker.skipped,
+            attention=taker.attention if sleeps else None,
+            now=taker.attention.now,
             has_room=lambda: slot is None or slot.has_room,
         )
         if slot is not None:
             slot.on_room = backlog.look_again
         # A picture that the decoder still owes is worth nothing until it comes.
         while (taken := backlog.take(hold=not self._fruitless)) is not None:
-            packet, arrived, skipped = taken
-            if skipped:
+            packet = taken.packet
+            if taken.gap and taken.role is not Role.LOOK:
                 context.flush_buffers()
+                self._empty = True
                 self._thinning.restart()
             if slot is not None:
                 context.skip_frame = "NONREF" if self._thinning.allowed or backlog.saturated else "DEFAULT"
-            packet.opaque = arrived
+            packet.opaque = Arrival(taken.arrived, taken.role)
             yield packet
+
+    def _watched(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        """The packets, whose sizes wake their camera up. Time stamps of cameras may be anything: arrivals count."""
+        activity, attention = PacketActivity(), self._taker.attention
+        for packet in packets:
+            if activity.packet(packet.size, keyframe=packet.is_keyframe, time=attention.now()):
+                attention.wake(Reason.MOTION)
+            elif activity.doubtful:
+                attention.wake(Reason.DOUBT)
+            yield packet
+
+    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
+        """What the decoder gives for a packet; see `Backlog` for a camera that sleeps."""
+        if packet.opaque is None or packet.opaque.role is not Role.LOOK:
+            self._empty = False
+            return list(packet.decode())
+        # A decoder that reorders pictures gives the last ones, and a single one, only at the end of everything.
+        before: list[av.VideoFrame] = [] if self._empty else self._ended()
+        alone = [*packet.decode(), *self._ended()]
+        if alone and self._change.differs(_luma(alone[0]), packet.opaque.at):
+            self._taker.attention.wake(Reason.CHANGE)
+            return before
+        if alone and self._backlog is not None:
+            self._backlog.forget(packet)
+        elif not alone:
+            self._taker.attention.wake(Reason.CHANGE)
+        return before + alone
+
+    def _ended(self) -> list[av.VideoFrame]:
+        """What the decoder still holds; it begins anew then."""
+        context = self._stream.codec_context
+        try:
+            pictures: list[av.VideoFrame] = list(context.decode(None))
+        finally:
+            context.flush_buffers()
+            self._empty = True
+        for picture in pictures:
+            picture.time_base = self._stream.time_base  # which only packets bring
+        return pictures
 
     def _check_decoding(self, fruitless_s: float, waiting_for_key: bool) -> None:
         """Raise where packets have come for too long of which no picture came out."""

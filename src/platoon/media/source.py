@@ -9,6 +9,7 @@ speed.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -20,12 +21,11 @@ from typing import Any
 
 import av
 
-from platoon.media.attention import Attention, Taker
-from platoon.media.backlog import Skipped
+from platoon.media.attention import Arrival, Attention, Level, Reason, Role, Skipped, Taker
 from platoon.media.decode import planar_frame
 from platoon.media.failures import SourceError
 from platoon.media.failures import SourceFailure as SourceFailure
-from platoon.media.frame import Detection, PixelWork
+from platoon.media.frame import Detection, Frame, PixelWork
 from platoon.media.input import Input, Opener, OpenInput
 from platoon.media.sampling import MediaClock, Sampler
 from platoon.media.slot import NewestSlot
@@ -77,6 +77,10 @@ class SourceStatus:
     lag: float = 0.0
     """How many seconds after their arrival live pictures are decoded, at worst in the last seconds; around 0 where the
     decoder keeps up."""
+    attention: Level = Level.FULL
+    """What is decoded of it."""
+    reason: Reason | None = None
+    """Why it is awake, or was woken last; none where it sleeps."""
     retry_at: float | None = None
     """When the next attempt begins, seconds since 1970."""
 
@@ -100,8 +104,11 @@ class Source:
         loop: play a recording again and again; media time goes on.
         on_status: called on the decoder's thread at every change of state, and when decoding falls behind or keeps up
             again; must return at once.
+        on_look: called on the decoder's thread with every keyframe of a camera that sleeps, which nobody else may see;
+            must return at once.
         open_input: decodes what is there.
         random: of the jitter; a seeded one makes the waits repeatable.
+        now: the clock by which packets arrive, in seconds.
 
     Media time never goes backwards: it counts from the first frame, continues over loops and includes the
     time without a connection.
@@ -120,12 +127,15 @@ class Source:
         pace: Pace = Pace.REAL_TIME,
         loop: bool = False,
         on_status: Callable[[SourceStatus], None] = lambda _: None,
+        on_look: Callable[[Frame], None] = lambda _: None,
         open_input: Opener = Input,
         random: Random | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.camera = camera
         self._url, self._slot, self._sampler, self._settings = url, slot, sampler, settings
         self._pixels, self._metrics, self._pace, self._loop = pixels, metrics, pace, loop
+        self._on_look = on_look
         self._on_status, self._open_input, self._random = on_status, open_input, random or Random()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {camera}", daemon=True)
@@ -133,9 +143,13 @@ class Source:
         self._frames_decoded = metrics.frames_decoded.labels(camera)
         self._frames_sampled = metrics.frames_dropped.labels(camera, "sampled")
         self._frames_replaced = metrics.frames_dropped.labels(camera, "replaced")
-        self._taker = Taker(
-            slot=slot, rate=sampler.rate, attention=Attention(settings.attention), skipped=self._count_skipped
-        )
+        mode = settings.camera_attention.get(camera, settings.attention)
+        self.attention = Attention(mode, awake_s=settings.awake_s, now=now)
+        """Says how much is decoded of it, where it is live."""
+        self.attention.on_change = self._note_attention
+        self._taker = Taker(slot=slot, rate=sampler.rate, attention=self.attention, skipped=self._count_skipped)
+        self._offered = -math.inf
+        """Media time of the last frame that was handed on."""
         self._input: OpenInput | None = None
         """What is open at the moment."""
         self._behind = False
@@ -152,7 +166,11 @@ class Source:
     @property
     def status(self) -> SourceStatus:
         """As of now; from any thread."""
-        return replace(self._status, decoded=self._decoded, lag=round(self.lag, 2))
+        source, attention = self._input, self.attention
+        status = replace(self._status, decoded=self._decoded, lag=round(self.lag, 2))
+        if source is None or not source.live:
+            return status
+        return replace(status, attention=attention.level, reason=attention.reason)
 
     @property
     def lag(self) -> float:
@@ -205,6 +223,7 @@ class Source:
         Raises:
             SourceError: it cannot be opened, or broke.
         """
+        self.attention.wake(Reason.START)
         source = self._input = self._open_input(self._url, self._settings, taker=self._taker)
         try:
             period_s = 1 / (source.fps or 25.0)
@@ -244,6 +263,13 @@ class Source:
     def _count_skipped(self, count: int, why: Skipped) -> None:
         self._metrics.frames_dropped.labels(self.camera, why).inc(count)
 
+    def _note_attention(self, level: Level, reason: Reason | None) -> None:
+        self._metrics.camera_asleep.labels(self.camera).set(level is Level.IDLE)
+        if reason is not None:
+            self._metrics.camera_wakeups.labels(self.camera, reason).inc()
+        _log.debug("camera %s: %s (%s)", self.camera, level, reason or "nothing moves")
+        self._on_status(self.status)
+
     def _note(self, picture: av.VideoFrame, source: OpenInput) -> None:
         self._decoded += 1
         self._frames_decoded.inc()
@@ -270,10 +296,14 @@ class Source:
             self._on_status(self.status)
 
     def _give(self, picture: av.VideoFrame, media_time: float, detections: Sequence[Detection] | None) -> None:
-        if not self._sampler.wants(media_time):
+        arrival: Arrival | None = picture.opaque
+        role = Role.LIVE if arrival is None else arrival.role
+        if role is Role.PAST and media_time <= self._offered:
+            return  # it was looked at by itself
+        if role is not Role.LOOK and not self._sampler.wants(media_time):
             self._frames_sampled.inc()
             return
-        age_s = 0.0 if picture.opaque is None else time.monotonic() - picture.opaque
+        age_s = 0.0 if arrival is None else self.attention.now() - arrival.at
         frame = planar_frame(
             picture,
             camera=self.camera,
@@ -281,7 +311,14 @@ class Source:
             captured_at=time.time() - age_s,
             pixels=self._pixels,
             detections=detections,
+            past=role is Role.PAST,
         )
+        if role is Role.LOOK:
+            self._on_look(frame)
+            if media_time - self._offered < self._settings.idle_look_s:
+                self._frames_sampled.inc()
+                return
+        self._offered = media_time
         if self._slot.offer(frame):
             self._frames_replaced.inc()
 

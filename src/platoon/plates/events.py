@@ -18,6 +18,7 @@ from typing import Any
 from platoon.arrays import Array
 from platoon.media.frame import Frame, Pixels, Quad
 from platoon.ocr.recognition import TextLine
+from platoon.plates.calm import Calm
 from platoon.plates.detector import PlateBox
 from platoon.plates.grammar import Grammar
 from platoon.plates.track_state import STILL_HEIGHTS, Evidence, TrackState, Vehicle, is_same
@@ -150,7 +151,8 @@ class PlatePipeline:
         self._sightings: dict[int, TrackState] = {}
         self._vehicles: list[Vehicle] = []
         self._visible: list[TrackState] = []
-        self._now = 0.0
+        self._now = self._media_time = 0.0
+        self._calm = Calm()
 
     def observe(self, frame: Frame, boxes: Sequence[PlateBox]) -> tuple[list[ReadTask], list[PlateEvent]]:
         """The plates found in a frame (quads in frame pixels).
@@ -184,7 +186,7 @@ class PlatePipeline:
         """The events of vehicles that have gone by the time of a frame, whether or not anybody can look at it; what
         `observe` gives, ahead of it.
         """
-        self._now = frame.captured_at
+        self._now, self._media_time = frame.captured_at, frame.media_time
         ended = self._tracker.advance(frame.media_time)
         if not ended:
             return []
@@ -216,6 +218,10 @@ class PlatePipeline:
         events = self._leave(self._tracker.finish())
         self._visible = []
         return events
+
+    def wants_more(self) -> bool:
+        """Whether a plate in sight moves or is not read yet; asked once after each frame."""
+        return self._calm.wants_more(self._visible, self._media_time)
 
     def overlay(self) -> list[dict[str, Any]]:
         """The plates of the last frame as the page draws them, see `streams.site.Message`; what was read and is no

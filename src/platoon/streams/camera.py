@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 
 from platoon.errors import Unavailable
@@ -33,6 +34,7 @@ class Camera:
         """When the last frame came, by the monotonic clock; infinity: whoever was in sight was told."""
         self.seen_at = -math.inf
         """When the last frame was taken from it, by the monotonic clock."""
+        self._sees = threading.Condition()
         self._first = math.inf
         self._recent: deque[float] = deque(maxlen=RATE_FRAMES_MOST)
 
@@ -46,7 +48,16 @@ class Camera:
 
     def see(self, frame: Frame, now: float) -> None:
         """A frame came that there is nothing wrong with, at `now` seconds of the monotonic clock."""
-        self.last_frame, self.seen_at = frame, now
+        with self._sees:
+            self.last_frame, self.seen_at = frame, now
+            self._sees.notify_all()
+
+    def await_frame(self, captured_at: float, timeout_s: float) -> None:
+        """Wait for a frame that was captured at this time, seconds since 1970, or later; from any thread."""
+        with self._sees:
+            self._sees.wait_for(
+                lambda: self.last_frame is not None and self.last_frame.captured_at >= captured_at, timeout_s
+            )
 
     def sees(self, now: float, max_age_s: float) -> Frame:
         """The last frame, if the camera is live and it is no older; from any thread. Raises Unavailable."""

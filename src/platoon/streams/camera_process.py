@@ -62,6 +62,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
     calls: dict[str, Callable[..., Any]] = {
         "sight": lambda: site.sight(spec.id),
         "preview": lambda width: site.preview(spec.id, width=width),
+        "wake": lambda for_s: site.wake(spec.id, for_s),
         "exposition": site.metrics.exposition,
     }
     site.subscribe(hand_on)

@@ -157,6 +157,10 @@ class IsolatedSite:
         plates, grammar = self._settings.plates, self._grammar.of(camera)
         return read_sight(sight, camera, self.engine, plates, grammar, timeout_s=left_s)
 
+    def wake(self, camera: str, for_s: float) -> None:
+        """See `Site.wake`."""
+        self._keeper(camera).call("wake", CALL_S, for_s)
+
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         """See `Site.preview`."""
         picture: bytes = self._keeper(camera).call("preview", CALL_S, width)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from platoon.errors import DeadlineExceeded, Overloaded, PlatoonError, Unavailable, says_retry
+from platoon.media.attention import Reason
 from platoon.media.frame import Frame
 from platoon.metrics import Metrics
 from platoon.plates.analysis import Analysis
@@ -207,6 +208,8 @@ class Lanes:
                 camera.see(frame, now)
                 camera.failing = False
                 camera.count(now)
+                if camera.watch.wants_more() and camera.source is not None:
+                    camera.source.attention.wake(Reason.PLATE)
                 self._metrics.frames_analysed.labels(frame.camera).inc()
             if error is None or isinstance(error, NotRead):
                 self._show(frame, camera)

@@ -79,7 +79,7 @@ class Mux:
                 frame = place.slot.take()
                 if frame is None:
                     continue
-                if place.max_age_s is not None and self._now() - frame.captured_at > place.max_age_s:
+                if place.max_age_s is not None and not frame.past and self._now() - frame.captured_at > place.max_age_s:
                     self._stale(camera)
                     continue
                 self._turn += 1

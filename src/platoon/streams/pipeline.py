@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from platoon.errors import NotFound, Unavailable
+from platoon.media.attention import Level, Reason
 from platoon.media.decoder import open_decoder
 from platoon.media.frame import Frame, as_jpeg
 from platoon.media.sampling import Sampler
@@ -35,13 +36,17 @@ from platoon.streams.manual import Sight, read_sight
 from platoon.streams.mux import Mux
 from platoon.streams.registry import CameraSpec, changes
 from platoon.streams.sink import EventSink
-from platoon.streams.site import CameraStatus, Message
+from platoon.streams.site import CameraStatus, Message, not_live
 
 _log = logging.getLogger(__name__)
 
 STOP_S = 5.0
 """How long a source may take to end; one that hangs in its network ends by itself later."""
 PREVIEW_QUALITY = 80
+VIEWED_S = 3.0
+"""For so long after each look at its preview somebody watches a camera."""
+WAKING_S = 1.0
+"""So long a manual read waits for a camera that sleeps to show more than its last keyframe."""
 
 
 class SharedSite:
@@ -189,25 +194,45 @@ class SharedSite:
 
     def manual_read(self, camera: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """See `Site.manual_read`."""
-        frame = self._seen(camera)
+        frame = self._seen_now(camera)
         if (trouble := self._lanes.trouble) is not None:
             raise Unavailable(f"the engine cannot read now: {trouble}; try again in a moment")
         sight = Sight(frame.pixels.picture(frame), frame.captured_at)
         plates, grammar = self._settings.plates, self._grammar.of(camera)
         return read_sight(sight, camera, self._engine, plates, grammar, timeout_s=timeout_s)
 
+    def wake(self, camera: str, for_s: float, reason: Reason = Reason.CALL) -> None:
+        """See `Site.wake`."""
+        known = self._cameras.get(camera)
+        if known is None:
+            raise NotFound(f"no camera {camera!r}")
+        source = known.source
+        if source is None or source.status.state is not SourceState.LIVE:
+            raise not_live(camera, DISABLED if source is None else source.status)
+        source.attention.wake(reason, for_s)
+
     def sight(self, camera: str) -> Sight:
-        """What `camera` saw last, whole. Raises as `manual_read`."""
-        frame = self._seen(camera)
+        """What `camera` sees now, whole. Raises as `manual_read`."""
+        frame = self._seen_now(camera)
         return Sight(frame.pixels.picture(frame), frame.captured_at)
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:
         """See `Site.preview`."""
+        self.wake(camera, VIEWED_S, Reason.VIEWER)
         frame = self._seen(camera)
         width = min(width, frame.width) & ~1
         room = frame.pixels.room(1, (width, max(2, round(width * frame.height / frame.width)) & ~1))
         frame.pixels.scale([frame], room, purpose=Purpose.PREVIEW)
         return as_jpeg(frame.pixels.host(room[0]), quality=PREVIEW_QUALITY)
+
+    def _seen_now(self, camera: str) -> Frame:
+        """What `camera` sees now: of one that sleeps, if it can be had, a frame that came after this call."""
+        known = self._cameras.get(camera)
+        called_at = time.time()
+        if known is not None and known.source is not None and known.source.attention.level is Level.IDLE:
+            known.source.attention.wake(Reason.MANUAL)
+            known.await_frame(called_at, WAKING_S)
+        return self._seen(camera)
 
     def _seen(self, camera: str) -> Frame:
         known = self._cameras.get(camera)
@@ -240,6 +265,7 @@ class SharedSite:
                 pace=Pace.FULL_SPEED if recorded else Pace.REAL_TIME,
                 loop=self._loop,
                 on_status=lambda status: self._hear(spec.id, status),
+                on_look=lambda frame: self._see(spec.id, frame),
                 open_input=self._decoder.open_input,
             )
         self._cameras[spec.id] = Camera(spec, watch, source)
@@ -259,6 +285,10 @@ class SharedSite:
             self._removed.add(identity)
             self.metrics.forget(identity)
             self._hub.publish(identity, {"type": "removed", "camera": identity})
+
+    def _see(self, identity: str, frame: Frame) -> None:
+        if (camera := self._cameras.get(identity)) is not None:
+            camera.see(frame, time.monotonic())
 
     def _hear(self, identity: str, source: SourceStatus) -> None:
         if source.state is not SourceState.LIVE and identity in self._cameras:

@@ -44,8 +44,8 @@ class CameraStatus:
     """Frames analysed per second, over the last seconds."""
     analysed: int
     dropped: Mapping[str, int]
-    """Frames left out, by cause: sampled, replaced, stale, behind, saturated, unavailable, timeout, overloaded, unread,
-    failed."""
+    """Frames left out, by cause: sampled, replaced, stale, behind, saturated, asleep, unavailable, timeout, overloaded,
+    unread, failed."""
     last_event_at: float | None
     """Seconds since 1970."""
 
@@ -93,6 +93,14 @@ class Site(Protocol):
         Raises:
             NotFound: no such camera. Unavailable: it is not live, or no frame of it came lately; with the cause.
             DeadlineExceeded: not done in time.
+        """
+
+    def wake(self, camera: str, for_s: float) -> None:
+        """Decode all that is wanted of `camera` for so many seconds, whether or not anything moves; see
+        `media.attention`.
+
+        Raises:
+            NotFound: no such camera. Unavailable: it is not live; with the cause.
         """
 
     def preview(self, camera: str, *, width: int = 480) -> bytes:

@@ -23,7 +23,7 @@ class Decoded(NamedTuple):
     """A picture as it leaves the pipeline."""
 
     picture: av.VideoFrame
-    """Its `opaque` is when its packet arrived, by the monotonic clock; none: nobody saw that."""
+    """Its `opaque` is the `Arrival` of its packet; none: nobody saw that."""
     stamp: float | None
     """Time stamp in seconds."""
     detections: Sequence[Detection] | None = None

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import av
 
-from platoon.media.attention import Taker
-from platoon.media.backlog import Skipped
+from platoon.media.attention import Skipped, Taker
 from platoon.media.failures import SourceError, SourceFailure, unreachable
 from platoon.media.frame import Detection
 from platoon.media.gstreamer.branch import Broken, Decoded, Phase

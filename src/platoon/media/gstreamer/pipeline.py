@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from platoon.errors import MissingExtra, PlatoonError
+from platoon.media.attention import Arrival
 from platoon.media.failures import SourceFailure
 from platoon.media.gstreamer import buffers, deepstream
 from platoon.media.gstreamer.arrivals import Arrivals
@@ -278,7 +279,8 @@ class CameraPipeline:
 
     def _give(self, branch: Branch, decoded: Decoded, stamp: int | None) -> None:
         if not branch.patient and stamp is not None:
-            decoded.picture.opaque = branch.arrivals.of(stamp)
+            arrived = branch.arrivals.of(stamp)
+            decoded.picture.opaque = None if arrived is None else Arrival(arrived)
         branch.put(decoded)
 
     def _listen(self, pipeline: Any) -> None:

@@ -48,7 +48,13 @@ export class Tile {
     this.element.dataset.state = state;
     this.name.textContent = status.name || status.id;
     this.name.title = `Show only plates of ${status.name || status.id}`;
-    this.chip.textContent = STATES[state] ?? state;
+    const asleep = state === "live" && status.attention === "idle";
+    this.chip.textContent = asleep ? "Asleep" : (STATES[state] ?? state);
+    this.chip.title = asleep
+      ? "Nothing moves: only its keyframes are decoded"
+      : state === "live" && status.reason
+        ? `Looked at, last because of: ${status.reason}`
+        : "";
     const behind = status.lag > BEHIND_S ? ` · ${status.lag.toFixed(1)} s behind` : "";
     this.rate.textContent = state === "live" ? `${status.analysed_fps.toFixed(1)} fps${behind}` : "";
     this.rate.title = "Frames analysed per second" + (behind && "; decoding is slower than the camera");

@@ -6,8 +6,8 @@ import pytest
 
 ARENAS = """
 import ctypes, os, sys, threading
-from platoon.allocator import bound_arenas
-if "bound" in sys.argv: bound_arenas()
+from platoon.allocator import bound_memory
+if "bound" in sys.argv: bound_memory()
 together = threading.Barrier(int(sys.argv[1]))
 def allocate():
     kept = [bytes(50_000) for _ in range(50)]

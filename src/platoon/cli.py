@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from platoon.allocator import bound_arenas
+from platoon.allocator import bound_memory
 from platoon.documents.exports.form import Form
 from platoon.ending import Ending
 from platoon.errors import InvalidSettings, ModelError, PlatoonError
@@ -53,7 +53,7 @@ Isolated = Annotated[bool, typer.Option("--isolated", help="One process per came
 
 def main() -> None:
     """The console script."""
-    bound_arenas()
+    bound_memory()
     try:
         app(standalone_mode=True)
     except PlatoonError as error:

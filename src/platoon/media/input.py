@@ -22,7 +22,7 @@ from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
-from platoon.media.activity import PacketActivity, PictureChange
+from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
 from platoon.media.attention import EVERYTHING, Arrival, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
@@ -294,7 +294,7 @@ class Input:
             if activity.packet(packet.size, keyframe=packet.is_keyframe, time=attention.now()):
                 attention.wake(Reason.MOTION)
             elif activity.doubtful:
-                attention.wake(Reason.DOUBT)
+                attention.wake(Reason.DOUBT, LOOK_S)
             yield packet
 
     def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:

@@ -80,7 +80,7 @@ def test_a_gpu_without_a_pytorch_for_it_is_named(
             def device_count() -> int:
                 return gpus
 
-    looked_for_anew.setattr(decoders, "_nvdec", lambda *_, **__: Accelerates())
+    looked_for_anew.setattr(decoders, "nvdec", lambda *_, **__: Accelerates())
     looked_for_anew.setattr(decoders, "find_spec", lambda _name: installed)
     looked_for_anew.setitem(sys.modules, "torch", Torch)
     with pytest.raises(InvalidSettings, match=named):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from platoon.errors import PlatoonError
+    from platoon.media.picture_sampler import sample
     from platoon.reader import Reader
     from platoon.settings import Settings
     from platoon.streams.pipeline import SharedSite
@@ -20,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __version__ = version("platoon")
-__all__ = ["CameraSpec", "PlatoonError", "Reader", "Settings", "SharedSite"]
+__all__ = ["CameraSpec", "PlatoonError", "Reader", "Settings", "SharedSite", "sample"]
 
 _HOMES = {
     "CameraSpec": "platoon.streams.registry",
@@ -28,6 +29,7 @@ _HOMES = {
     "Reader": "platoon.reader",
     "Settings": "platoon.settings",
     "SharedSite": "platoon.streams.pipeline",
+    "sample": "platoon.media.picture_sampler",
 }
 
 

@@ -363,7 +363,7 @@ def _run_once(
     on_event: Callable[[Mapping[str, Any]], None],
 ) -> None:
     from platoon.api.webhooks import event_deliveries
-    from platoon.media.input import is_remote
+    from platoon.media.addresses import is_remote
 
     remote = [camera.id for camera in cameras if camera.enabled and is_remote(camera.url)]
     if remote:

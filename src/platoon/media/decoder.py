@@ -49,14 +49,15 @@ def open_decoder(settings: Settings, meter: PixelMeter, *, cameras: Callable[[],
     if settings.source.decoder in PIPELINES:
         opened = opener(settings.source, settings.cache, cameras=cameras)
         gpu = PIPELINES[settings.source.decoder].gpu
-        return Decoder(OpenCvPixels(meter) if gpu is None else _on_gpu(meter, gpu), *opened)
+        return Decoder(OpenCvPixels(meter) if gpu is None else on_gpu(meter, gpu), *opened)
     if not takes_nvdec(settings):
         return Decoder(OpenCvPixels(meter))
     device = settings.engine.device
-    return Decoder(_on_gpu(meter, device), partial(Input, acceleration=_nvdec(device, or_else_the_cpu=True)))
+    return Decoder(on_gpu(meter, device), partial(Input, acceleration=nvdec(device, or_else_the_cpu=True)))
 
 
-def _on_gpu(meter: PixelMeter, number: int) -> PixelWork:
+def on_gpu(meter: PixelMeter, number: int) -> PixelWork:
+    """What works on pictures in the memory of GPU `number`."""
     from platoon.media.torch_pixels import TorchPixels
 
     return TorchPixels(meter, f"cuda:{number}")
@@ -84,7 +85,7 @@ def missing_for_nvdec(device: int) -> str | None:
     if "cuda" not in hwdevices_available():
         return "the FFmpeg in the package av was built without CUDA; its wheels for Linux and Windows have it"
     try:
-        _nvdec(device, or_else_the_cpu=False).create(Codec("h264", "r"))
+        nvdec(device, or_else_the_cpu=False).create(Codec("h264", "r"))
     except Exception as error:  # of FFmpeg, or that the codec has no such decoder
         return f"FFmpeg finds no GPU {device} ({error}): it needs an NVIDIA driver, and nvidia-smi shows the GPUs"
     if find_spec("torch") is None:
@@ -96,6 +97,7 @@ def missing_for_nvdec(device: int) -> str | None:
     return None
 
 
-def _nvdec(device: int, *, or_else_the_cpu: bool) -> HWAccel:
-    """`is_hw_owned`: pictures stay in the memory of the GPU, in the context that PyTorch uses too."""
+def nvdec(device: int, *, or_else_the_cpu: bool) -> HWAccel:
+    """Decoding on GPU number `device`."""
+    # Pictures stay in the memory of the GPU, in the context that PyTorch uses too.
     return HWAccel("cuda", str(device), allow_software_fallback=or_else_the_cpu, is_hw_owned=True)

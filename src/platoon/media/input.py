@@ -11,9 +11,7 @@ import errno
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO, Final, Protocol
 
 import av
 import av.error
@@ -23,6 +21,7 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
+from platoon.media.addresses import host_of, is_remote, target_of
 from platoon.media.attention import EVERYTHING, Arrival, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
@@ -33,22 +32,6 @@ from platoon.settings import SourceSettings
 
 _log = logging.getLogger(__name__)
 
-
-_FORMATS: Final = (
-    "rtsp,mpjpeg,mjpeg,mpegts,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,"
-    "h264,hevc,av1,obu,ivf,ogg,mxf,wav,mp3,aac,flac"
-)
-"""Audio formats are among them so that a file of sound is told from a file of nonsense."""
-
-# The frame rate is taken from the parameter sets: measuring it would delay every start by 20 frames.
-_RTSP: Final = {"allowed_media_types": "video", "fpsprobesize": "0"}
-_REMOTE: Final = {
-    "rtsp": {**_RTSP, "protocol_whitelist": "tcp,udp,rtp", "rtsp_flags": "prefer_tcp"},
-    "rtsps": {**_RTSP, "protocol_whitelist": "tcp,tls", "rtsp_transport": "tcp"},
-    "http": {"protocol_whitelist": "http,https,tcp,tls,crypto"},
-    "https": {"protocol_whitelist": "https,tls,tcp,crypto"},
-}
-"""Schemes of streams, and FFmpeg's options for them."""
 
 _NOMINAL_STAMPS: Final = frozenset({"mpjpeg", "mjpeg"})
 """Formats without time stamps: those that FFmpeg fills in suppose 25 frames per second."""
@@ -66,11 +49,6 @@ LUMA_SIZE: Final = (96, 54)
 def _luma(picture: av.VideoFrame) -> NDArray[np.uint8]:
     width, height = LUMA_SIZE
     return np.asarray(picture.reformat(width, height, "gray", interpolation="AREA").to_ndarray(), np.uint8)
-
-
-def is_remote(url: str) -> bool:
-    """Whether `url` is a network stream and not a file."""
-    return _scheme(url) in _REMOTE
 
 
 class OpenInput(Protocol):
@@ -122,6 +100,8 @@ class Input:
         url: `rtsp://`, `rtsps://`, `http://`, `https://`, `file://` or a path.
         taker: who takes the pictures of a live stream, of which no more are decoded than he wants.
         acceleration: decodes what it can on a device, and leaves the pictures there; none: the CPU decodes.
+        file: what is read from its beginning in the place of `url`, which is then its name for people; it can seek,
+            and stays open.
 
     Raises:
         SourceError: it cannot be opened within the deadline, or holds no video that can be decoded.
@@ -134,6 +114,7 @@ class Input:
         *,
         taker: Taker = EVERYTHING,
         acceleration: HWAccel | None = None,
+        file: BinaryIO | None = None,
     ) -> None:
         self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
@@ -143,8 +124,8 @@ class Input:
         """Whether the decoder holds no picture."""
         self._fruitless = 0
         """Packets since the last picture."""
-        self._live = is_remote(url)
-        target, options = _target(url, settings)
+        self._live = file is None and is_remote(url)
+        target, options = target_of(url, settings, file)
         started = time.monotonic()
         try:
             self._container = av.open(
@@ -154,7 +135,7 @@ class Input:
                 hwaccel=acceleration,
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._named(error, opening_s=time.monotonic() - started, host=_host(url)) from None
+            raise self._named(error, opening_s=time.monotonic() - started, host=host_of(url)) from None
         try:
             self._stream = self._choose_stream()
         except SourceError:
@@ -168,6 +149,11 @@ class Input:
     def live(self) -> bool:
         """Whether it goes on for ever; a network stream of known duration is a recording, as files are."""
         return self._live
+
+    @property
+    def stream(self) -> av.VideoStream:
+        """The video, for those who demux and seek themselves, as `frame_index` does."""
+        return self._stream
 
     @property
     def codec(self) -> str:
@@ -216,7 +202,7 @@ class Input:
         given, end_s = 0, 0.0
         last_picture = time.monotonic()
         try:
-            for packet in self._arrivals() if self.live else self._packets():
+            for packet in self._arrivals() if self.live else self.packets():
                 self._fruitless += 1
                 if self.live and self._fruitless > _REORDERED_MOST:
                     self._check_decoding(time.monotonic() - last_picture, waiting_for_key)
@@ -229,14 +215,14 @@ class Input:
                 except av.error.EOFError:
                     break
                 except av.error.FFmpegError:
-                    self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
+                    self.check_size(self._stream.codec_context.width, self._stream.codec_context.height)
                     self.damaged += not packet.is_corrupt
                     continue
                 for picture in pictures:
                     if picture.is_corrupt:
                         self.damaged += 1
                         continue
-                    self._check_size(picture.width, picture.height)
+                    self.check_size(picture.width, picture.height)
                     last_picture = time.monotonic()
                     self._fruitless = 0
                     self._thinning.saw(picture.time)
@@ -249,11 +235,11 @@ class Input:
         except (av.error.FFmpegError, OSError) as error:
             raise self._named(error) from None
         except FallenBehind as error:
-            raise self._error(SourceFailure.BEHIND, str(error)) from None
+            raise self.error(SourceFailure.BEHIND, str(error)) from None
         if self.live:
-            raise self._error(SourceFailure.CLOSED, "the other side ended the stream")
+            raise self.error(SourceFailure.CLOSED, "the other side ended the stream")
         if not given:
-            raise self._error(SourceFailure.CORRUPT, "no picture of it could be decoded")
+            raise self.error(SourceFailure.CORRUPT, "no picture of it could be decoded")
         self._check_complete(end_s)
 
     def _arrivals(self) -> Iterator[av.Packet]:
@@ -265,7 +251,7 @@ class Input:
         slot = taker.slot if taker.watches else None
         sleeps = slot is not None and self._acceleration is None  # of a picture on a GPU no change is looked for
         backlog = self._backlog = Backlog(
-            self._watched(self._packets()) if sleeps else self._packets(),
+            self._watched(self.packets()) if sleeps else self.packets(),
             max_lag_s=settings.max_lag_s,
             keyframe_max_s=settings.keyframe_max_s,
             skipped=taker.skipped,
@@ -331,27 +317,42 @@ class Input:
         limit = self._settings.read_timeout_s * (_KEYFRAME_WAITS if waiting_for_key else 1)
         if fruitless_s > limit:
             what = "no keyframe" if waiting_for_key else "no whole picture"
-            raise self._error(
+            raise self.error(
                 SourceFailure.CORRUPT,
                 f"it brings data, but {what} in {limit:g} s: damaged, encrypted, or of another codec than it says",
             )
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def packets(self) -> Iterator[av.Packet]:
+        """The packets of the video from here to the end, and an empty one there.
+
+        Raises:
+            SourceError: the stream broke.
+        """
         packets = self._container.demux(self._stream)
         while True:
             asked = time.monotonic()
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError):
+            except (av.error.FFmpegError, OSError) as error:
                 if self._waited_too_long(asked):
-                    raise self._error(*self._read_timeout) from None
-                raise
+                    raise self.error(*self._read_timeout) from None
+                raise self._named(error) from None
             # FFmpeg answers an interrupted read with what its parser still holds, and would wait once more.
             if self._waited_too_long(asked):
-                raise self._error(*self._read_timeout)
+                raise self.error(*self._read_timeout)
             if packet is None:
                 return
             yield packet
+
+    def seek(self, stamp: int) -> bool:
+        """Go to where FFmpeg finds a keyframe for a time stamp, in units of the stream, and empty the decoder; whether
+        it could. It may go past that time: see `frame_index`.
+        """
+        try:
+            self._container.seek(stamp, stream=self._stream)
+        except (av.error.FFmpegError, OSError):
+            return False
+        return True
 
     def _waited_too_long(self, asked: float) -> bool:
         return self.live and time.monotonic() - asked > self._settings.read_timeout_s
@@ -363,20 +364,21 @@ class Input:
     def _choose_stream(self) -> av.VideoStream:
         stream = self._container.streams.best("video")
         if stream is None:
-            raise self._error(SourceFailure.NO_VIDEO, "there is no video in it")
+            raise self.error(SourceFailure.NO_VIDEO, "there is no video in it")
         context = stream.codec_context
         if context is None:
-            raise self._error(SourceFailure.UNSUPPORTED, "no decoder for its video")
-        self._check_size(context.width, context.height)
+            raise self.error(SourceFailure.UNSUPPORTED, "no decoder for its video")
+        self.check_size(context.width, context.height)
         # One thread per camera: more add contention, and no throughput once cameras outnumber cores.
         context.thread_count = 1
         context.thread_type = "NONE"
         context.options = {"max_pixels": str(self._settings.max_pixels)}
         return stream
 
-    def _check_size(self, width: int, height: int) -> None:
+    def check_size(self, width: int, height: int) -> None:
+        """Raise SourceError for pictures over the pixel limit, whose decoder gives nothing but an error of its own."""
         if width * height > self._settings.max_pixels:
-            raise self._error(
+            raise self.error(
                 SourceFailure.TOO_LARGE,
                 f"pictures of {width}x{height} exceed the limit of {self._settings.max_pixels} pixels",
             )
@@ -384,28 +386,38 @@ class Input:
     def _check_complete(self, end_s: float) -> None:
         """Raise where not all of a recording was there; `end_s` is the end of its last picture."""
         if self.damaged:
-            raise self._error(SourceFailure.CORRUPT, f"{self.damaged} packets of it are damaged")
+            raise self.error(SourceFailure.CORRUPT, f"{self.damaged} packets of it are damaged")
+        if (shortfall := self.shortfall(end_s)) is not None:
+            raise self.error(SourceFailure.CORRUPT, shortfall)
+
+    def shortfall(self, end_s: float) -> str | None:
+        """How much of a recording is missing behind its last picture, in words; none: nothing that one could tell.
+
+        Args:
+            end_s: when the last picture ends, by the stream's own time; 0: it has no time stamps.
+        """
         stream, container = self._stream, self._container
         if not end_s:  # no time stamps: nothing to compare
-            return
+            return None
+        start_s = float((stream.start_time or 0) * stream.time_base)
         if stream.duration is not None:
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration is not None and len(container.streams) == 1:
             duration_s = container.duration / 1e6
+            start_s = min(start_s, 0.0)  # Matroska counts from zero, whenever the first picture is shown
         else:
-            return
-        start_s = float((stream.start_time or 0) * stream.time_base)
-        if duration_s - (end_s - start_s) > max(0.5, 0.1 * duration_s):
-            raise self._error(
-                SourceFailure.CORRUPT, f"cut off: it ends after {end_s - start_s:.1f} s of {duration_s:.1f} s"
-            )
+            return None
+        if duration_s - (end_s - start_s) <= max(0.5, 0.1 * duration_s):
+            return None
+        return f"cut off: it ends after {end_s - start_s:.1f} s of {duration_s:.1f} s"
 
-    def _error(self, failure: SourceFailure, reason: str) -> SourceError:
+    def error(self, failure: SourceFailure, reason: str) -> SourceError:
+        """The error that names this source, with a reason for people."""
         final = not self._live and failure is not SourceFailure.NO_DESCRIPTORS
         return SourceError(f"{self._url}: {reason}", failure=failure, final=final)
 
     def _named(self, error: Exception, *, opening_s: float | None = None, host: str | None = None) -> SourceError:
-        return self._error(*self._cause(error, opening_s, host))
+        return self.error(*self._cause(error, opening_s, host))
 
     def _cause(self, error: Exception, opening_s: float | None, host: str | None) -> tuple[SourceFailure, str]:
         """Find the failure behind an error of FFmpeg, whose own text is not used: it repeats the address."""
@@ -439,53 +451,3 @@ class Input:
         if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
             return SourceFailure.CORRUPT, "the stream is damaged"
         return SourceFailure.FAILED, redact(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def _target(url: str, settings: SourceSettings) -> tuple[str, dict[str, str]]:
-    """Name what FFmpeg opens, and its options."""
-    options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
-    if is_remote(url):
-        return url, {**options, **_REMOTE[_scheme(url)]}
-    return f"file:{file_of(url)}", {**options, "protocol_whitelist": "file"}
-
-
-def file_of(url: str) -> Path:
-    """The file that `url`, a path or `file://`, names. Raises SourceError if it cannot be read, or is no file."""
-    scheme = _scheme(url)
-    if scheme not in ("", "file"):
-        raise SourceError(
-            f"{redact(url)}: {scheme}:// is not supported; use rtsp(s)://, http(s):// or a file",
-            failure=SourceFailure.UNSUPPORTED,
-            final=True,
-        )
-    return _checked(Path(unquote(urlsplit(url).path)) if scheme else Path(url))
-
-
-def _scheme(url: str) -> str:
-    """Empty for a path."""
-    return url.partition("://")[0].lower() if "://" in url else ""
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def _checked(path: Path) -> Path:
-    failure, reason = SourceFailure.NO_FILE, ""
-    try:
-        if not path.is_file():  # a pipe or a device would block here for ever
-            reason = "a folder" if path.is_dir() else "no such file" if not path.exists() else "not a regular file"
-        else:
-            with path.open("rb") as file:
-                if not file.read(1):
-                    failure, reason = SourceFailure.CORRUPT, "the file is empty"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        if isinstance(error, OSError) and error.errno in BY_ERRNO:
-            failure, reason = BY_ERRNO[error.errno]
-    if reason:
-        raise SourceError(f"{path}: {reason}", failure=failure, final=failure is not SourceFailure.NO_DESCRIPTORS)
-    return path

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import av
 
+from platoon.media.addresses import file_of, is_remote
 from platoon.media.attention import Skipped, Taker
 from platoon.media.failures import SourceError, SourceFailure, unreachable
 from platoon.media.frame import Detection
 from platoon.media.gstreamer.branch import Broken, Decoded, Phase
 from platoon.media.gstreamer.pipeline import CameraPipeline
-from platoon.media.input import file_of, is_remote
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from platoon.errors import MissingExtra, PlatoonError
+from platoon.media.addresses import is_remote
 from platoon.media.attention import Arrival
 from platoon.media.failures import SourceFailure
 from platoon.media.gstreamer import buffers, deepstream
@@ -23,7 +24,6 @@ from platoon.media.gstreamer.branch import Branch, Broken, Decoded, Phase
 from platoon.media.gstreamer.configurations import Configurations
 from platoon.media.gstreamer.elements import Elements
 from platoon.media.gstreamer.failures import failure_of
-from platoon.media.input import is_remote
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 

@@ -22,20 +22,21 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 def draw(measurements: Sequence[Mapping[str, Any]]) -> str:
-    """What CPU and memory the ways need, by number of cameras; over RTSP, where that was measured. Ways that failed are
-    left out.
+    """What the ways analyse, and the CPU and memory that they need, by number of cameras; over RTSP, where that was
+    measured. Ways that failed are left out.
     """
     measurements = done(measurements)
     source = "rtsp" if any(one["input"] == "rtsp" for one in measurements) else "files"
     shown = [one for one in measurements if one["input"] == source]
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * PANEL_PX} {HEIGHT_PX}"><style>{STYLE}</style>']
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * PANEL_PX} {HEIGHT_PX}"><style>{STYLE}</style>']
     x = MARGIN_PX
     for way, colour in COLOURS.items():
         parts.append(f'<rect x="{x}" y="14" width="13" height="13" fill="{colour}"/>')
         parts.append(label(x + 19, 25, NAMES[way]))
         x += 50 + 8 * len(NAMES[way])
-    parts += _panel(0, "Frames analysed per CPU-second", shown, lambda one: one["frames_per_cpu_s"], "{:.2g}")
-    parts += _panel(PANEL_PX, "Memory of all processes, GB", shown, _memory_gb, "{:.2g}")
+    parts += _panel(0, "Frames analysed per second", shown, lambda one: one["frames_per_s"], "{:.2g}")
+    parts += _panel(PANEL_PX, "Frames analysed per CPU-second", shown, lambda one: one["frames_per_cpu_s"], "{:.2g}")
+    parts += _panel(2 * PANEL_PX, "Memory of all processes, GB", shown, _memory_gb, "{:.2g}")
     return "\n".join([*parts, "</svg>", ""])
 
 

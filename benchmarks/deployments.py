@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+from prometheus_client.core import Sample
 from prometheus_client.parser import text_string_to_metric_families
 
 from platoon.ocr.served import PLATE_RECOGNITION, TEXT_DETECTION
@@ -54,10 +56,19 @@ class Done:
 
 
 class Plays:
-    """When the server of the cameras began to play each, by the file that it writes (`tests.rtsp_server --plays`)."""
+    """The server of the cameras: what it takes, and when it began to play each, by the file that it writes
+    (`tests.rtsp_server --plays`).
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    Args:
+        pid: its process.
+    """
+
+    def __init__(self, file: Path, pid: int | None = None) -> None:
+        self._file, self._pid = file, pid
+
+    def cpu_s(self) -> float:
+        """CPU time of the server, in seconds since its start."""
+        return sum(psutil.Process(self._pid).cpu_times()[:2]) if self._pid is not None else 0.0
 
     def began(self, camera: str, since: float) -> float | None:
         """When it began, in seconds since 1970: what the camera shows a second later is due then, however late it is
@@ -173,14 +184,24 @@ class Platoon(Deployment):
             if heard_at >= since and camera in begins
         ]
 
+    def finals(self) -> list[tuple[str, str]]:
+        """(camera, text) of the vehicles that were decided."""
+        lines = self._events.read_text(encoding="utf-8").splitlines(keepends=True) if self._events.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [(event["camera"], event["text"]) for event in events if event["state"] == "final"]
+
+    def samples(self) -> list[Sample]:
+        """Its metrics. Raises OSError: it does not answer."""
+        text = self._get("/metrics")
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
     def done(self) -> Done | None:
         """See `Deployment`."""
         try:
             self._get("/health/ready")
-            text = self._get("/metrics")
+            samples = self.samples()
         except OSError:  # also HTTP errors
             return None
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
         def total(name: str, label: str = "", *values: str) -> int:
             found = [s.value for s in samples if s.name == name and (not label or s.labels[label] in values)]

@@ -1,7 +1,8 @@
-"""What no deployment can go below: decoding alone, and each model alone at its best batch.
+"""What no deployment can go below: decoding alone, and each model alone at its best batch, each on all cores.
 
-python -m benchmarks.limit REEL... prints the CPU time of each as JSON. Loading the engine also makes the choices that
-its cache remembers, so that no deployment started afterwards has to.
+python -m benchmarks.limit REEL... prints as JSON what each costs while all cores are busy with it: CPU time
+(`decode_s`, `detect_s`, `read_s`), and the time from one to the next (`decode_every_s` and so on). Loading the engine
+also makes the choices that its cache remembers, so that no deployment started afterwards has to.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
+from platoon.engine.runtime import cores
 from platoon.media.decode import planar_frame
 from platoon.media.frame import Pixels
 from platoon.media.input import Input
@@ -27,6 +31,15 @@ LINES, LINE_SIZE = 16, (48, 240)
 """Lines read at a time, more than any best batch here; height and width of a plate's text."""
 
 
+class Cost(NamedTuple):
+    """Of one item."""
+
+    cpu_s: float
+    """CPU time."""
+    every_s: float
+    """Time from one to the next, on all cores."""
+
+
 def main() -> None:
     """Measure and print."""
     reels = sys.argv[1:]
@@ -37,24 +50,29 @@ def main() -> None:
         batch = np.zeros((math.prod(detector.capacity), *settings.plates.input_size, 3), np.uint8)
         _fill(batch, reels[0], settings)
         lines = np.zeros((LINES, *LINE_SIZE, 3), np.uint8)
-        limit = {
-            "decode_s": _decode_s(reels, settings),
-            "detect_s": _cpu_s(lambda: detector.find(batch)) / len(batch),
-            "read_s": _cpu_s(lambda: [line.result() for line in read(list(lines))]) / LINES,
-            "detect_batch": len(batch),
+        measured = {
+            "decode": _decoding(reels, settings),
+            "detect": _cost(lambda: detector.find(batch), len(batch)),
+            "read": _cost(lambda: [line.result() for line in read(list(lines))], LINES),
         }
+    limit: dict[str, float] = {"detect_batch": len(batch)}
+    for name, cost in measured.items():
+        limit |= {f"{name}_s": cost.cpu_s, f"{name}_every_s": cost.every_s}
     print(json.dumps(limit))
 
 
-def _decode_s(reels: list[str], settings: Settings) -> float:
-    """CPU seconds to decode a frame, over all reels."""
-    frames = 0
-    start = time.process_time()
-    for reel in reels:
-        source = Input(reel, settings.source)
-        frames += sum(1 for _ in source.pictures())
-        source.close()
-    return (time.process_time() - start) / frames
+def _decoding(reels: Sequence[str], settings: Settings) -> Cost:
+    """Of a frame, over all reels: each core decodes all of them."""
+
+    def decode(_: int) -> int:
+        frames = 0
+        for reel in reels:
+            source = Input(reel, settings.source)
+            frames += sum(1 for _ in source.pictures())
+            source.close()
+        return frames
+
+    return _on_all_cores(decode)
 
 
 def _fill(batch: Pixels, reel: str, settings: Settings) -> None:
@@ -67,14 +85,27 @@ def _fill(batch: Pixels, reel: str, settings: Settings) -> None:
     source.close()
 
 
-def _cpu_s(run: Callable[[], object]) -> float:
-    """CPU seconds of one run, on average; the first does not count."""
+def _cost(run: Callable[[], object], items: int) -> Cost:
+    """Of one of the `items` of a run; the first run does not count."""
     run()
-    runs, begin, start = 0, time.monotonic(), time.process_time()
-    while time.monotonic() - begin < MEASURE_S:
-        run()
-        runs += 1
-    return (time.process_time() - start) / runs
+    end = time.monotonic() + MEASURE_S
+
+    def repeat(_: int) -> int:
+        done = 0
+        while time.monotonic() < end:
+            run()
+            done += items
+        return done
+
+    return _on_all_cores(repeat)
+
+
+def _on_all_cores(work: Callable[[int], int]) -> Cost:
+    """Of one item, where as many threads as there are cores do this work, each of which says how many it has done."""
+    with ThreadPoolExecutor(cores()) as pool:
+        begin, start = time.monotonic(), time.process_time()
+        done = sum(pool.map(work, range(cores())))
+        return Cost((time.process_time() - start) / done, (time.monotonic() - begin) / done)
 
 
 if __name__ == "__main__":

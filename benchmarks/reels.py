@@ -20,6 +20,16 @@ from platoon.settings import Settings
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+REAL = {"highway.mp4": ("JLN390", "JMH552"), "roadside.mp4": ("LS15EBC",)}
+"""Plates of the real clips."""
+
+
+def real_clips() -> dict[Path, tuple[str, ...]]:
+    """The real clips, as far as they are there, with the plates that are to be read in them."""
+    folder = Path(os.environ.get("PLATOON_DATA", DATA)) / "video"
+    return {folder / name: plates for name, plates in REAL.items() if (folder / name).exists()}
+
+
 def make_reels(folder: Path) -> tuple[str, list[Path]]:
     """("real", reels in `folder` that begin with different clips), or ("demo", the demo's clips, from their cache)."""
     clips = sorted((Path(os.environ.get("PLATOON_DATA", DATA)) / "video").glob("*.mp4"))

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from rich.console import Console
@@ -41,9 +41,10 @@ def aims(measurements: Sequence[Measured], limit: Measured) -> list[dict[str, An
     measurements = done(measurements)
     for source, n in dict.fromkeys((one["input"], one["cameras"]) for one in measurements):
         ways = {one["way"]: one for one in measurements if (one["input"], one["cameras"]) == (source, n)}
-        for aim, reached, bound in _ratios(ways, limit):
-            met = reached >= bound if aim.startswith("frames") else reached <= bound
-            found.append({"input": source, "cameras": n, "aim": aim, "reached": reached, "bound": bound, "met": met})
+        for aim, reached, sign, bound in _ratios(ways, limit, live=source == "rtsp"):
+            met = reached >= bound if sign == "≥" else reached <= bound
+            entry = {"aim": aim, "reached": reached, "sign": sign, "bound": bound, "met": met}
+            found.append({"input": source, "cameras": n, **entry})
     return found
 
 
@@ -52,8 +53,10 @@ def done(measurements: Sequence[Measured]) -> list[Measured]:
     return [one for one in measurements if "failed" not in one]
 
 
-def _ratios(ways: Mapping[str, Measured], limit: Measured) -> Iterator[tuple[str, float, float]]:
-    """(what, reached, bound): frames should be at least so many, everything else at most so much."""
+def _ratios(
+    ways: Mapping[str, Measured], limit: Measured, *, live: bool
+) -> Iterator[tuple[str, float, Literal["≥", "≤"], float]]:
+    """(what, reached, at least or at most, how much)."""
     if (shared := ways.get("shared")) is None:
         return
 
@@ -61,29 +64,40 @@ def _ratios(ways: Mapping[str, Measured], limit: Measured) -> Iterator[tuple[str
         return float(shared[name] / other[name])
 
     speed, size = "frames_per_cpu_s", "pss_bytes" if shared["pss_bytes"] else "rss_bytes"
-    if (usual := ways.get("usual")) is not None:
-        yield "frames per CPU-second, shared / usual", ratio(speed, usual), 3.0
-        yield "memory, shared / usual", ratio(size, usual), 1 / 8
-        yield "converted bytes per frame, shared / usual", ratio("converted_bytes_per_frame", usual), 1 / 30
-    yield "whole-frame conversions, shared", shared["whole_frames"], 0
     if (isolated := ways.get("isolated")) is not None:
-        yield "frames per CPU-second, shared / isolated", ratio(speed, isolated), 1.0
-        yield "memory, shared / isolated", ratio(size, isolated), 1 / 4
-    yield "CPU time, shared / decoder + detector alone", 1 / share_of_limit(shared, limit), 1.15
-    whole = share_of_limit(shared, limit, read=True)
-    yield "CPU time, shared / decoder + detector + recogniser alone", 1 / whole, 1.15
+        yield "frames/s, shared / isolated", ratio("frames_per_s", isolated), "≥", 2.0 if live else 1.0
+        yield "memory, shared / isolated", ratio(size, isolated), "≤", 1 / 4
+    if not live:
+        yield (
+            "frames/s, shared / alone on all cores",
+            shared["frames_per_s"] * alone_s(shared, limit, "every"),
+            "≥",
+            0.9,
+        )
+    yield "CPU time, shared / alone", 1 / share_of_limit(shared, limit), "≤", 1.15
+    yield "share of the cores that is used, shared", shared["busy"], "≥", 0.9
+    yield "frames of the camera with fewest / most, shared", shared["evenness"], "≥", 0.8
+    if live and shared["events"]:
+        yield "seconds from sending to event, p95, shared", shared["event_p95_s"], "≤", 1.0
+    if (usual := ways.get("usual")) is not None:
+        yield "frames per CPU-second, shared / usual", ratio(speed, usual), "≥", 3.0
+        yield "memory, shared / usual", ratio(size, usual), "≤", 1 / 8
+        yield "converted bytes per frame, shared / usual", ratio("converted_bytes_per_frame", usual), "≤", 1 / 30
+    yield "whole-frame conversions, shared", shared["whole_frames"], "≤", 0
 
 
-def share_of_limit(measured: Measured, limit: Measured, *, read: bool = False) -> float:
-    """Part of the CPU time that decoding all decoded frames and detecting in the analysed ones would take alone.
+def share_of_limit(measured: Measured, limit: Measured) -> float:
+    """Part of the CPU time that is needed: see `alone_s`."""
+    return float(alone_s(measured, limit, "cpu") * measured["frames_per_cpu_s"])
 
-    Args:
-        read: and recognising what Platoon recognised.
+
+def alone_s(measured: Measured, limit: Measured, which: Literal["cpu", "every"]) -> float:
+    """What an analysed frame takes where nothing else is done than to decode it, to detect in it, and to recognise what
+    Platoon recognised: CPU time, or the time from one to the next `every` core busy with it.
     """
-    alone_s = limit["detect_s"] + limit["decode_s"] * measured["decoded"] / measured["analysed"]
-    if read:
-        alone_s += limit["read_s"] * measured["lines_read_per_frame"]
-    return float(alone_s * measured["frames_per_cpu_s"])
+    suffix = "s" if which == "cpu" else "every_s"
+    each = {"decode": 1.0, "detect": 1.0, "read": measured["lines_read_per_frame"]}
+    return float(sum(limit[f"{name}_{suffix}"] * count for name, count in each.items()))
 
 
 def write(results: Mapping[str, Any], path: Path) -> None:
@@ -106,7 +120,8 @@ def show(results: Mapping[str, Any], console: Console) -> None:
     """Print all as tables."""
     facts, limit = results["machine"], results["limit"]
     console.print(
-        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {results['clips']} clips\n"
+        f"{facts['cpu']}{', float32' * (results['precision'] == 'float32')}, {facts['cores']} cores,"
+        f" {facts['memory_gib']} GiB; {results['clips']} clips\n"
         f"alone, in ms of CPU time: decoding a frame {1000 * limit['decode_s']:.1f}, detecting in it"
         f" {1000 * limit['detect_s']:.1f} (batch {limit['detect_batch']}), recognising a line"
         f" {1000 * limit['read_s']:.1f}",
@@ -122,11 +137,13 @@ def show(results: Mapping[str, Any], console: Console) -> None:
 
 def _measurements(measurements: Sequence[Measured], limit: Measured) -> Table:
     table = Table(
-        caption="memory: peak, sum of PSS (of RSS); limit: decoder and detector alone; event: from sending, p50 / p95"
+        caption="least, most: frames/s of the camera with fewest, most; decoded: frames/s\nbusy: share of what the"
+        " cameras' server left of the cores; of limit: CPU time to decode, detect and recognise alone what was analysed"
+        "\nmemory: peak, sum of PSS (of RSS); event: from sending, p50 / p95"
     )
     for name in ("input", "N", "way"):
         table.add_column(name, justify="right" if name == "N" else "left")
-    for name in ("frames/CPU-s", "of limit", "frames/s", "memory MB", "event s", "whole frames", "MB/frame"):
+    for name in ("frames/s", "frames/CPU-s", "of limit", "busy", "least, most", "decoded", "memory MB", "event s"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in measurements:
         which = (one["input"], str(one["cameras"]), one["way"])
@@ -135,13 +152,14 @@ def _measurements(measurements: Sequence[Measured], limit: Measured) -> Table:
             continue
         table.add_row(
             *which,
+            f"{one['frames_per_s']:.2f}",
             f"{one['frames_per_cpu_s']:.2f}",
             f"{100 * share_of_limit(one, limit):.0f} %",
-            f"{one['frames_per_s']:.2f}",
+            f"{100 * one['busy']:.0f} %",
+            f"{one['least_frames_per_s']:.2f}, {one['most_frames_per_s']:.2f}",
+            f"{one['decoded'] / one['seconds']:.0f}",
             f"{_mb(one['pss_bytes'])} ({_mb(one['rss_bytes'])})",
             f"{one['event_p50_s']:.2f} / {one['event_p95_s']:.2f}" if one["events"] else "",
-            str(one["whole_frames"]),
-            f"{one['converted_bytes_per_frame'] / 1e6:.2f}",
             end_section=one["way"] == "usual",
         )
     return table
@@ -155,13 +173,13 @@ def _aims(found: Sequence[Measured]) -> Table:
         table.add_column(name, justify="right" if name == "aim" else "left")
     for n in counts:
         table.add_column(f"N = {n}", justify="right")
-    lines = dict.fromkeys((one["input"], one["aim"], one["bound"]) for one in found)
-    for source, aim, bound in lines:
+    lines = dict.fromkeys((one["input"], one["aim"], one["sign"], one["bound"]) for one in found)
+    for source, aim, sign, bound in lines:
         reached = {one["cameras"]: one for one in found if (one["input"], one["aim"]) == (source, aim)}
         table.add_row(
             source,
             aim,
-            f"{'≥' if aim.startswith('frames') else '≤'} {_number(bound)}",
+            f"{sign} {_number(bound)}",
             *(_verdict(reached[n]) if n in reached else "" for n in counts),
         )
     return table

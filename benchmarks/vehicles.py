@@ -14,7 +14,6 @@ python -m benchmarks.vehicles [--detector NAME] [--results FOLDER]
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.reels import DATA
+from benchmarks.reels import real_clips
 from benchmarks.trials import trials
 from platoon.arrays import Array
 from platoon.media.decode import planar_frame
@@ -51,8 +50,6 @@ from platoon.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = "trials"
-REAL = {"highway.mp4": ("JLN390", "JMH552"), "roadside.mp4": ("LS15EBC",)}
-"""Plates of the real clips."""
 NOISE, SMALL = 14.0, (640, 360)
 """Of the trials as a poor camera has them."""
 ALIKE = 3
@@ -238,10 +235,8 @@ def clips(folder: Path) -> Iterator[Clip]:
     """All, drawn into `folder` as they are asked for."""
     for kind, scenes in ((TRIALS, trials()), (f"{TRIALS}, poor camera", map(poor, trials()))):
         yield from (drawn(kind, scene, folder) for scene in scenes)
-    for name, texts in REAL.items():
-        path = Path(os.environ.get("PLATOON_DATA", DATA)) / "video" / name
-        if path.exists():
-            yield Clip("real", name, path, real_vehicles(texts))
+    for path, texts in real_clips().items():
+        yield Clip("real", path.name, path, real_vehicles(texts))
 
 
 def run(settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:

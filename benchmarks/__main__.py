@@ -1,8 +1,9 @@
 """All benchmarks, one after the other: `python -m benchmarks`."""
 
-from benchmarks import accuracy, calibration, documents, quality, service, soak, streams, vehicles
+from benchmarks import accuracy, attention, calibration, documents, quality, service, soak, streams, vehicles
 
 streams.main()
+attention.main()
 service.main()
 soak.main()
 quality.main()

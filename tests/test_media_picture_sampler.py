@@ -1,6 +1,8 @@
 import io
+import threading
 from collections.abc import Callable
 from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -275,6 +277,27 @@ def test_a_recording_may_come_in_any_form(made: Made, given_as: Callable[[Path],
     assert result.times_s == expected.times_s
     for one, other in zip(result.pictures, expected.pictures, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.mark.parametrize("name", ["x264-open.mkv", "x264.mp4"])
+def test_a_recording_may_come_from_a_server_that_cannot_seek(made: Made, name: str) -> None:
+    handler = partial(_Quiet, directory=str(made(name).parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            result = sample(f"http://127.0.0.1:{server.server_address[1]}/{name}", at_s=[1.2, 0.2])
+        finally:
+            server.shutdown()
+            thread.join()
+    expected = everything(made(name))
+    for picture, number in zip(result.pictures, (36, 6), strict=True):
+        assert_same(picture, expected[number][2])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
 from platoon.media.frame import Pixels
 
@@ -78,6 +79,20 @@ def _cut_in_a_group(path: Path) -> Path:
     with av.open(str(whole)) as container:
         place = [packet.pos for packet in container.demux(video=0) if packet.size][4]
     path.write_bytes(data[place // 188 * 188 :])
+    return path
+
+
+def _without_labels(path: Path, *, cut: bool) -> Path:
+    """Intra pictures in the middle are no IDR and have no recovery points: nothing calls them keyframes."""
+    whole = encode(path.with_name("labelled.ts"), "libx264", _x264(**{"open-gop": "1"}))
+    with av.open(str(whole)) as labelled, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(labelled.streams.video[0])
+        units = BitStreamFilterContext("filter_units=remove_types=6", labelled.streams.video[0], stream)
+        for number, packet in enumerate(labelled.demux(video=0)):
+            if packet.size and not (cut and number < 4):
+                for bare in units.filter(packet):
+                    bare.stream = stream
+                    container.mux(bare)
     return path
 
 
@@ -160,6 +175,8 @@ SOUND: dict[str, Callable[[Path], Path]] = {
     "bare.h264": lambda path: encode(path, "libx264", _x264()),
     "bare.hevc": lambda path: encode(path, "libx265", _x265("open-gop=1")),
     "cut-in-a-group.ts": _cut_in_a_group,
+    "no-labels.ts": lambda path: _without_labels(path, cut=False),
+    "no-labels-cut-in-a-group.ts": lambda path: _without_labels(path, cut=True),
     "edited.mp4": _edited,
     "late.mp4": _late,
     "late.mkv": _late,

@@ -1,8 +1,8 @@
 """Which pictures a recording has, when each is shown, and where decoding must begin to get it.
 
-One demux without decoding says all that, but for the head, which is decoded until the first picture comes: a recording
-that begins in the middle of a group of pictures shows nothing before. What headers say of counts is not believed. A
-stream without time stamps is decoded through instead, as only its decoder knows the order of its pictures.
+One demux without decoding says all that, but for the head, which is decoded until pictures come: of a recording that
+begins in the middle of a group of pictures, those are shown that can be decoded. What headers say of counts is not
+believed. A stream without time stamps is decoded through instead: only its decoder knows the order of its pictures.
 
 Arrays of some 30 bytes a picture: the index of two hours at 30 frames a second takes 6 MB.
 """
@@ -31,6 +31,10 @@ _RESTART_S: Final = 1.0
 """A decoding time so far back is a clock that began anew, as where two recordings were joined."""
 _OWED: Final = 256
 """Packets for which a decoder may still owe a picture; none holds back so many."""
+_REORDERED_MOST: Final = 16
+"""Packets after a keyframe that may be shown before it."""
+_SETTLING: Final = 32
+"""Packets within which all pictures come, once the first one has that is not of the first packet."""
 _USUAL_FPS: Final = 25.0
 """Of streams that say neither times nor a rate."""
 
@@ -127,17 +131,22 @@ class FrameIndex:
         refers to the group before.
         """
         key = int(np.searchsorted(self.keyframes, packet, side="right")) - 1
-        while key and self._is_later(int(self.keyframes[key]), packet):
+        while key and self.is_later(int(self.keyframes[key]), packet):
             key -= 1
         return key
+
+    def is_open(self, key: int) -> bool:
+        """Whether pictures that are shown before a keyframe, number `key` of `keyframes`, follow it in the file."""
+        start = int(self.keyframes[key])
+        return bool((self.stamps[start + 1 : start + 1 + _REORDERED_MOST] < self.stamps[start]).any())
 
     def find(self, packet: av.Packet) -> int | None:
         """The number of a packet that was read after seeking; none: no one packet is like it."""
         (found,) = np.nonzero((self.stamps == packet.pts) & (self.sizes == packet.size))
         return int(found[0]) if len(found) == 1 else None
 
-    def _is_later(self, one: int, other: int) -> bool:
-        """Whether packet `one`, which comes first in the file, is shown after `other`."""
+    def is_later(self, one: int, other: int) -> bool:
+        """Whether the picture of packet `one`, which comes first in the file, is shown after that of `other`."""
         restarted = bool(np.searchsorted(self.restarts, one, "right") != np.searchsorted(self.restarts, other, "right"))
         return not restarted and bool(self.stamps[one] > self.stamps[other])
 
@@ -209,13 +218,19 @@ class _Scan:
                         self._last_stamp = _NO_STAMP
                     before, decoded_at = decoded_at, packet.dts
                 self._add(number, packet)
-                if self._through or not self._shown:
+                if self._decodes(number):
                     self._fed.add(number, packet)
                     self._decode(packet)
         except SourceError as error:
             self._broken = error
-        if self._through or not self._shown:
+        if self._decodes(len(self._stamps) - 1):
             self._decode(None)
+
+    def _decodes(self, number: int) -> bool:
+        """Whether a packet is to be decoded."""
+        if self._through or not self._shown:
+            return True
+        return self._shown[0] > 0 and number <= self._shown[0] + _SETTLING
 
     def _add(self, number: int, packet: av.Packet) -> None:
         stamp = _NO_STAMP if packet.pts is None else packet.pts
@@ -250,7 +265,8 @@ class _Scan:
             (visible,) = np.nonzero(~np.frombuffer(self._hidden, np.bool_))
             run = np.searchsorted(restarts, visible, side="right")
             visible = visible[np.lexsort((stamps[visible], run))]
-            visible = visible[np.flatnonzero(visible == self._shown[0])[0] :]
+            came = np.flatnonzero(np.isin(visible, self._shown))
+            visible = np.concatenate([visible[came], visible[came[-1] + 1 :]])
             times_s = self._continued(stamps[visible] * float(stream.time_base), visible, restarts)
             period_s = self._last_duration * float(stream.time_base) or self._period_s(times_s)
         else:

@@ -12,7 +12,7 @@ import io
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
@@ -90,6 +90,8 @@ class PictureSampler:
         self._strict = True
         self._input = self._opened()
         self._fed = FedPackets(self._input)
+        self._start = 0
+        """The keyframe at which a run of decoding began."""
         self._damage_at: int | None = None
         """The first packet of a run of decoding that was seen to be damaged."""
         self._seeks = True
@@ -110,53 +112,51 @@ class PictureSampler:
         self._input.close()
 
     def _group(self, key: int, wanted: set[int]) -> Iterator[tuple[int, Pixels | str]]:
-        """The pictures that are decoded from keyframe number `key` on, or from an earlier one, where the decoder cannot
-        begin there: what comes first is no keyframe, or comes after a picture that is wanted.
+        """The pictures that are decoded from keyframe number `key` on.
 
         What refers to damaged data depends on all that was decoded before, as the decoder makes up for it from there.
-        So where damage is seen, decoding begins anew at an earlier group that is whole, and leaves nothing out.
+        So where one does not come, or damage is seen, decoding begins anew, at an earlier group that is whole.
         """
-        step, careful = 1, False
-        while wanted:
-            first: int | None = None
-            self._damage_at = None
-            try:
-                packets = {int(self.index.packets[number]) for number in wanted}
-                for packet, picture in self._decoded(key, packets, all_of_them=careful):
-                    if not careful and self._damage_at is not None:
-                        break
-                    number = int(self.index.numbers[packet])
-                    if first is None and number >= 0:
-                        start = int(self.index.keyframes[key])
-                        if key and packet == start and not _is_intra(picture):
-                            break
-                        if key and packet != start and not careful:
-                            self._damaged(start)
-                            break
-                        first = number
-                    if careful and self._is_damaged(key):
-                        first = None
-                        break
-                    if number in wanted:
-                        wanted.remove(number)
-                        yield number, self._as_rgb(picture)
-            except _LostError:
-                self._seeks = False
-                continue
-            if not careful and self._damage_at is not None:
-                key, careful = max(key - 2, 0), True
-                continue
-            if not key or (first is not None and wanted and first <= min(wanted)):
-                break
+        step, is_final = 2, (yield from self._attempt(key, wanted, careful=False))
+        while wanted and not is_final:
             key, step = max(key - step, 0), 2 * step
+            is_final = (yield from self._attempt(key, wanted, careful=True)) or not key
         yield from ((number, _DAMAGED) for number in sorted(wanted))
+
+    def _attempt(self, key: int, wanted: set[int], *, careful: bool) -> Generator[tuple[int, Pixels | str], None, bool]:
+        """Take pictures out of those that are `wanted`; whether no earlier beginning would bring more of them.
+
+        Args:
+            careful: the decoder makes the best of what is damaged, and nothing is left out.
+        """
+        first: int | None = None
+        self._damage_at = None
+        try:
+            packets = {int(self.index.packets[number]) for number in wanted}
+            for packet, picture in self._decoded(key, packets, all_of_them=careful):
+                if self._damage_at is not None and (not careful or self._is_damaged(key)):
+                    return False
+                number = int(self.index.numbers[packet])
+                if first is None and number >= 0:
+                    # No keyframe, whatever it is called; or one that does not come itself, as it is damaged.
+                    if key and not (_is_intra(picture) if packet == self._start else careful):
+                        return False
+                    first = number
+                if number in wanted:
+                    wanted.remove(number)
+                    yield number, self._as_rgb(picture)
+        except _LostError:
+            self._seeks = False
+            return (yield from self._attempt(key, wanted, careful=careful))
+        return careful and first is not None and first <= min(wanted, default=first)
 
     def _decoded(self, key: int, packets: set[int], *, all_of_them: bool) -> Iterator[tuple[int, av.VideoFrame]]:
         """What comes out of the decoder from a keyframe to the last of `packets`; of pictures that no other refers to
         only these, but for `all_of_them`.
         """
-        last = max(packets)
-        self._make(strict=not all_of_them)
+        last, self._start = max(packets), int(self.index.keyframes[key])
+        # At the beginning of an open group a strict decoder finds fault with what is sound.
+        self._make(strict=not all_of_them and not self.index.is_open(key))
         for number, packet in self._packets_from(key):
             context = self._input.stream.codec_context
             if context.name in _TELLS_UNREFERENCED:
@@ -190,6 +190,9 @@ class PictureSampler:
                 yield number, picture
 
     def _damaged(self, packet: int) -> None:
+        """A packet was seen to be damaged; none of an open group where decoding began, as it refers further back."""
+        if self.index.is_later(self._start, packet):
+            return
         self._damage_at = packet if self._damage_at is None else min(packet, self._damage_at)
 
     def _is_damaged(self, key: int) -> bool:

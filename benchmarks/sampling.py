@@ -157,7 +157,8 @@ def measurements(
                 of_ways = {way: measure(way, path) for way in ways}
                 right = of_ways.get("PyAV, decode all", {}).get("digest")
                 for one in of_ways.values():
-                    one["exact"] = one.pop("digest") == right if right else None
+                    digest = one.pop("digest")
+                    one["exact"] = digest == right if right else None
                 best = min(
                     (one["cpu_s"] for way, one in of_ways.items() if one["exact"] and way in PEERS), default=None
                 )
@@ -195,7 +196,7 @@ def main() -> None:
     table = Table(*columns, title=f"{WANTED} pictures of H.264, {given.size[0]}x{given.size[1]}, {FPS} a second")
     for one in found:
         table.add_row(*(str(one[column]) for column in columns))
-    Console().print(table)
+    Console(width=100).print(table)
     given.out.write_text(json.dumps({"machine": machine(), "size": given.size, "measurements": found}, indent=1) + "\n")
 
 

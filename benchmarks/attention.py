@@ -189,7 +189,8 @@ def measure(way: str, site: Site, variables: Mapping[str, str], folder: Path, *,
                 _watch(deployment, tree, site, ALONE_S if alone else None, found)
         except (TimeoutError, RuntimeError, OSError, psutil.Error) as error:
             found["failed"] = str(error)
-    return found if alone else found | told(site.plates, deployment.finals())
+    first = [(camera, text) for camera, text, at in deployment.finals() if at < site.streams[camera].seconds]
+    return found if alone else found | told(site.plates, first)
 
 
 def _watch(deployment: Platoon, tree: ProcessTree, site: Site, seconds: float | None, found: dict[str, Any]) -> None:

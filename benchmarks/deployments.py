@@ -184,11 +184,11 @@ class Platoon(Deployment):
             if heard_at >= since and camera in begins
         ]
 
-    def finals(self) -> list[tuple[str, str]]:
-        """(camera, text) of the vehicles that were decided."""
+    def finals(self) -> list[tuple[str, str, float]]:
+        """(camera, text, media time in seconds) of the vehicles that were decided."""
         lines = self._events.read_text(encoding="utf-8").splitlines(keepends=True) if self._events.exists() else []
         events = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [(event["camera"], event["text"]) for event in events if event["state"] == "final"]
+        return [(event["camera"], event["text"], event["media_time"]) for event in events if event["state"] == "final"]
 
     def samples(self) -> list[Sample]:
         """Its metrics. Raises OSError: it does not answer."""

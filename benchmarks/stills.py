@@ -1,9 +1,9 @@
 """What sixty cameras show before which next to nothing passes: rendered still scenes, and real clips after their first
 picture, as streams of a few minutes.
 
-A clip costs seconds to render, so a stream is the still beginning of one, its packets again and again, and then the
-whole of it: a camera has known its place for a while when its vehicles come. Where the repetitions are joined the
-picture jumps, which makes it harder to sleep than it is. All is kept in a folder and taken from there the next time.
+A clip costs seconds to render, so a stream is a clip whose still beginning is played again and again before the rest of
+it: a camera has known its place for a while when its vehicles come. Where the repetitions are joined the picture jumps,
+which makes it harder to sleep than it is. All is kept in a folder and taken from there the next time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ FIRST_SEED = 2000
 """Nothing was tuned on seeds from here on."""
 CLIP_S, ENTERS_S = 48.0, (18.0, 31.0)
 """How long a scene is rendered, and about when its vehicles enter."""
-HEAD_S = 16.0
-"""What is repeated, from the beginning; a whole number of groups of pictures."""
+FROM_S, HEAD_S = 4.0, 16.0
+"""From when to when it is repeated, in whole groups of pictures: not the first, as encoders begin with other sizes."""
 SUBSTREAM_FPS = 5
 READABLE_S = 0.5
 """A vehicle was to be seen if its plate was readable for so long."""
 ENCODINGS = (
-    Encoding(most_kbps=4000),
+    Encoding(),
     Encoding(group_s=4.0, most_kbps=4000),
     Encoding(group_s=4.0, kbps=1500),
 )
@@ -103,7 +103,7 @@ def _scene(kind: Unrest, number: int, size: tuple[int, int], fps: int, *, empty:
     """A rendered scene of this kind."""
     seed, encoding = FIRST_SEED + number, ENCODINGS[number % len(ENCODINGS)]
     course = kind in (Unrest.NIGHTFALL, Unrest.INFRARED, Unrest.TURN)
-    head_s = {Unrest.NIGHTFALL: encoding.group_s, Unrest.TURN: 8.0}.get(kind, HEAD_S)
+    head_s = FROM_S + 4.0 if kind in (Unrest.NIGHTFALL, Unrest.TURN) else HEAD_S
     length_s = CLIP_S if course or not empty else HEAD_S
     enters = np.random.default_rng([seed, 78]).uniform(0, 2, len(ENTERS_S)) + ENTERS_S
     scene = still_scene(seed=seed, seconds=length_s, enters_s=() if empty else enters.tolist(), fps=fps, size=size)
@@ -111,7 +111,7 @@ def _scene(kind: Unrest, number: int, size: tuple[int, int], fps: int, *, empty:
     def render(path: Path) -> Sequence[str]:
         return readable(still_clip(path, scene, kind, encoding))
 
-    name = f"{kind}-{scene.digest}-{fps}"
+    name = f"{kind}-{scene.digest}-{encoding.group_s:g}-{encoding.kbps or encoding.most_kbps or 'crf'}"
     return Order(name, kind, head_s, course or not empty, render)
 
 
@@ -147,11 +147,12 @@ def _made(order: Order, folder: Path, seconds: float, told: Callable[[str], obje
         facts_text = json.dumps(list(order.render(clip)))
         substream(clip, clip.with_suffix(".sub.mp4"))
         facts.write_text(facts_text, encoding="utf-8")
-    times = max(1, math.ceil((seconds - _duration_s(clip) * order.whole) / order.head_s))
+    once_s = _duration_s(clip) if order.whole else order.head_s
+    times = 1 + max(0, math.ceil((seconds - once_s) / (order.head_s - FROM_S)))
 
     def stream(source: Path) -> Path:
         target = folder / f"{source.stem}-{times}x.mp4"
-        lengthen(source, order.head_s, times, target, whole=order.whole)
+        lengthen(source, (FROM_S, order.head_s), times, target, whole=order.whole)
         return target
 
     plates = json.loads(facts.read_text(encoding="utf-8"))
@@ -164,22 +165,26 @@ def _duration_s(clip: Path) -> float:
         return float(source.duration or 0) / 1e6
 
 
-def lengthen(clip: Path, head_s: float, times: int, target: Path, *, whole: bool) -> None:
-    """Write the packets of the first `head_s` seconds so many times, then, if wanted, all of the clip.
+def lengthen(clip: Path, part_s: tuple[float, float], times: int, target: Path, *, whole: bool) -> None:
+    """Write the packets of a clip with a part of it, (from, to) in seconds, so many times; up to there, or the `whole`.
 
-    `head_s` must be where a group of pictures ends.
+    Groups of pictures must begin and end there.
     """
+    start, end = (second - 1e-3 for second in part_s)
     with av.open(str(target), "w", format="mp4") as longer:
         written: av.VideoStream | None = None
-        for turn in range(times + whole):
+        for turn in range(times):
             with av.open(str(clip)) as source:
                 stream = source.streams.video[0]
                 written = written or longer.add_stream_from_template(stream)
-                offset = round(turn * head_s / stream.time_base)
+                offset = round(turn * (end - start) / stream.time_base)
                 for packet in source.demux(stream):
                     if packet.pts is None or packet.dts is None:
                         continue
-                    if turn < times and packet.pts * stream.time_base >= head_s - 1e-3:
+                    at = packet.pts * stream.time_base
+                    if turn and at < start:
+                        continue
+                    if at >= end and not (whole and turn == times - 1):
                         break
                     packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, written
                     longer.mux(packet)

@@ -27,10 +27,10 @@ def positions(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_stream_is_its_beginning_again_and_again_and_then_all_of_it(tmp_path: Path, whole: bool) -> None:
+def test_a_stream_is_a_clip_that_stays_at_a_part_of_it_for_a_while(tmp_path: Path, whole: bool) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=15, fps=10, keyframe_every=5)
-    lengthen(clip, 0.5, 3, tmp_path / "long.mp4", whole=whole)
-    assert positions(tmp_path / "long.mp4") == [*range(5)] * 3 + [*range(15)] * whole
+    lengthen(clip, (0.5, 1.0), 3, tmp_path / "long.mp4", whole=whole)
+    assert positions(tmp_path / "long.mp4") == [*range(10), *range(5, 10), *range(5, 10), *[10, 11, 12, 13, 14] * whole]
 
 
 def test_a_substream_has_the_same_pictures_but_fewer(tmp_path: Path) -> None:

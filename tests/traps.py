@@ -123,6 +123,16 @@ def _all_called_keyframes(path: Path) -> Path:
     return remuxed(encode(path.with_name("whole.mp4"), "libx264", _x264()), path, _call_keyframe)
 
 
+def _at_zero(path: Path) -> Path:
+    """Every picture is shown at 0."""
+
+    def stop(_: int, packet: av.Packet) -> bool:
+        packet.pts = packet.dts = 0
+        return True
+
+    return remuxed(encode(path.with_name("whole.mp4"), "libx264", _x264()), path, stop)
+
+
 def _joined(path: Path) -> Path:
     one = encode(path.with_name("one.ts"), "libx264", _x264(), stamps=range(90, 120))
     other = encode(path.with_name("other.ts"), "libx264", _x264(), stamps=range(25), first=30)
@@ -185,6 +195,7 @@ SOUND: dict[str, Callable[[Path], Path]] = {
     "all-keyframes.mp4": _all_called_keyframes,
     "all-keyframes.avi": lambda path: remuxed(encode(path.with_name("whole.avi"), "mpeg4"), path, _call_keyframe),
     "joined.ts": _joined,
+    "at-zero.mkv": _at_zero,
     "two-videos.mkv": _of_two_videos,
 }
 """Recordings of which every visible picture can be had, by name."""

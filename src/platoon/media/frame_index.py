@@ -63,7 +63,7 @@ class FrameIndex:
     key_stamps: NDArray[np.int64]
     """When each keyframe is decoded (DTS), (keyframes,): FFmpeg seeks to that."""
     timed: bool
-    """Whether every packet has a time stamp, by which its picture is known again."""
+    """Whether every packet has a time stamp of its own, by which its picture is known again."""
     restarts: NDArray[np.int32]
     """Packets at which time stamps begin anew."""
     rotation: int
@@ -192,12 +192,14 @@ class _Scan:
         self._hidden = bytearray()
         self._shown = array("i")
         """Packets of the pictures that were decoded, in the order in which they came."""
+        self._shown_stamps = array("q")
         self._rotation = 0
         self._last_stamp, self._last_duration = _NO_STAMP, 0
         self._broken: SourceError | None = None
         self.timed = True
-        """Whether every packet has a time stamp."""
+        """Whether every packet has a time stamp of its own."""
         self._read()
+        self.timed = self.timed and self._is_distinct()
 
     def _read(self) -> None:
         before: int | None = None
@@ -234,7 +236,7 @@ class _Scan:
 
     def _add(self, number: int, packet: av.Packet) -> None:
         stamp = _NO_STAMP if packet.pts is None else packet.pts
-        if not number or (packet.is_keyframe and not packet.is_corrupt and self.timed):
+        if not number or (packet.is_keyframe and not packet.is_corrupt and not self._through):
             self._keyframes.append(number)
             self._key_stamps.append(stamp if packet.dts is None else packet.dts)
         self._stamps.append(stamp)
@@ -250,10 +252,11 @@ class _Scan:
             self._source.check_size(self._context.width, self._context.height)
             return
         for picture in pictures:
-            number = self._fed.number_of(picture, timed=self.timed)
+            number = self._fed.number_of(picture, timed=not self._through)
             if not picture.is_corrupt and number is not None and not self._hidden[number]:
                 self._source.check_size(picture.width, picture.height)
                 self._shown.append(number)
+                self._shown_stamps.append(_NO_STAMP if picture.pts is None else picture.pts)
                 self._rotation = self._rotation if len(self._shown) > 1 else picture.rotation % 360
 
     def index(self) -> FrameIndex:
@@ -261,21 +264,19 @@ class _Scan:
         if not self._shown:
             raise self._broken or self._source.error(SourceFailure.CORRUPT, "no picture of it could be decoded")
         stream, stamps, restarts = self._source.stream, np.array(self._stamps), np.array(self._restarts, np.int32)
-        if self.timed:
-            (visible,) = np.nonzero(~np.frombuffer(self._hidden, np.bool_))
-            run = np.searchsorted(restarts, visible, side="right")
-            visible = visible[np.lexsort((stamps[visible], run))]
+        if self._through:
+            visible = np.array(self._shown)
+            period_s = 1 / (self._source.fps or _USUAL_FPS)
+            times_s = self._decoded_times(period_s)
+        else:
+            visible = self._in_order()
             came = np.flatnonzero(np.isin(visible, self._shown))
             visible = np.concatenate([visible[came], visible[came[-1] + 1 :]])
             times_s = self._continued(stamps[visible] * float(stream.time_base), visible, restarts)
             period_s = self._last_duration * float(stream.time_base) or self._period_s(times_s)
-        else:
-            visible = np.array(self._shown)
-            period_s = 1 / (self._source.fps or _USUAL_FPS)
-            times_s = np.arange(len(visible), dtype=np.float64) * period_s
         numbers = np.full(len(stamps), -1, np.int32)
         numbers[visible] = np.arange(len(visible))
-        told = self.timed and not len(restarts)
+        told = not self._through and not len(restarts)
         ends_at_s = self._last_stamp * float(stream.time_base) + period_s if told else 0.0
         return FrameIndex(
             times_s=times_s,
@@ -284,14 +285,32 @@ class _Scan:
             numbers=numbers,
             stamps=stamps,
             sizes=np.array(self._sizes),
-            keyframes=np.array(self._keyframes[: None if self.timed else 1]),
-            key_stamps=np.array(self._key_stamps[: None if self.timed else 1]),
-            timed=self.timed,
+            keyframes=np.array(self._keyframes),
+            key_stamps=np.array(self._key_stamps),
+            timed=not self._through,
             restarts=restarts,
             rotation=self._rotation,
             sample_aspect=Fraction(stream.sample_aspect_ratio or 1),
             cut_off=str(self._broken) if self._broken else self._source.shortfall(ends_at_s),
         )
+
+    def _in_order(self) -> NDArray[np.int64]:
+        """The packets that are not hidden, in the order in which they are shown by their time stamps."""
+        (visible,) = np.nonzero(~np.frombuffer(self._hidden, np.bool_))
+        run = np.searchsorted(np.array(self._restarts), visible, side="right")
+        return np.asarray(visible[np.lexsort((np.array(self._stamps)[visible], run))], np.int64)
+
+    def _is_distinct(self) -> bool:
+        """Whether no two pictures in a row are shown at the same time."""
+        return bool((np.diff(np.array(self._stamps)[self._in_order()]) != 0).all())
+
+    def _decoded_times(self, period_s: float) -> NDArray[np.float64]:
+        """Times of the pictures that were decoded, by their own stamps if these ascend, or one each `period_s`."""
+        stamps = np.array(self._shown_stamps)
+        steps = np.diff(stamps)
+        if (stamps == _NO_STAMP).any() or (steps < 0).any() or not steps.any():
+            return np.arange(len(stamps), dtype=np.float64) * period_s
+        return np.asarray((stamps - stamps[0]) * float(self._source.stream.time_base), np.float64)
 
     def _continued(
         self, times_s: NDArray[np.float64], packets: NDArray[np.int64], restarts: NDArray[np.int32]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -24,30 +23,29 @@ class SteppedBacklog(Backlog):
     newest: ClassVar[SteppedBacklog]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._idle = threading.Condition()
         self._asked = False
         SteppedBacklog.newest = self  # its packets begin before it is known to its input
         super().__init__(*args, **options)
 
     def take(self, *, hold: bool = False) -> Taken | None:
-        with self._idle:
+        with self._changed:  # waiting gives it up; so nobody sees a packet taken and its decoder idle
             self._asked = True
-            self._idle.notify_all()
-        taken = super().take(hold=hold)
-        self._asked = False
-        return taken
+            self._changed.notify_all()
+            taken = super().take(hold=hold)
+            self._asked = False
+            return taken
+
+    def notice(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def look_again(self) -> None:
         super().look_again()
         self.notice()
 
-    def notice(self) -> None:
-        with self._idle:
-            self._idle.notify_all()
-
     def await_decoder(self, slot: NewestSlot) -> None:
-        with self._idle:
-            done = self._idle.wait_for(
+        with self._changed:
+            done = self._changed.wait_for(
                 lambda: self._asked and not self._goes_on() and slot.has_room, timeout=PATIENCE_S
             )
             assert done, "the decoder stands still"
@@ -72,7 +70,7 @@ class SteppedInput(Input):
     def live(self) -> bool:
         return True
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def packets(self) -> Iterator[av.Packet]:
         coded = [packet for packet in self._container.demux(self._stream) if packet.size]
         data = [bytes(packet) for packet in coded]
         step = round(1 / self.fps / coded[0].time_base)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from platoon.documents.job_schema import jobs_at
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Claim, Job, Jobs, Limits, Lost, Order, State
 from platoon.documents.page import Block, Label, Line, Page
@@ -501,6 +502,7 @@ def test_what_a_killed_process_held_may_be_begun_at_once_by_the_next(path: Path,
 import os, signal
 from pathlib import Path
 from platoon.store.clock import StoreClock
+from platoon.documents.job_schema import jobs_at
 from platoon.documents.job_store import JobStore
 from platoon.documents.jobs import Limits
 clock = StoreClock(lambda: 1e9, lambda: 1e9, lambda: "first")
@@ -641,6 +643,28 @@ def test_jobs_of_the_version_before_go_on(path: Path, clock: Clock) -> None:
         with pytest.raises(Overloaded, match="more than the 130000"):
             jobs.check_room("ann", 20_000)
         jobs.check_room("ann", 5_000)
+
+
+def test_a_database_that_was_brought_up_to_date_has_what_a_new_one_has(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.sqlite", tmp_path / "new.sqlite"
+    with closing(sqlite3.connect(old)) as database:
+        database.executescript(_FIRST_VERSION)
+    for path in (old, new):
+        jobs_at(path).open().close()
+    assert names_in(old) == names_in(new)
+
+
+def names_in(path: Path) -> dict[str, set[str]]:
+    """Of each table, index and trigger the columns it has, or is of."""
+    with closing(sqlite3.connect(path)) as database:
+        made = database.execute("SELECT name, type FROM sqlite_schema").fetchall()
+        info = {"table": "table_info", "index": "index_info"}
+        return {
+            name: {row[1 if kind == "table" else 2] for row in database.execute(f"PRAGMA {info[kind]}({name})")}
+            if kind in info
+            else set()
+            for name, kind in made
+        }
 
 
 _FIRST_VERSION = """

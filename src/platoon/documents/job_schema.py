@@ -9,7 +9,7 @@ from typing import Final
 from platoon.store.clock import SCHEMA as CLOCK
 from platoon.store.database import Database
 
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _APPLICATION_ID: Final = 0x504C4A42  # "PLJB"
 _KEEP_LESS: Final = "PLATOON_JOBS__KEEP_HOURS"
 
@@ -60,16 +60,16 @@ CREATE INDEX job_waiting ON job (priority, owner, attempts, number) WHERE state 
 CREATE INDEX job_started ON job (lease) WHERE state = 'STARTED';
 CREATE INDEX job_by_batch ON job (batch, owner) WHERE batch IS NOT NULL;
 CREATE INDEX job_by_expiry ON job (expires);
-CREATE INDEX job_to_tell ON job (webhook_due) WHERE webhook_due IS NOT NULL;
+CREATE INDEX job_by_webhook ON job (webhook_due) WHERE webhook_due IS NOT NULL;
 CREATE TABLE document (
     job INTEGER PRIMARY KEY REFERENCES job ON DELETE CASCADE,
     data BLOB NOT NULL
 );
 CREATE TABLE page (
     job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE,
-    place INTEGER NOT NULL,      -- in the document, from 0
+    page_index INTEGER NOT NULL, -- in the document, from 0
     body TEXT NOT NULL,          -- the page as JSON
-    PRIMARY KEY (job, place)
+    PRIMARY KEY (job, page_index)
 );
 {_SHARES}
 {CLOCK}
@@ -94,8 +94,13 @@ UPDATE job SET due = 0, lease = 0 * lease - 1, webhook_due = 0 * webhook_due,
 {_SHARES}
 INSERT INTO share (owner, bytes) SELECT owner, sum(bytes) FROM job GROUP BY owner;
 """,
+    2: """
+DROP INDEX job_to_tell;
+CREATE INDEX job_by_webhook ON job (webhook_due) WHERE webhook_due IS NOT NULL;
+ALTER TABLE page RENAME COLUMN place TO page_index;
+""",
 }
-"""Before, times were those of the machine's clock, and nothing was counted."""
+"""Times of the first version were those of the machine's clock, and nothing was counted. The second had other names."""
 
 
 def jobs_at(path: Path) -> Database:

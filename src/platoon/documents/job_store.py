@@ -46,7 +46,7 @@ _JOB: Final = "SELECT id, secret, body, state, created, expires, started, ended,
 _HELD: Final = "id = ? AND holder = ? AND state = 'STARTED'"
 _CAN_BEGIN: Final = "(state = 'PENDING' AND due <= :now OR state = 'STARTED' AND lease < :now)"
 _KEPT: Final = "(expires IS NULL OR expires > ?)"
-_PLACE: Final = """
+_QUEUE_POSITION: Final = """
 WITH mine AS MATERIALIZED (
     SELECT priority, owner, (
         SELECT count(*) FROM job AS earlier WHERE earlier.state = 'PENDING' AND earlier.priority = job.priority
@@ -135,7 +135,7 @@ class JobStore:
 
     def queue_position(self, job: Job) -> int | None:
         """See `Jobs.queue_position`."""
-        found = self._find(_PLACE, job.id)
+        found = self._find(_QUEUE_POSITION, job.id)
         return int(found[0][0]) if found else None
 
     def document(self, job_id: str) -> bytes:
@@ -148,8 +148,8 @@ class JobStore:
     def pages(self, job_id: str) -> Iterator[Page]:
         """See `Jobs.pages`."""
         query = """
-            SELECT place, page.body FROM page JOIN job ON job = number
-            WHERE id = ? AND place > ? ORDER BY place LIMIT ?
+            SELECT page_index, page.body FROM page JOIN job ON job = number
+            WHERE id = ? AND page_index > ? ORDER BY page_index LIMIT ?
         """
         last = -1
         while rows := self._find(query, job_id, last, _PAGES_AT_A_TIME):
@@ -158,14 +158,14 @@ class JobStore:
 
     def page(self, job_id: str, index: int) -> Page | None:
         """See `Jobs.page`."""
-        query = "SELECT page.body FROM page JOIN job ON job = number WHERE id = ? AND place = ?"
+        query = "SELECT page.body FROM page JOIN job ON job = number WHERE id = ? AND page_index = ?"
         found = self._find(query, job_id, index)
         return Page.from_json(json.loads(found[0][0])) if found else None
 
     def indices(self, job_id: str) -> set[int]:
         """See `Jobs.indices`."""
-        rows = self._find("SELECT place FROM page JOIN job ON job = number WHERE id = ?", job_id)
-        return {int(place) for (place,) in rows}
+        rows = self._find("SELECT page_index FROM page JOIN job ON job = number WHERE id = ?", job_id)
+        return {int(index) for (index,) in rows}
 
     def due(self) -> bool:
         """See `Jobs.due`."""
@@ -225,11 +225,11 @@ class JobStore:
                 raise Lost
             number, owner = held
             before = db.execute(
-                "SELECT length(CAST(body AS BLOB)) FROM page WHERE job = ? AND place = ?", (number, page.index)
+                "SELECT length(CAST(body AS BLOB)) FROM page WHERE job = ? AND page_index = ?", (number, page.index)
             ).fetchone()
             growth = n_bytes - (before[0] if before else 0)
             self._limits.check_growth(growth, _load(db, owner))
-            db.execute("INSERT OR REPLACE INTO page (job, place, body) VALUES (?, ?, ?)", (number, page.index, body))
+            db.execute("INSERT OR REPLACE INTO page (job, page_index, body) VALUES (?, ?, ?)", (number, page.index, body))
             db.execute(
                 "UPDATE job SET lease = ?, attempts = 0, error = NULL, done = done + ?, bytes = bytes + ? "
                 "WHERE number = ?",

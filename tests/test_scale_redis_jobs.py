@@ -83,6 +83,18 @@ def test_a_job_that_was_given_back_while_it_was_announced_is_announced_again(job
     assert announce(jobs) == [job.id]
 
 
+def test_a_job_that_was_taken_by_an_earlier_version_goes_back_to_where_it_stood(
+    redis_server: RedisServer, jobs: RedisJobs
+) -> None:
+    first, second = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
+    with redis.Redis.from_url(redis_server.url) as client:
+        (key,) = client.keys(f"*job:{first.id}")
+        client.hset(key, "place", client.hget(key, "queue_score"))
+        client.hdel(key, "queue_score")
+    jobs.release(claimed(jobs, first))
+    assert [jobs.queue_position(job) for job in (first, second)] == [1, 2]
+
+
 def test_the_clocks_of_the_workers_do_not_count(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = replace(LIMITS, max_attempts=9)
     with closing(RedisJobs(redis_server.url, limits)) as jobs:

@@ -1,8 +1,9 @@
 """What happens to jobs in Redis: one script for each change, so that it happens whole or not at all.
 
 Times are those of the Redis server, whichever machines the workers run on; a test may give another. Whoever reads must
-know the keys: of a job `job:ID` (a hash), `document:ID` and `pages:ID`; of all jobs `waiting` (by priority and age),
-`leases`, `outbox` and `webhooks` (by when they are due), `ended` (by when they expire), `bytes` and `turns` (by owner).
+know the keys: of a job `job:ID` (a hash), `document:ID` and `pages:ID`; of all jobs `waiting` (by priority and age,
+which the field `queue_score` of a job keeps), `leases`, `outbox` and `webhooks` (by when they are due), `ended` (by
+when they expire), `bytes` and `turns` (by owner).
 """
 
 from typing import Final
@@ -36,7 +37,8 @@ local function put_back(id, job, wait_s)
     redis.call('HSET', job, 'state', 'PENDING', 'due', seconds(due))
     redis.call('HDEL', job, 'holder', 'lease')
     redis.call('ZREM', leases, id)
-    redis.call('ZADD', waiting, redis.call('HGET', job, 'place'), id)
+    local score = redis.call('HGET', job, 'queue_score') or redis.call('HGET', job, 'place') -- its name before
+    redis.call('ZADD', waiting, score, id)
     redis.call('ZADD', outbox, seconds(due), id)
 end
 local function queue() -- what waits, in order of priority and age: id, tier, owner, due, attempts, turn
@@ -86,14 +88,14 @@ if #all >= tonumber(most) or waiting_of_one >= tonumber(most_of_one)
     or taken_by_all + bytes > tonumber(most_bytes) or taken_by_one + bytes > tonumber(most_bytes_of_one) then
     return 0
 end
-local place = redis.call('INCR', prefix .. 'number') - priority * 1e12
+local score = redis.call('INCR', prefix .. 'number') - priority * 1e12
 redis.call('SET', document, data)
-redis.call('HSET', job, 'place', string.format('%.0f', place), 'created', seconds(now), 'due', '0',
+redis.call('HSET', job, 'queue_score', string.format('%.0f', score), 'created', seconds(now), 'due', '0',
     'batch', batch, unpack(cjson.decode(fields)))
 count_bytes(job, owner, bytes)
-redis.call('ZADD', waiting, place, id)
+redis.call('ZADD', waiting, score, id)
 redis.call('ZADD', outbox, 0, id)
-if batch ~= '' then redis.call('ZADD', batch, place, id) end
+if batch ~= '' then redis.call('ZADD', batch, score, id) end
 return 1
 """
 

@@ -89,7 +89,9 @@ def test_a_job_that_was_taken_by_an_earlier_version_goes_back_to_where_it_stood(
     first, second = jobs.add(Order(), b"x"), jobs.add(Order(), b"y")
     with redis.Redis.from_url(redis_server.url) as client:
         (key,) = client.keys(f"*job:{first.id}")
-        client.hset(key, "place", client.hget(key, "queue_score"))
+        score = client.hget(key, "queue_score")
+        assert score is not None
+        client.hset(key, "place", score)
         client.hdel(key, "queue_score")
     jobs.release(claimed(jobs, first))
     assert [jobs.queue_position(job) for job in (first, second)] == [1, 2]

@@ -229,7 +229,8 @@ class JobStore:
             ).fetchone()
             growth = n_bytes - (before[0] if before else 0)
             self._limits.check_growth(growth, _load(db, owner))
-            db.execute("INSERT OR REPLACE INTO page (job, page_index, body) VALUES (?, ?, ?)", (number, page.index, body))
+            kept = number, page.index, body
+            db.execute("INSERT OR REPLACE INTO page (job, page_index, body) VALUES (?, ?, ?)", kept)
             db.execute(
                 "UPDATE job SET lease = ?, attempts = 0, error = NULL, done = done + ?, bytes = bytes + ? "
                 "WHERE number = ?",

@@ -26,6 +26,9 @@ SECRET = "S3cret"
         ("/site/rtsp:/u:p@cam/1", "/site/rtsp:/***@cam/1"),
         ("'https://example.com/manual.pdf', page 3", "'https://example.com/manual.pdf', page 3"),
         ("rtsp://cam/1", "rtsp://cam/1"),
+        ("rtsp://cam/h264Preview_01_main", "rtsp://cam/h264Preview_01_main"),
+        ("rtsps://cam:7441/vcsDfgHJkLmnbVcX", "rtsps://cam:7441/***"),
+        ("http://cam/6f9a1c2e-7dec-11d0-a765-00a0c91e6bf6/1", "http://cam/***/1"),
     ],
 )
 def test_of_an_address_what_tells_which_is_meant_stays(text: str, shown: str) -> None:
@@ -36,7 +39,7 @@ def test_of_an_address_what_tells_which_is_meant_stays(text: str, shown: str) ->
     "text",
     [
         "plain text, no url",
-        "file a:b@c of 12:30, mail joe@example.com",
+        "file a: b@c of 12:30, mail joe@example.com; pass 2 of 3, the token of page 4, -used --author Smith",
         r"C:\cameras\gate.mp4 and \\server\share",
         "/api/cameras/gate/preview: 200 in 12 ms, 3/4, a=b, keyframes=25, 7 tokens=9",
         "the password is wrong; author=Smith",
@@ -96,6 +99,37 @@ FORMS = (
     "x-api-key: {}",
     "password: {}",
     "pwd:{}",
+    "rtsp://admin:@ {}@cam/x",
+    "rtsp://10.0.0.1/live?password= {}&x=1",
+    "admin:{}@cam",
+    "admin:{}@fe80::1",
+    "admin%3A{}%40cam",
+    "admin%3a{}@10.0.0.1/x",
+    "rtsp:&#47;&#47;admin:{}@cam&#47;1",
+    "rtsp：//admin:{}@cam/1",
+    "ffmpeg:{}@cam/1#video=copy",
+    "http://gateway/rtsp%3A%2F%2Fadmin%3A{}%40cam%2F1",
+    "rtsp://10.0.0.1/admin/{}/ch1",
+    "rtsp://10.0.0.1/live/root/{}",
+    "rtsp://10.0.0.1/0/admin:{}/main",
+    "http://10.0.0.1/pw-{}/ch1",
+    "http://10.0.0.1/psk/{}",
+    "curl --digest -u admin:{} cam",
+    "--http-password {} --verbose",
+    "<password>{}</password>",
+    '<wsse:Password Type="http://docs.example.org/wss#PasswordDigest">{}</wsse:Password>',
+    "X-Auth-Token: {}",
+    "aws_secret_access_key: {}",
+    "private key: {}",
+    "token: {}",
+    "passcode: {}",
+    "bearer={}",
+    "password => {}",
+    "login admin, password {}",
+    "[b'x-api-key', b'{}']",
+    "('password', '{}')",
+    "&quot;password&quot;:&quot;{}&quot;",
+    "éBearer {}0123456",
 )
 AROUND = ("{}", "cannot open {}: no route", "'{}'", '"{}",', "({})", "{}.", "a@b {} c@d", "x={}", "{0} {0}", "n:{}")
 
@@ -147,7 +181,8 @@ def test_what_is_left_out_is_counted() -> None:
 FAMILIES = (
     "/://a:", "://", "rtsp://a:b ", "rtsp://a:b@", "//a@b", "@1.1.1.1", "a:b@1.1.1.1", "a@", "a=", "password", "auth:",
     '"password":', "\\/", ":\\\\", "rtsp:\\", "key ", "key=", "basic a", "%25", "%3a", "[::", "channel=1", "/a1",
-    "\u202e", "\ud800", "\n", " ", "x",
+    "-----", "--a-", "--pass ", "-u ", "<a:", "<pass ", "<pass>", "access_", "access_token:", "a-b-", "aB", "/aBc1-",
+    "&quot;", "b'", "password 1", "%40", "a:b@", "/admin", "/pw-", "password ", "\u202e", "\ud800", "\n", " ", "x",
 )  # fmt: skip
 
 

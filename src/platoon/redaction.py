@@ -18,8 +18,8 @@ _FAR = 256
 _MOST_SEGMENTS = 16
 
 _SUSPICIOUS = re.compile(
-    r"""(?i)[@=]|:\\{0,4}/|//|%(?:25){0,4}3a|["']\s{0,2}:|(?:key|pass\w{0,8}|pwd|psw|secret)\s{0,2}:|auth|cookie|bearer"""
-    "|basic"
+    r"""(?i)[@=]|:\\{0,4}/|//|%(?:25){0,4}(?:3a|40)|["';]\s{0,2}[:,]|(?:key|pass\w{0,8}|pwd|psw|pin|secret|token|jwt)"""
+    r"[\s:>]|--|-u|auth|cookie|bearer|basic|digest"
 )
 _WORD = re.compile(r"\S+")
 _URL = re.compile(
@@ -30,24 +30,43 @@ _URL = re.compile(
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}(?:%[\w.]{1,32})?\]|\w[\w.-]{0,252})?(?::\d{1,5})?(?=[/?#\\]|$)", re.ASCII)
 _AUTHORITY_END = re.compile(r"[/?#\\]|$")
 _PLAIN_SEGMENT = re.compile(r"[\w.,~+-]{0,64}|\*\*\*")
-_RANDOM = re.compile(r"(?=[A-Za-z]{0,64}\d)(?=\d{0,64}[A-Za-z])[A-Za-z0-9]{16}")
+_RANDOM = re.compile(
+    r"(?=[A-Za-z]{0,64}\d)(?=\d{0,64}[A-Za-z])[A-Za-z0-9]{16}|(?=(?:[a-z]{0,8}[A-Z]{1,8}){4})[A-Za-z]{16}"
+    r"|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}|(?=[^a-z]{0,64}[a-z])(?=[^A-Z]{0,64}[A-Z])(?=\D{0,64}\d)[\w-]{24}",
+    re.ASCII,
+)
 """Keys that some servers put into the path."""
+_NAMES_USER = re.compile(r"(?i)(?:admin|administrator|root|operator|viewer|guest|supervisor|service|psk|pin)\d{0,3}")
+"""Some cameras have the password behind it in the path."""
 _CHANNEL = re.compile(r"(?i)(?<![a-z0-9])(channel|camera|ch|stream|subtype|profile)=(\d{1,3})(?![a-z0-9@%])")
 """Says which camera of one recorder is meant."""
-_AT_ADDRESS = re.compile(r"@(?=\d{1,3}(?:\.\d{1,3}){3}(?!\d)|\[[0-9A-Fa-f:.]{2,45}\]|[\w.-]{1,253}(?::\d|[/\\]))")
+_AT_ADDRESS = re.compile(r"(?i)(?:@|%(?:25){0,4}40)(?=[\w.\[-])")
+_COLON = re.compile(r"(?i):|%(?:25){0,4}3a")
 
 _SECRET_NAME = (
     r"(?:pass(?!e[sd]|ing)|pwd|psw|pw(?![a-z])|loginpas|token(?!s)|secret|auth(?!or(?!i[sz]))|key(?![a-z])|session(?!s)"
     r"|sess(?![a-z])|sid(?![a-z])|cred|sig(?![a-z])|signature|cookie|login|usr(?![a-z])|user(?:name|id)?(?![a-z])|jwt)"
 )
+_QUOTE = r"""(?:\\{0,4}["']|&quot;|&#0{0,3}3[49];)"""
 _PAIR = re.compile(
-    rf"(?i)({_SECRET_NAME}[\w.-]{{0,32}}(?:\\{{0,4}}[\"']?\s{{0,2}}(?:=|%(?:25){{0,4}}3d)|\\{{0,4}}[\"']\s{{0,2}}:)\s{{0,2}})"
-    r"""(?:(?:bearer|basic|digest)\s{1,2})?(?:"[^"\n]*(?:"\S*)?|'[^'\n]*(?:'\S*)?|\S+)"""
+    rf"(?i)((?:{_SECRET_NAME}|bearer|basic|digest)[\w.-]{{0,32}}"
+    rf"(?:{_QUOTE}?\s{{0,2}}(?:=>?|%(?:25){{0,4}}3d)|{_QUOTE}\s{{0,2}}[:,])\s{{0,2}})"
+    r"""(?:(?:bearer|basic|digest)\s{1,2})?(?:b?"[^"\n]*(?:"\S*)?|b?'[^'\n]*(?:'\S*)?|\S+)"""
 )
-_NAMES_SECRET = re.compile(rf"(?i)(?<![a-z]){_SECRET_NAME}")
+_ELEMENT = re.compile(rf"(?i)(<(?:[\w.-]{{1,32}}:)?[\w.-]{{0,16}}{_SECRET_NAME}[\w.-]{{0,32}})(?:>|\s)[^<]+")
+_OPTION = re.compile(
+    rf"(?i)(?<![\w-])(--(?:[a-z]{{1,16}}-){{0,3}}{_SECRET_NAME}[\w-]{{0,32}}\s{{1,2}}|-u\s{{1,2}})[^\s*-]\S*"
+)
+_NAMES_SECRET = re.compile(rf"(?i)(?<![a-z]){_SECRET_NAME}(?P<value>[,~+_-]\w)?")
 _HEADER = re.compile(r"(?i)((?:authorization|api-?key|cookie)\s{0,2}:\s{0,2})[^\n]+")
-_SAID = re.compile(r"(?i)(?<![a-z])((?:pass(?:word|wd|phrase)|pwd|psw|secret)\s{0,2}:\s{0,2})[^\s:*]\S*")
-_SCHEME_AND_KEY = re.compile(r"(?i)\b(bearer|basic|digest)(\s{1,2})(?=[^\s\d=]{0,128}[\d=])[A-Za-z0-9+/_.~=-]{8,}")
+_SAID = re.compile(
+    r"(?i)(?<![a-z])((?:pass(?:word|wd|phrase|code)?|pwd|psw|pin|secret|jwt|(?:\w{1,16}[-_]){0,3}token"
+    r"|(?:\w{1,16}[-_]){0,3}(?:access|account|api|auth|private|secret|shared|signing)[-_ ]?key)\s{0,2}:\s{0,2}"
+    r"|(?<![a-z])(?:pass(?:word|wd|phrase|code)|pwd|psw)\s{1,2}(?=\S{0,64}\d))[^\s:*]\S*"
+)
+_SCHEME_AND_KEY = re.compile(
+    r"(?i)(?<![a-z])(bearer|basic|digest)(\s{1,2})(?=[^\s\d=]{0,128}[\d=])[A-Za-z0-9+/_.~=-]{8,}"
+)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -65,7 +84,7 @@ def redact(text: object, most: int = MOST) -> str:
     shown = whole[:room].encode("utf-8", "backslashreplace").decode()[:most]
     if _SUSPICIOUS.search(shown):
         shown = "".join(_without_credentials(shown, is_cut))
-        for pattern in (_PAIR, _HEADER, _SAID):
+        for pattern in (_PAIR, _HEADER, _SAID, _ELEMENT, _OPTION):
             shown = pattern.sub(rf"\g<1>{HIDDEN}", shown)
         shown = _SCHEME_AND_KEY.sub(rf"\g<1>\g<2>{HIDDEN}", shown)
     return f"{shown[:room]}… [{len(whole) - room} more characters]" if is_cut else shown[:most]
@@ -115,7 +134,10 @@ def _without_credentials(text: str, is_cut: bool) -> list[str]:
 def _end(text: str, start: int, end: int) -> int:
     """Where an address ends that begins at `start`: with its word, or, as passwords may hold blanks, later."""
     authority = text[start : _AUTHORITY_END.search(text, start, end).start()]  # type: ignore[union-attr]
-    if ":" not in authority or "@" in text[start:end] or _HOST.match(text, start, end):
+    if text[end - 1] == "=" and (value := _WORD.match(text, end + 1)) is not None:
+        return value.end()
+    ends_in_login = text[end - 1] == "@"
+    if ":" not in authority or ("@" in text[start:end] and not ends_in_login) or _HOST.match(text, start, end):
         return end
     line_end = text.find("\n", end)
     until = min(len(text) if line_end < 0 else line_end, end + _FAR)
@@ -127,9 +149,13 @@ def _end(text: str, start: int, end: int) -> int:
 
 
 def _without_login(word: str) -> str:
-    """`user:password@10.0.0.1` and `user:password@camera/1` are addresses also where they say no scheme."""
-    places = [found.start() for found in _AT_ADDRESS.finditer(word)]
-    return HIDDEN + word[places[-1] :] if places and ":" in word[: places[-1]] else word
+    """`user:password@10.0.0.1` and `user:password@camera` are addresses also where they say no scheme."""
+    last = None
+    for found in _AT_ADDRESS.finditer(word):
+        last = found
+    if last is None or not _COLON.search(word, 0, last.start()):
+        return word
+    return f"{HIDDEN}@{word[last.end() :]}"
 
 
 def _address(address: str) -> str:
@@ -166,11 +192,12 @@ def _path_and_query(rest: str) -> str:
     segments = re.sub(r"[\\/]+", "/", path).split("/")
     shown = []
     for segment in segments[:_MOST_SEGMENTS]:
-        if not _PLAIN_SEGMENT.fullmatch(segment) or _RANDOM.search(segment):
+        secret = _NAMES_SECRET.search(segment)
+        if not _PLAIN_SEGMENT.fullmatch(segment) or _RANDOM.search(segment) or (secret and secret["value"]):
             shown.append(HIDDEN)
         else:
             shown.append(segment)
-            if _NAMES_SECRET.search(segment) and len(shown) < len(segments):
+            if len(shown) < len(segments) and (secret or _NAMES_USER.fullmatch(segment)):
                 shown.append(HIDDEN)
                 break
     else:

@@ -78,19 +78,19 @@ def capacity(runtime: Runtime, line: Pixels, *, seconds: float) -> float:
 
 
 def interactive(
-    engine: TextEngine, crops: Sequence[Pixels], bulk: Sequence[Pixels], how: ReadOptions, *, seconds: float
+    engine: TextEngine, crops: Sequence[Pixels], bulk: Sequence[Pixels], options: ReadOptions, *, seconds: float
 ) -> dict[str, float]:
     """Latencies in ms of reading one plate after the other, while as much bulk waits as there can be.
 
     Args:
-        bulk: pictures that are read meanwhile, as `how` says; none: nothing is.
+        bulk: pictures that are read meanwhile, as `options` says; none: nothing is.
     """
     stop = threading.Event()
 
     def read_bulk(first: int) -> None:
         while not stop.is_set():
             some = [bulk[(first + n) % len(bulk)] for n in range(min(BULK_CROPS, len(bulk)))]
-            read(engine, some, how, RequestContext(Priority.BULK, time.monotonic() + 600))
+            read(engine, some, options, RequestContext(Priority.BULK, time.monotonic() + 600))
 
     threads = [threading.Thread(target=read_bulk, args=(n,)) for n in range(BULK_READERS if bulk else 0)]
     for thread in threads:

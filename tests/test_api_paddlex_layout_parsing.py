@@ -152,8 +152,8 @@ def test_options_of_one_call_reach_the_reader_and_no_other_call() -> None:
         result(client, textDetLimitSideLen=960, textRecScoreThresh=0.7, useTableRecognition=False)
         result(client)
     first, second = reader.options
-    assert (first.how.limit_side, first.how.min_confidence, first.tables) == (960, 0.7, False)
-    assert (second.how.limit_side, second.how.min_confidence, second.tables) == (1280, 0.0, True)
+    assert (first.read_options.limit_side, first.read_options.min_confidence, first.tables) == (960, 0.7, False)
+    assert (second.read_options.limit_side, second.read_options.min_confidence, second.tables) == (1280, 0.0, True)
 
 
 def test_a_page_that_cannot_be_read_keeps_its_place(client: httpx.Client) -> None:

@@ -151,9 +151,14 @@ def test_fields_reach_the_reader() -> None:
         textRecScoreThresh=0.7,
     ).options()
     assert (options.layout, options.tables, options.text_layer) == (False, False, "ignore")
-    how = options.how
-    assert (how.limit_side, how.limit_type, how.min_confidence, how.upside_down) == (960, "min", 0.7, True)
-    assert (how.boxes.threshold, how.boxes.box_threshold, how.boxes.unclip) == (0.2, 0.4, 2)
+    read_options = options.read_options
+    assert (
+        read_options.limit_side,
+        read_options.limit_type,
+        read_options.min_confidence,
+        read_options.upside_down,
+    ) == (960, "min", 0.7, True)
+    assert (read_options.boxes.threshold, read_options.boxes.box_threshold, read_options.boxes.unclip) == (0.2, 0.4, 2)
     usual = asked().options()
     assert (usual.layout, usual.tables, usual.text_layer) == (True, True, "auto")
 

@@ -18,6 +18,7 @@ from platoon.documents.jobs import Claim, Job, Jobs, Limits, Lost, Order, State
 from platoon.documents.page import Block, Label, Line, Page
 from platoon.documents.read import Options
 from platoon.errors import NotFound, Overloaded, StoreError, StoreUnusable, TooLarge
+from platoon.ocr.reading import ReadOptions
 from platoon.scale.redis_jobs import RedisJobs
 from platoon.store import space
 from platoon.store.clock import StoreClock
@@ -643,6 +644,14 @@ def test_jobs_of_the_version_before_go_on(path: Path, clock: Clock) -> None:
         with pytest.raises(Overloaded, match="more than the 130000"):
             jobs.check_room("ann", 20_000)
         jobs.check_room("ann", 5_000)
+
+
+def test_orders_of_earlier_versions_keep_how_they_are_read() -> None:
+    order = Order(Options(pages="2", read_options=ReadOptions(max_lines=7)), name="a.pdf")
+    written = order.to_json()
+    written["options"]["how"] = written["options"].pop("read_options")
+    assert Order.from_json(written) == order
+    assert Order.from_json(order.to_json()) == order
 
 
 def test_a_database_that_was_brought_up_to_date_has_what_a_new_one_has(tmp_path: Path) -> None:

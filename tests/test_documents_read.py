@@ -167,7 +167,7 @@ def test_a_page_that_cannot_be_drawn_says_why_and_the_rest_is_read(text_engine: 
 
 
 def test_a_page_that_cannot_be_read_says_why_and_the_rest_is_read(text_engine: TextEngine) -> None:
-    options = Options(layout=False, how=ReadOptions(max_lines=1))
+    options = Options(layout=False, read_options=ReadOptions(max_lines=1))
     first, last = read(text_engine, document([INK, page(("alone", 20, 50))]), options)
     assert first.page.error is not None
     assert "more than 1" in first.page.error

@@ -19,8 +19,8 @@ from platoon.ocr.reading import (
     ReadLine,
     ReadOptions,
     find,
-    how_of,
     limit_met,
+    options_of,
     pixels_held,
     place_for,
     read,
@@ -35,8 +35,8 @@ def call(seconds: float = 60) -> RequestContext:
     return RequestContext(Priority.INTERACTIVE, time.monotonic() + seconds)
 
 
-def texts(engine: TextEngine, picture: Any, **how: Any) -> list[str]:
-    (reading,) = read(engine, [picture], ReadOptions(**how), call())
+def texts(engine: TextEngine, picture: Any, **options: Any) -> list[str]:
+    (reading,) = read(engine, [picture], ReadOptions(**options), call())
     return [line.text for line in reading.lines]
 
 
@@ -63,13 +63,13 @@ def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
     blind, strict = ReadOptions(boxes=Postprocessing(box_threshold=1.0)), ReadOptions(min_confidence=1.0)
     with ThreadPoolExecutor(6) as pool:
         asked = [ReadOptions(), blind, strict, ReadOptions(limit_side=128), ReadOptions(), blind] * 2
-        readings = list(pool.map(lambda how: read(text_engine, [INK], how, call())[0], asked))
-    for how, reading in zip(asked, readings, strict=True):
-        if how == ReadOptions():
+        readings = list(pool.map(lambda options: read(text_engine, [INK], options, call())[0], asked))
+    for options, reading in zip(asked, readings, strict=True):
+        if options == ReadOptions():
             assert [line.text for line in reading.lines] == INVOICE_TEXTS
-        elif how == blind:
+        elif options == blind:
             assert len(reading.found) == 0
-        elif how == strict:
+        elif options == strict:
             assert (len(reading.found), len(reading.lines)) == (3, 0)
 
 
@@ -81,11 +81,11 @@ def test_options_of_one_call_touch_no_other(text_engine: TextEngine) -> None:
 def test_no_input_is_larger_than_the_bound_and_what_is_charged_is_what_it_has(
     size: tuple[int, int], limit_side: int, limit_type: Literal["min", "max"]
 ) -> None:
-    how = ReadOptions(limit_side=limit_side, limit_type=limit_type)
-    place = place_for(*size, how)
+    options = ReadOptions(limit_side=limit_side, limit_type=limit_type)
+    place = place_for(*size, options)
     across, down = (-(-length // STRIDE) * STRIDE for length in (place.width, place.height))
     assert across * down <= MAX_INPUT_PIXELS
-    assert pixels_held(*size, how) == max(across * down, size[0] * size[1])
+    assert pixels_held(*size, options) == max(across * down, size[0] * size[1])
     assert max(place.width, place.height) <= MAX_SIDE
     assert pixels_held(*size, ReadOptions(find=False)) == size[0] * size[1]
 
@@ -99,7 +99,7 @@ def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "how", "expected"),
+    ("size", "options", "expected"),
     [
         ((400, 200), ReadOptions(), (400, 200)),
         ((2560, 1280), ReadOptions(), (1280, 640)),
@@ -111,9 +111,9 @@ def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
     ],
 )
 def test_a_picture_is_scaled_by_the_rules_of_its_limit(
-    size: tuple[int, int], how: ReadOptions, expected: tuple[int, int]
+    size: tuple[int, int], options: ReadOptions, expected: tuple[int, int]
 ) -> None:
-    place = place_for(*size, how)
+    place = place_for(*size, options)
     assert (place.width, place.height) == expected
 
 
@@ -178,9 +178,9 @@ def test_a_line_as_json_has_text_confidence_and_box() -> None:
 
 
 def test_a_mode_that_is_none_is_named() -> None:
-    assert how_of("plate") is MODES["plate"]
+    assert options_of("plate") is MODES["plate"]
     with pytest.raises(InvalidInput, match=r"mode: 'plates' is none of det-rec, rec-only, plate"):
-        how_of("plates")
+        options_of("plates")
 
 
 def test_a_picture_with_too_many_lines_is_refused(text_engine: TextEngine) -> None:

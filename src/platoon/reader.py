@@ -28,7 +28,7 @@ from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
 from platoon.ocr.picture_process import reading
-from platoon.ocr.reading import Reading, ReadLine, ReadOptions, how_of, read
+from platoon.ocr.reading import Reading, ReadLine, ReadOptions, options_of, read
 from platoon.ocr.sheets import check_size
 from platoon.plates.engine import PlateEngine
 from platoon.settings import Settings, SourceSettings
@@ -170,17 +170,17 @@ class Reader:
         await asyncio.to_thread(self.close)
 
     def _read(self, pictures: Iterable[Picture], mode: str | ReadOptions, call: RequestContext) -> list[Reading]:
-        how = how_of(mode) if isinstance(mode, str) else mode
+        options = options_of(mode) if isinstance(mode, str) else mode
         if isinstance(pictures, str | bytes):
             raise InvalidInput("pictures: a list is wanted; one picture is read by read([picture])")
         numbered = enumerate(pictures)
         readings: list[Reading] = []
-        while some := self._read_some(numbered, how, call):
+        while some := self._read_some(numbered, options, call):
             readings += some
         return readings
 
     def _read_some(
-        self, numbered: Iterator[tuple[int, Picture]], how: ReadOptions, call: RequestContext
+        self, numbered: Iterator[tuple[int, Picture]], options: ReadOptions, call: RequestContext
     ) -> list[Reading]:
         """What the next few pictures say; nothing at the end."""
         some: list[Pixels] = []
@@ -191,7 +191,7 @@ class Reader:
             held += some[-1].shape[0] * some[-1].shape[1]
             if held >= PIXELS_AT_A_TIME:
                 break
-        return read(self._engine, some, how, call) if some else []
+        return read(self._engine, some, options, call) if some else []
 
 
 def _pixels_of(picture: Picture, name: str) -> Pixels:

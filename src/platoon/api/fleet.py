@@ -17,7 +17,7 @@ from platoon.api.intake import Fields, Incoming, Work
 from platoon.api.language import check_language
 from platoon.api.problems import headers_for, message_of
 from platoon.errors import InvalidInput, PlatoonError
-from platoon.ocr.reading import Reading, ReadOptions, how_of
+from platoon.ocr.reading import Reading, ReadOptions, options_of
 from platoon.ocr.service import OcrService
 
 ENGINE: Final = "modular-det-rec-batch"
@@ -34,11 +34,11 @@ class Fleet:
 
     def work_on(self, incoming: Incoming, fields: Fields) -> Work:
         """What a form asks for. Raises InvalidInput."""
-        how = how_asked(incoming, fields)
+        options = options_asked(incoming, fields)
         data = fields.file("image")
 
         async def work() -> Response:
-            return JSONResponse(as_answer(await self._service.read_picture(data, how), how))
+            return JSONResponse(as_answer(await self._service.read_picture(data, options), options))
 
         return work
 
@@ -55,15 +55,18 @@ class FleetBatch(Fleet):
 
     def work_on(self, incoming: Incoming, fields: Fields) -> Work:
         """What a form asks for. Raises InvalidInput."""
-        how = how_asked(incoming, fields)
+        options = options_asked(incoming, fields)
         files = fields.files.get("images", ())
         if not files or "images" in fields.texts:
             raise InvalidInput("images: send one or more pictures as files in this field")
 
         async def work() -> Response:
-            outcomes = await self._service.read_pictures(files, how)
+            outcomes = await self._service.read_pictures(files, options)
             return JSONResponse(
-                [as_error(found) if isinstance(found, PlatoonError) else as_answer(found, how) for found in outcomes]
+                [
+                    as_error(found) if isinstance(found, PlatoonError) else as_answer(found, options)
+                    for found in outcomes
+                ]
             )
 
         return work
@@ -73,31 +76,31 @@ class FleetBatch(Fleet):
         return self.work_on(incoming, await incoming.fields("images", most=self._service.settings.max_pictures))
 
 
-def how_asked(incoming: Incoming, fields: Fields) -> ReadOptions:
+def options_asked(incoming: Incoming, fields: Fields) -> ReadOptions:
     """What the fields `mode`, `find` and `lang`, of the form or the query, ask for.
 
     Raises:
         InvalidInput: names the field.
     """
     query = incoming.request.query_params
-    how = how_of(fields.text("mode") or query.get("mode") or "det-rec")
-    if not how.plates:  # plates of all countries are read in A-Z and 0-9
+    options = options_of(fields.text("mode") or query.get("mode") or "det-rec")
+    if not options.plates:  # plates of all countries are read in A-Z and 0-9
         check_language("lang", fields.text("lang") or query.get("lang", ""))
     if find := fields.text("find") or query.get("find"):
         if find.lower() not in FLAGS:
             raise InvalidInput(f"find: {find[:40]!r} is neither true nor false")
-        how = replace(how, find=FLAGS[find.lower()])
-    return how
+        options = replace(options, find=FLAGS[find.lower()])
+    return options
 
 
-def as_answer(reading: Reading, how: ReadOptions) -> dict[str, Any]:
+def as_answer(reading: Reading, options: ReadOptions) -> dict[str, Any]:
     """A picture's answer."""
     return {
-        "mergedText": ("" if how.plates else " ").join(line.text for line in reading.lines),
+        "mergedText": ("" if options.plates else " ").join(line.text for line in reading.lines),
         "inferenceMs": round(reading.seconds * 1e3, 2),
         "lines": [
             {"text": line.text, "confidence": round(line.confidence, 4), "box": list(line.box)}
-            | ({"characters": line.characters} if how.plates else {})
+            | ({"characters": line.characters} if options.plates else {})
             for line in reading.lines
         ],
         "batchSize": reading.execution.items,

@@ -51,8 +51,8 @@ class JobService:
                 raise Forbidden(f"priority: {order.priority} is more than {key.job_priority}, the most for this key")
         self.check(document, self.settings.service.max_pixels)
         page_indices(order.options.pages, self.settings.jobs.max_pages)
-        how = replace(order.options.how, max_lines=self.settings.service.max_lines)
-        job = self.jobs.add(replace(order, options=replace(order.options, how=how)), document)
+        read_options = replace(order.options.read_options, max_lines=self.settings.service.max_lines)
+        job = self.jobs.add(replace(order, options=replace(order.options, read_options=read_options)), document)
         self.announce(job)
         return job
 

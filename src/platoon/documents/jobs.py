@@ -77,8 +77,11 @@ class Order:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
-        """The order of which `to_json` made this."""
-        return _ORDER.validate_python(data)
+        """The order of which `to_json` made this, be it that of an earlier version."""
+        options = dict(data.get("options", {}))
+        if "how" in options:  # its name before
+            options.setdefault("read_options", options.pop("how"))
+        return _ORDER.validate_python({**data, "options": options})
 
     @property
     def receiver(self) -> str | None:

@@ -142,10 +142,10 @@ def _reader() -> DocumentReader:
     return reader
 
 
-def _read(image: Path, how: ReadOptions | None = None) -> ReadPage:
+def _read(image: Path, read_options: ReadOptions | None = None) -> ReadPage:
     try:
         with RequestContext(Priority.BULK) as call:
-            options = Options(tables=False, how=how or ReadOptions())
+            options = Options(tables=False, read_options=read_options or ReadOptions())
             with _reader().open(image.read_bytes(), options, call) as document:
                 (read,) = document
     except PlatoonError as error:

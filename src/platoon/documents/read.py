@@ -56,7 +56,7 @@ class Options:
     """Look for titles, tables, figures and so on; otherwise all is text."""
     tables: bool = True
     """Find the cells of tables."""
-    how: ReadOptions = field(default_factory=ReadOptions)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     """How lines are found and read."""
 
 
@@ -210,7 +210,7 @@ class DocumentReader:
         if not pictures:
             return []
         try:
-            readings = read(self._engine, pictures, options.how, call)
+            readings = read(self._engine, pictures, options.read_options, call)
         except PlatoonError as error:
             if error.retry:
                 raise
@@ -247,8 +247,8 @@ def _carried(sheet: Sheet, options: Options) -> Lines:
     if sheet.characters is None or (options.text_layer == "auto" and not sound(sheet.characters, size)):
         return [] if options.text_layer == "only" else None
     lines = [line for line in lines_of(sheet.characters) if _is_on(line.box, size)]
-    if len(lines) > options.how.max_lines:
-        return InvalidInput(f"the page carries {len(lines)} lines of text, more than {options.how.max_lines}")
+    if len(lines) > options.read_options.max_lines:
+        return InvalidInput(f"the page carries {len(lines)} lines of text, more than {options.read_options.max_lines}")
     return lines
 
 

@@ -185,22 +185,24 @@ def _checked(picture: Array) -> Array:
     return picture
 
 
-def text_boxes(text_map: NDArray[np.float32], how: Postprocessing) -> list[TextBox]:
+def text_boxes(text_map: NDArray[np.float32], postprocessing: Postprocessing) -> list[TextBox]:
     """The boxes in a map of text, shape (H, W), values 0 to 1."""
-    contours, _ = cv2.findContours((text_map > how.threshold).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(
+        (text_map > postprocessing.threshold).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
+    )
     boxes = []
     for contour in contours:
         centre, (width, height), angle = cv2.minAreaRect(contour)
-        if min(width, height) < how.min_side:
+        if min(width, height) < postprocessing.min_side:
             continue
         core = cv2.boxPoints((centre, (width, height), angle))
         score = _mean_inside(text_map, core)
-        if score < how.box_threshold:
+        if score < postprocessing.box_threshold:
             continue
         # A contour runs through the middle of its pixels: the area reaches half a pixel further on all sides.
         width, height = width + 1, height + 1
         # Growing a rectangle's outline by a distance and boxing it again is growing its sides by twice that.
-        growth = how.unclip * width * height / (width + height)
+        growth = postprocessing.unclip * width * height / (width + height)
         quad = cv2.boxPoints((centre, (width + growth, height + growth), angle))
         boxes.append(TextBox(_clockwise(quad), score))
     return boxes

@@ -74,7 +74,7 @@ around them, or cut out along their edges.
 """
 
 
-def how_of(mode: str) -> ReadOptions:
+def options_of(mode: str) -> ReadOptions:
     """What the name of a mode stands for.
 
     Raises:
@@ -149,23 +149,23 @@ class Reading:
         return "\n".join(line.text for line in self.lines)
 
 
-def read(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext) -> list[Reading]:
+def read(engine: TextEngine, pictures: Sequence[Pixels], options: ReadOptions, call: RequestContext) -> list[Reading]:
     """What each picture says; blocks.
 
     Args:
         pictures: RGB, (H, W, 3) uint8 each; few enough to be held in memory with the detector's inputs.
 
     Raises:
-        InvalidInput: more than `how.max_lines` were found. Overloaded, DeadlineExceeded, Unavailable: see
+        InvalidInput: more than `options.max_lines` were found. Overloaded, DeadlineExceeded, Unavailable: see
         `Batcher.submit`. CancelledError: the call was cancelled.
     """
     call.check()
-    lines = _Lines(engine, how, call)
+    lines = _Lines(engine, options, call)
     try:
-        for found in find(engine, pictures, how, call):
-            if len(found.quads) > how.max_lines:
+        for found in find(engine, pictures, options, call):
+            if len(found.quads) > options.max_lines:
                 raise InvalidInput(
-                    f"{len(found.quads)} lines of text were found in one picture, more than {how.max_lines}"
+                    f"{len(found.quads)} lines of text were found in one picture, more than {options.max_lines}"
                 )
             lines.add(found)
         return lines.readings()
@@ -184,26 +184,26 @@ class Found(NamedTuple):
     """The run of the detector."""
 
 
-def find(engine: TextEngine, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext) -> Iterator[Found]:
+def find(engine: TextEngine, pictures: Sequence[Pixels], options: ReadOptions, call: RequestContext) -> Iterator[Found]:
     """Where the lines of each picture are; `read` without reading, which blocks and raises as that does."""
-    if not how.find:
+    if not options.find:
         yield from (Found(picture, [outline(picture)], None) for picture in pictures)
         return
-    places = [place_for(picture.shape[1], picture.shape[0], how) for picture in pictures]
-    size = INPUT_SIZE if how.plates else None
+    places = [place_for(picture.shape[1], picture.shape[0], options) for picture in pictures]
+    size = INPUT_SIZE if options.plates else None
     inputs = [_input(picture, place, size) for picture, place in zip(pictures, places, strict=True)]
     replies = call.hold("detect", engine.detect(inputs, priority=call.priority, deadline=call.deadline))
     for picture, place, reply in zip(pictures, places, replies, strict=True):
-        quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), how.boxes)]
-        lines = (plate_lines(quads) or [outline(picture)]) if how.plates else in_reading_order(quads)
+        quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), options.boxes)]
+        lines = (plate_lines(quads) or [outline(picture)]) if options.plates else in_reading_order(quads)
         yield Found(picture, lines, reply.execution)
 
 
 class _Lines:
     """Reads the lines of some pictures: those of one wait together with those of the next."""
 
-    def __init__(self, engine: TextEngine, how: ReadOptions, call: RequestContext) -> None:
-        self._engine, self._how, self._call = engine, how, call
+    def __init__(self, engine: TextEngine, options: ReadOptions, call: RequestContext) -> None:
+        self._engine, self._options, self._call = engine, options, call
         self._started = time.monotonic()
         self._drafts: list[_Draft] = []
         self._waiting: deque[_Waiting] = deque()
@@ -216,8 +216,8 @@ class _Lines:
         for quad in found.quads:
             crops = self._ways(found.picture, quad)
             ways = [(turn, _filled(crop)) for turn, crop in crops]
-            submit = self._engine.read_plate_lines if self._how.plates else self._engine.read_lines
-            submit = self._engine.read_plates if self._how.whole else submit
+            submit = self._engine.read_plate_lines if self._options.plates else self._engine.read_lines
+            submit = self._engine.read_plates if self._options.whole else submit
             replies = submit([crop for _, crop in crops], priority=self._call.priority, deadline=self._call.deadline)
             self._waiting.append(_Waiting(draft, quad, ways, self._call.hold("recognise", replies)))
             if len(self._waiting) > LINES_AHEAD:
@@ -245,9 +245,9 @@ class _Lines:
                 reply.cancel()
 
     def _ways(self, picture: Pixels, quad: Quad) -> list[tuple[Turn, Pixels]]:
-        if self._how.plates:  # lines of plates run from left to right, however tall they are
+        if self._options.plates:  # lines of plates run from left to right, however tall they are
             return [(Turn.NONE, cut(picture, quad))]
-        return ways_to_read(picture, quad, upside_down=self._how.upside_down)
+        return ways_to_read(picture, quad, upside_down=self._options.upside_down)
 
     def _take(self) -> None:
         """The oldest line that waits: into its picture, if it was read surely enough."""
@@ -256,7 +256,7 @@ class _Lines:
         readings = [self._call.result(reply) for reply in waiting.replies]
         self._waiting.popleft()
         (turn, filled), said = max(zip(waiting.ways, readings, strict=True), key=lambda pair: pair[1].confidence)
-        if said.text.strip() and said.confidence >= self._how.min_confidence:
+        if said.text.strip() and said.confidence >= self._options.min_confidence:
             breaks = _breaks([place / filled for place in said.places])
             quad = inside(waiting.quad, draft.size)
             draft.lines.append(ReadLine(quad, turn, said.text, said.confidence, breaks, said.characters))
@@ -301,39 +301,39 @@ def _breaks(middles: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(1.0, max(0.0, place)) for place in (first, *between, last))
 
 
-def place_for(width: int, height: int, how: ReadOptions) -> Letterbox:
+def place_for(width: int, height: int, options: ReadOptions) -> Letterbox:
     """Where a picture lies in the detector's input: by PaddleX's rules for its two limits, or as plates do."""
-    if how.plates:
+    if options.plates:
         return place_of(width, height)
     most = _largest_scale(width, height)
-    if how.limit_type == "max":
-        side = min(how.limit_side, MAX_SIDE, int(most * max(width, height)))
+    if options.limit_type == "max":
+        side = min(options.limit_side, MAX_SIDE, int(most * max(width, height)))
         return Letterbox.fit((width, height), (side, side))
-    scale = min(max(1.0, how.limit_side / min(width, height)), MAX_SIDE / max(width, height), most)
+    scale = min(max(1.0, options.limit_side / min(width, height)), MAX_SIDE / max(width, height), most)
     scaled = (max(2, round(width * scale)), max(2, round(height * scale)))
     return Letterbox(scale=scale, left=0, top=0, width=scaled[0], height=scaled[1])
 
 
-def limit_met(width: int, height: int, how: ReadOptions) -> int:
+def limit_met(width: int, height: int, options: ReadOptions) -> int:
     """The `limit_side` with which lines of such a picture were looked for: the caller's, or what `MAX_INPUT_PIXELS`
     left of it.
     """
-    if how.plates or not width * height:
-        return how.limit_side
-    place = place_for(width, height, how)
-    asked = how.limit_side / (max(width, height) if how.limit_type == "max" else min(width, height))
-    wanted = min(1.0, asked) if how.limit_type == "max" else max(1.0, asked)
+    if options.plates or not width * height:
+        return options.limit_side
+    place = place_for(width, height, options)
+    asked = options.limit_side / (max(width, height) if options.limit_type == "max" else min(width, height))
+    wanted = min(1.0, asked) if options.limit_type == "max" else max(1.0, asked)
     if wanted <= _largest_scale(width, height):
-        return how.limit_side
-    return max(place.width, place.height) if how.limit_type == "max" else min(place.width, place.height)
+        return options.limit_side
+    return max(place.width, place.height) if options.limit_type == "max" else min(place.width, place.height)
 
 
-def pixels_held(width: int, height: int, how: ReadOptions) -> int:
+def pixels_held(width: int, height: int, options: ReadOptions) -> int:
     """How many pixels count for reading such a picture: its own or, where the detector is given more, those."""
-    if not how.find or not width * height:
+    if not options.find or not width * height:
         return width * height
-    place = place_for(width, height, how)
-    across, down = INPUT_SIZE if how.plates else (_up(place.width), _up(place.height))
+    place = place_for(width, height, options)
+    across, down = INPUT_SIZE if options.plates else (_up(place.width), _up(place.height))
     return max(width * height, across * down)
 
 
@@ -348,8 +348,8 @@ def _input(picture: Pixels, place: Letterbox, size: tuple[int, int] | None) -> P
     """The picture scaled to its place, in black up to `size` (width, height), or else to the detector's stride."""
     width, height = size or (_up(place.width), _up(place.height))
     padded = np.zeros((height, width, 3), np.uint8)
-    how = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_CUBIC
-    padded[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=how)
+    options = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_CUBIC
+    padded[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=options)
     return padded
 
 

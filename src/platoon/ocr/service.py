@@ -59,31 +59,33 @@ class OcrService:
         """Why the service cannot work yet, or not at all."""
         return self.engine.not_ready()
 
-    async def read_picture(self, data: bytes, how: ReadOptions) -> Reading:
+    async def read_picture(self, data: bytes, options: ReadOptions) -> Reading:
         """What the picture in `data` says; somebody waits for it.
 
         Raises:
             TooLarge, InvalidInput: by the picture. Overloaded, DeadlineExceeded, Unavailable: by the engine.
         """
-        (reading,) = await self.read_pictures([data], how, priority=Priority.CALL)
+        (reading,) = await self.read_pictures([data], options, priority=Priority.CALL)
         if isinstance(reading, PlatoonError):
             raise reading
         return reading
 
     async def read_pictures(
-        self, files: Sequence[bytes], how: ReadOptions, *, priority: Priority = Priority.BATCH
+        self, files: Sequence[bytes], options: ReadOptions, *, priority: Priority = Priority.BATCH
     ) -> list[Reading | PlatoonError]:
         """What each picture says, in order; or, in its place, why it could not be read.
 
         Raises:
             DeadlineExceeded: all together took too long.
         """
-        how = replace(how, max_lines=self.settings.max_lines)
+        options = replace(options, max_lines=self.settings.max_lines)
         deadline_s = self.settings.deadline_s
-        return await self._pictures.run(priority, lambda call: self._read_pictures(files, how, call), most_s=deadline_s)
+        return await self._pictures.run(
+            priority, lambda call: self._read_pictures(files, options, call), most_s=deadline_s
+        )
 
     async def read_pages(
-        self, data: bytes, how: ReadOptions, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
+        self, data: bytes, options: ReadOptions, make: Callable[[Pixels, Reading], T], *, kind: Kind | None = None
     ) -> tuple[Kind, list[T]]:
         """What `make` makes of each page of a picture, TIFF or PDF, and what of these it is.
 
@@ -95,13 +97,13 @@ class OcrService:
         Raises:
             As `read_picture`; InvalidInput for more than `max_pages` too.
         """
-        how = replace(how, max_lines=self.settings.max_lines)
+        options = replace(options, max_lines=self.settings.max_lines)
         document = kind_of(data) is not Kind.IMAGE
         deadline_s = self.settings.deadline_s
         workers, priority = (self._documents, Priority.BULK) if document else (self._pictures, Priority.CALL)
         return await workers.run(
             priority,
-            lambda call: self._read_pages(data, how, make, kind, call),
+            lambda call: self._read_pages(data, options, make, kind, call),
             first_s=deadline_s,
             most_s=deadline_s * (self.settings.max_pages if document else 1),
         )
@@ -112,7 +114,7 @@ class OcrService:
         self._documents.close()
 
     def _read_pictures(
-        self, files: Sequence[bytes], how: ReadOptions, call: RequestContext
+        self, files: Sequence[bytes], options: ReadOptions, call: RequestContext
     ) -> list[Reading | PlatoonError]:
         outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
         sizes: dict[int, int] = {}
@@ -121,7 +123,7 @@ class OcrService:
             try:
                 most_s = min(call.left_s, DECODE_S)
                 width, height = picture_size(data, max_pixels=self.settings.max_pixels, most_s=most_s)
-                sizes[index] = pixels_held(width, height, how)
+                sizes[index] = pixels_held(width, height, options)
             except PlatoonError as error:
                 outcomes[index] = error
         for indices in in_portions(sizes, self.settings.max_pixels):
@@ -137,27 +139,27 @@ class OcrService:
                             )
                         except PlatoonError as error:
                             outcomes[index] = error
-                for index, outcome in zip(loaded, self._read_each(list(loaded.values()), how, call), strict=True):
+                for index, outcome in zip(loaded, self._read_each(list(loaded.values()), options, call), strict=True):
                     outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _read_each(
-        self, pictures: Sequence[Pixels], how: ReadOptions, call: RequestContext
+        self, pictures: Sequence[Pixels], options: ReadOptions, call: RequestContext
     ) -> list[Reading | PlatoonError]:
         """All pictures together, or, when one of them fails, each alone."""
         try:
-            readings: list[Reading | PlatoonError] = [*read(self.engine, pictures, how, call)]
+            readings: list[Reading | PlatoonError] = [*read(self.engine, pictures, options, call)]
         except PlatoonError as error:
             if len(pictures) == 1 or error.retry:
                 return [error] * len(pictures)
-            return [outcome for picture in pictures for outcome in self._read_each([picture], how, call)]
+            return [outcome for picture in pictures for outcome in self._read_each([picture], options, call)]
         self.metrics.pictures_read.inc(len(readings))
         return readings
 
     def _read_pages(
         self,
         data: bytes,
-        how: ReadOptions,
+        options: ReadOptions,
         make: Callable[[Pixels, Reading], T],
         kind: Kind | None,
         call: RequestContext,
@@ -171,13 +173,13 @@ class OcrService:
             if kind is not None and (kind is Kind.PDF) != (pages.kind is Kind.PDF):
                 raise InvalidInput(f"the file is of the kind {pages.kind}, not {kind}")
             call.deadline += settings.deadline_s * (len(pages.sizes) - 1)
-            areas = {index: pixels_held(width, height, how) for index, (width, height) in enumerate(pages.sizes)}
+            areas = {index: pixels_held(width, height, options) for index, (width, height) in enumerate(pages.sizes)}
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
                 call.check()
                 with self.budget.holding(sum(areas[index] for index in indices), call):
                     with call.trace.stage("decode", len(indices)):
                         pictures = list(islice(pages.pictures, len(indices)))
-                    readings = read(self.engine, pictures, how, call)
+                    readings = read(self.engine, pictures, options, call)
                     made += [make(picture, reading) for picture, reading in zip(pictures, readings, strict=True)]
                     self.metrics.pictures_read.inc(len(readings))
         return pages.kind, made

@@ -163,11 +163,11 @@ class ServedModels:
         *,
         not_ready: Callable[[], Sequence[str]],
     ) -> None:
-        def read_plates(lines: Pixels, **how: Any) -> Sequence[Reply[Any]]:
-            return engine.read_steps(lines, plates=True, **how)
+        def read_plates(lines: Pixels, **options: Any) -> Sequence[Reply[Any]]:
+            return engine.read_steps(lines, plates=True, **options)
 
-        def read_lines(lines: Pixels, **how: Any) -> Sequence[Reply[Any]]:
-            return engine.read_steps(lines, plates=False, **how)
+        def read_lines(lines: Pixels, **options: Any) -> Sequence[Reply[Any]]:
+            return engine.read_steps(lines, plates=False, **options)
 
         def with_channel(text_map: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
             return (text_map[None],)

@@ -276,9 +276,9 @@ def _parsed(
     as_bytes = _field(parameters, "binary_data_output", bool, False)
     binary: dict[str, bool] = {}
     for output in _field(tree, "outputs", list, []):
-        name, how = _field(output, "name", str), _field(output, "parameters", dict, {})
-        _refuse_extensions(name, how)
-        binary[name] = _field(how, "binary_data", bool, as_bytes)
+        name, wanted = _field(output, "name", str), _field(output, "parameters", dict, {})
+        _refuse_extensions(name, wanted)
+        binary[name] = _field(wanted, "binary_data", bool, as_bytes)
     inputs = _field(tree, "inputs", list)
     if len(inputs) != 1:
         raise InvalidInput(f"there are {len(inputs)} inputs; {model.name} takes one")
@@ -290,13 +290,13 @@ def _parsed(
 def _pixels(model: ServedModel, entry: Any, behind: memoryview) -> Pixels:
     """The input that `entry` declares, from its own JSON or from the bytes behind the request."""
     name, declared = _field(entry, "name", str), _field(entry, "shape", list)
-    how = _field(entry, "parameters", dict, {})
-    _refuse_extensions(name, how)
+    parameters = _field(entry, "parameters", dict, {})
+    _refuse_extensions(name, parameters)
     if not all(type(length) is int for length in declared):
         raise InvalidInput(f"the shape of input {name!r} is not a list of whole numbers")
     shape = model.check_input(name, _field(entry, "datatype", str), declared)
-    if "binary_data_size" in how:
-        size = _field(how, "binary_data_size", int)
+    if "binary_data_size" in parameters:
+        size = _field(parameters, "binary_data_size", int)
         if not size == len(behind) == prod(shape):
             raise InvalidInput(
                 f"input {name!r}: shape {list(shape)} is {prod(shape)} bytes, binary_data_size {size}, "
@@ -341,8 +341,8 @@ def _response(model: ServedModel, outputs: Mapping[str, NDArray[Any]], wishes: _
     )
 
 
-def _refuse_extensions(name: str, how: Mapping[str, Any]) -> None:
-    if asked := how.keys() & {"classification", "shared_memory_region"}:
+def _refuse_extensions(name: str, parameters: Mapping[str, Any]) -> None:
+    if asked := parameters.keys() & {"classification", "shared_memory_region"}:
         raise InvalidInput(f"tensor {name!r}: {', '.join(sorted(asked))} cannot be had here")
 
 

@@ -96,7 +96,7 @@ class LayoutOptions(ReadingOptions):
             text_layer="ignore" if any(getattr(self, name) is not None for name in reads) else "auto",
             layout=self.useLayoutDetection is not False,
             tables=self.useTableRecognition is not False,
-            how=self.how(),
+            read_options=self.read_options(),
         )
 
     def shown(self) -> Shown:

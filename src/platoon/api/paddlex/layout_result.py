@@ -168,7 +168,7 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
                 for block, parsed in zip(page.blocks, blocks, strict=True)
             ]
         },
-        "overall_ocr_res": overall(page.lines, options.how, page.size, word_boxes=word_boxes),
+        "overall_ocr_res": overall(page.lines, options.read_options, page.size, word_boxes=word_boxes),
     }
     tables = [_table(index, block) for index, block in enumerate(page.blocks) if block.table is not None]
     if tables:
@@ -179,17 +179,17 @@ def pruned_result(page: Page, options: Options, *, page_count: int, word_boxes: 
 
 
 def overall(
-    lines: Sequence[Line], how: ReadOptions, size: tuple[int, int], *, word_boxes: bool = False
+    lines: Sequence[Line], read_options: ReadOptions, size: tuple[int, int], *, word_boxes: bool = False
 ) -> dict[str, Any]:
     """All lines of a page as PaddleX's OCR words them, texts, scores and places at the same index."""
     corners = [_corners(line) for line in lines]
     result: dict[str, Any] = {
-        "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
+        "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": read_options.upside_down},
         "dt_polys": corners,
-        "text_det_params": text_det_params(how, size),
+        "text_det_params": text_det_params(read_options, size),
         "text_type": "general",
-        "textline_orientation_angles": [_turned(line) if how.upside_down else -1 for line in lines],
-        "text_rec_score_thresh": how.min_confidence,
+        "textline_orientation_angles": [_turned(line) if read_options.upside_down else -1 for line in lines],
+        "text_rec_score_thresh": read_options.min_confidence,
         "return_word_box": word_boxes,
         "rec_texts": [line.text for line in lines],
         "rec_scores": [round(line.confidence, 4) for line in lines],
@@ -202,15 +202,15 @@ def overall(
     return result
 
 
-def text_det_params(how: ReadOptions, size: tuple[int, int]) -> dict[str, Any]:
+def text_det_params(read_options: ReadOptions, size: tuple[int, int]) -> dict[str, Any]:
     """With what lines were looked for in a page of this (width, height), in PaddleX's words."""
     return {
-        "limit_side_len": limit_met(*size, how),
-        "limit_type": how.limit_type,
-        "thresh": how.boxes.threshold,
+        "limit_side_len": limit_met(*size, read_options),
+        "limit_type": read_options.limit_type,
+        "thresh": read_options.boxes.threshold,
         "max_side_limit": MAX_SIDE,
-        "box_thresh": how.boxes.box_threshold,
-        "unclip_ratio": how.boxes.unclip,
+        "box_thresh": read_options.boxes.box_threshold,
+        "unclip_ratio": read_options.boxes.unclip,
     }
 
 

@@ -84,37 +84,37 @@ class PaddleX:
     async def _result(self, request: OcrRequest) -> dict[str, Any]:
         data = await file_of(request.file, self._fetcher)
         asked = None if request.fileType is None else (Kind.PDF, Kind.IMAGE)[request.fileType]
-        how = request.how()
+        options = request.read_options()
 
         def page(picture: Pixels, reading: Reading) -> tuple[tuple[int, int], dict[str, Any]]:
-            return reading.size, page_result(picture, reading, request, how)
+            return reading.size, page_result(picture, reading, request, options)
 
-        kind, pages = await self._service.read_pages(data, how, page, kind=asked)
+        kind, pages = await self._service.read_pages(data, options, page, kind=asked)
         info = data_info(kind, [size for size, _ in pages])
         return {"ocrResults": [result for _, result in pages], "dataInfo": info}
 
 
-def page_result(picture: Pixels, reading: Reading, request: OcrRequest, how: ReadOptions) -> dict[str, Any]:
+def page_result(picture: Pixels, reading: Reading, request: OcrRequest, options: ReadOptions) -> dict[str, Any]:
     """One of `ocrResults`."""
-    result: dict[str, Any] = {"prunedResult": pruned(reading, request, how)}
+    result: dict[str, Any] = {"prunedResult": pruned(reading, request, options)}
     if request.visualize:
         result["ocrImage"] = _jpeg(outlined(picture, reading.lines))
         result["inputImage"] = _jpeg(picture)
     return result
 
 
-def pruned(reading: Reading, request: OcrRequest, how: ReadOptions) -> dict[str, Any]:
+def pruned(reading: Reading, request: OcrRequest, options: ReadOptions) -> dict[str, Any]:
     """What PaddleX calls the pruned result: all it knows of a page but for pictures."""
     lines = reading.lines
     result: dict[str, Any] = {
-        "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": how.upside_down},
+        "model_settings": {"use_doc_preprocessor": False, "use_textline_orientation": options.upside_down},
         "dt_polys": [_corners(quad) for quad in reading.found],
-        "text_det_params": text_det_params(how, reading.size),
+        "text_det_params": text_det_params(options, reading.size),
         "text_type": "general",
         "textline_orientation_angles": [
-            int(line.turn is Turn.UPSIDE_DOWN) if how.upside_down else -1 for line in lines
+            int(line.turn is Turn.UPSIDE_DOWN) if options.upside_down else -1 for line in lines
         ],
-        "text_rec_score_thresh": how.min_confidence,
+        "text_rec_score_thresh": options.min_confidence,
         "return_word_box": bool(request.returnWordBox),
         "rec_texts": [line.text for line in lines],
         "rec_scores": [line.confidence for line in lines],

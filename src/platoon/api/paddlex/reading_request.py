@@ -43,7 +43,7 @@ class ReadingOptions(Body):
     textRecScoreThresh: Share | None = None  # noqa: N815
     returnWordBox: bool | None = None  # noqa: N815
 
-    def how(self) -> ReadOptions:
+    def read_options(self) -> ReadOptions:
         """What they mean to the reader."""
         default = ReadOptions()
         boxes = default.boxes

@@ -270,7 +270,7 @@ def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None
         request = ocr.validated({**payload, "file": "-"})
         if request.visualize:
             raise InvalidInput("visualize: a job sends no pictures of lines; leave it out or send false")
-        options = Options(text_layer="ignore", layout=False, tables=False, how=request.how())
+        options = Options(text_layer="ignore", layout=False, tables=False, read_options=request.read_options())
         return options, None
     try:
         layout = LayoutOptions.model_validate(payload)
@@ -295,7 +295,9 @@ def result_lines(desk: JobService, job: Job) -> Iterator[bytes]:
     for page, picture in pages:
         info = data_info(kind, [page.size]) | ({} if kind is Kind.IMAGE else {"numPages": job.done})
         if shown is None:
-            pruned = overall(page.lines, options.how, page.size) | ({} if page.error is None else {"error": page.error})
+            pruned = overall(page.lines, options.read_options, page.size) | (
+                {} if page.error is None else {"error": page.error}
+            )
             result: dict[str, Any] = {"ocrResults": [{"prunedResult": pruned}]}
         else:
             layout = layout_result(page, picture, options, shown, page_count=job.done)

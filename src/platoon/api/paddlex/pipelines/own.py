@@ -122,11 +122,11 @@ class OwnPipeline:
         call.check()
         results: list[dict[str, Any]] = []
         options = asked.options()
-        options = replace(options, how=replace(options.how, max_lines=self._max_lines))
+        options = replace(options, read_options=replace(options.read_options, max_lines=self._max_lines))
         with self._reader.open(data, options, call) as document:
             if asked.fileType is not None and (asked.fileType == 0) != (document.kind is Kind.PDF):
                 raise InvalidInput(f"the file is of the kind {document.kind}, not {('pdf', 'image')[asked.fileType]}")
-            with self._budget.holding(_held(document.sizes, options.how), call):
+            with self._budget.holding(_held(document.sizes, options.read_options), call):
                 results.extend(self._results(document, asked, call))
             info = data_info(document.kind, document.sizes)
         failed = [result["prunedResult"]["error"] for result in results if "error" in result["prunedResult"]]
@@ -213,7 +213,7 @@ def _finished(read: ReadPage, later: Later, shown: Shown) -> dict[str, Any]:
     return {"prunedResult": pruned, "markdown": markdown_of_page(pruned, shown, images), **drawn}
 
 
-def _held(sizes: Sequence[tuple[int, int]], how: ReadOptions) -> int:
+def _held(sizes: Sequence[tuple[int, int]], read_options: ReadOptions) -> int:
     """Pixels that count for the pages that are in memory at once."""
-    costs = sorted((pixels_held(width, height, how) for width, height in sizes), reverse=True)
+    costs = sorted((pixels_held(width, height, read_options) for width, height in sizes), reverse=True)
     return sum(costs[: AT_A_TIME + AHEAD])

@@ -19,10 +19,10 @@ from platoon.ocr.reading import (
     ReadLine,
     ReadOptions,
     find,
+    letterbox_of,
     limit_met,
     options_of,
     pixels_held,
-    place_for,
     read,
 )
 from tests.drawn import INVOICE, INVOICE_TEXTS, page
@@ -82,7 +82,7 @@ def test_no_input_is_larger_than_the_bound_and_what_is_charged_is_what_it_has(
     size: tuple[int, int], limit_side: int, limit_type: Literal["min", "max"]
 ) -> None:
     options = ReadOptions(limit_side=limit_side, limit_type=limit_type)
-    place = place_for(*size, options)
+    place = letterbox_of(*size, options)
     across, down = (-(-length // STRIDE) * STRIDE for length in (place.width, place.height))
     assert across * down <= MAX_INPUT_PIXELS
     assert pixels_held(*size, options) == max(across * down, size[0] * size[1])
@@ -113,7 +113,7 @@ def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
 def test_a_picture_is_scaled_by_the_rules_of_its_limit(
     size: tuple[int, int], options: ReadOptions, expected: tuple[int, int]
 ) -> None:
-    place = place_for(*size, options)
+    place = letterbox_of(*size, options)
     assert (place.width, place.height) == expected
 
 

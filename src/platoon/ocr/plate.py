@@ -20,7 +20,7 @@ BESIDE = 0.5
 """Lines that share this part of the narrower one's width stand one above the other."""
 
 
-def place_of(width: int, height: int) -> Letterbox:
+def plate_letterbox(width: int, height: int) -> Letterbox:
     """Where a picture of a plate lies in the detector's input: as large as fits, scaled up too."""
     scale = min(INPUT_SIZE[0] / width, INPUT_SIZE[1] / height)
     return Letterbox(scale, 0, 0, max(1, round(width * scale)), max(1, round(height * scale)))

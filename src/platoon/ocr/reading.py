@@ -26,7 +26,7 @@ from platoon.media.frame import Letterbox, Pixels, Quad
 from platoon.ocr.detection import STRIDE, Postprocessing, text_boxes
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.lines import Turn, cut, in_reading_order, inside, outline, upright, ways_to_read
-from platoon.ocr.plate import INPUT_SIZE, place_of, plate_lines
+from platoon.ocr.plate import INPUT_SIZE, plate_letterbox, plate_lines
 from platoon.ocr.recognition import Candidate, TextLine, width_of
 
 MAX_SIDE = 4000
@@ -189,12 +189,12 @@ def find(engine: TextEngine, pictures: Sequence[Pixels], options: ReadOptions, c
     if not options.find:
         yield from (Found(picture, [outline(picture)], None) for picture in pictures)
         return
-    places = [place_for(picture.shape[1], picture.shape[0], options) for picture in pictures]
+    letterboxes = [letterbox_of(picture.shape[1], picture.shape[0], options) for picture in pictures]
     size = INPUT_SIZE if options.plates else None
-    inputs = [_input(picture, place, size) for picture, place in zip(pictures, places, strict=True)]
+    inputs = [_input(picture, letterbox, size) for picture, letterbox in zip(pictures, letterboxes, strict=True)]
     replies = call.hold("detect", engine.detect(inputs, priority=call.priority, deadline=call.deadline))
-    for picture, place, reply in zip(pictures, places, replies, strict=True):
-        quads = [place.to_frame(box.quad) for box in text_boxes(call.result(reply), options.boxes)]
+    for picture, letterbox, reply in zip(pictures, letterboxes, replies, strict=True):
+        quads = [letterbox.to_frame(box.quad) for box in text_boxes(call.result(reply), options.boxes)]
         lines = (plate_lines(quads) or [outline(picture)]) if options.plates else in_reading_order(quads)
         yield Found(picture, lines, reply.execution)
 
@@ -301,10 +301,10 @@ def _breaks(middles: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(1.0, max(0.0, place)) for place in (first, *between, last))
 
 
-def place_for(width: int, height: int, options: ReadOptions) -> Letterbox:
+def letterbox_of(width: int, height: int, options: ReadOptions) -> Letterbox:
     """Where a picture lies in the detector's input: by PaddleX's rules for its two limits, or as plates do."""
     if options.plates:
-        return place_of(width, height)
+        return plate_letterbox(width, height)
     most = _largest_scale(width, height)
     if options.limit_type == "max":
         side = min(options.limit_side, MAX_SIDE, int(most * max(width, height)))
@@ -320,20 +320,21 @@ def limit_met(width: int, height: int, options: ReadOptions) -> int:
     """
     if options.plates or not width * height:
         return options.limit_side
-    place = place_for(width, height, options)
+    letterbox = letterbox_of(width, height, options)
     asked = options.limit_side / (max(width, height) if options.limit_type == "max" else min(width, height))
     wanted = min(1.0, asked) if options.limit_type == "max" else max(1.0, asked)
     if wanted <= _largest_scale(width, height):
         return options.limit_side
-    return max(place.width, place.height) if options.limit_type == "max" else min(place.width, place.height)
+    side = max if options.limit_type == "max" else min
+    return side(letterbox.width, letterbox.height)
 
 
 def pixels_held(width: int, height: int, options: ReadOptions) -> int:
     """How many pixels count for reading such a picture: its own or, where the detector is given more, those."""
     if not options.find or not width * height:
         return width * height
-    place = place_for(width, height, options)
-    across, down = INPUT_SIZE if options.plates else (_up(place.width), _up(place.height))
+    letterbox = letterbox_of(width, height, options)
+    across, down = INPUT_SIZE if options.plates else (_up(letterbox.width), _up(letterbox.height))
     return max(width * height, across * down)
 
 
@@ -344,12 +345,14 @@ def _largest_scale(width: int, height: int) -> float:
     return (math.sqrt(sides**2 + 4 * area * (MAX_INPUT_PIXELS - more)) - sides) / (2 * area)
 
 
-def _input(picture: Pixels, place: Letterbox, size: tuple[int, int] | None) -> Pixels:
-    """The picture scaled to its place, in black up to `size` (width, height), or else to the detector's stride."""
-    width, height = size or (_up(place.width), _up(place.height))
+def _input(picture: Pixels, letterbox: Letterbox, size: tuple[int, int] | None) -> Pixels:
+    """The picture in its letterbox, in black up to `size` (width, height), or else to the detector's stride."""
+    width, height = size or (_up(letterbox.width), _up(letterbox.height))
     padded = np.zeros((height, width, 3), np.uint8)
-    options = cv2.INTER_AREA if place.scale <= 1 else cv2.INTER_CUBIC
-    padded[: place.height, : place.width] = cv2.resize(picture, (place.width, place.height), interpolation=options)
+    interpolation = cv2.INTER_AREA if letterbox.scale <= 1 else cv2.INTER_CUBIC
+    padded[: letterbox.height, : letterbox.width] = cv2.resize(
+        picture, (letterbox.width, letterbox.height), interpolation=interpolation
+    )
     return padded
 
 

@@ -35,7 +35,7 @@ class _Turn:
 
     frame: Frame
     watch: PlatePipeline
-    place: Letterbox | None = None
+    letterbox: Letterbox | None = None
     """In the detector's input."""
     boxes: Sequence[PlateBox] = ()
     tasks: Sequence[ReadTask] = ()
@@ -45,9 +45,9 @@ class _Turn:
         """In pixels of the frame: what was found where it was decoded, or else here."""
         if self.frame.detections is not None:
             return [PlateBox(quad, score) for quad, score in self.frame.detections]
-        if self.place is None:
+        if self.letterbox is None:
             return []
-        return [PlateBox(self.place.to_frame(box.quad), box.score) for box in self.boxes]
+        return [PlateBox(self.letterbox.to_frame(box.quad), box.score) for box in self.boxes]
 
     def __enter__(self) -> None: ...
 
@@ -162,14 +162,14 @@ class Analysis:
         """The frames that could be scaled, side by side in a batch: all in one go, or, should that fail, each alone."""
         room = self._rooms.of(pixels, len(turns))
         try:
-            places = pixels.scale([turn.frame for turn in turns], room[: len(turns)])
-            for turn, place in zip(turns, places, strict=True):
-                turn.place = place
+            letterboxes = pixels.scale([turn.frame for turn in turns], room[: len(turns)])
+            for turn, letterbox in zip(turns, letterboxes, strict=True):
+                turn.letterbox = letterbox
         except Exception:
             placed: list[_Turn] = []
             for turn in turns:
                 with turn:
-                    (turn.place,) = pixels.scale([turn.frame], room[len(placed) : len(placed) + 1])
+                    (turn.letterbox,) = pixels.scale([turn.frame], room[len(placed) : len(placed) + 1])
                     placed.append(turn)
             return room, placed
         return room, list(turns)

@@ -48,7 +48,7 @@ ALONE_S = 30.0
 LOOK_S = 4.0
 """How often it is asked who is awake."""
 END_S = 6.0
-"""For the last vehicles to be told."""
+"""For the last events to be emitted."""
 START_S = 120.0
 
 
@@ -146,8 +146,8 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def told(plates: Mapping[str, Sequence[str]], finals: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """How right it is what was told of cameras of which all plates are known.
+def accuracy(plates: Mapping[str, Sequence[str]], finals: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """How right the events are of cameras of which all plates are known.
 
     Args:
         plates: by camera, those that were to be read.
@@ -169,7 +169,7 @@ def _plain(text: str) -> str:
 
 
 def measure(way: str, site: Site, variables: Mapping[str, str], folder: Path, *, alone: bool) -> dict[str, Any]:
-    """Run one way; what it did from a while after its start on, what was told, and what it `failed` at, if it did.
+    """Run one way; what it did from a while after its start on, what was emitted, and what it `failed` at, if it did.
 
     Args:
         folder: for all that it writes; made here.
@@ -190,7 +190,7 @@ def measure(way: str, site: Site, variables: Mapping[str, str], folder: Path, *,
         except (TimeoutError, RuntimeError, OSError, psutil.Error) as error:
             found["failed"] = str(error)
     first = [(camera, text) for camera, text, at in deployment.finals() if at < site.streams[camera].seconds]
-    return found if alone else found | told(site.plates, first)
+    return found if alone else found | accuracy(site.plates, first)
 
 
 def _watch(deployment: Platoon, tree: ProcessTree, site: Site, seconds: float | None, found: dict[str, Any]) -> None:
@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     clips = how.clips or Settings.load().cache / "benchmarks"
     console = Console() if sys.stdout.isatty() else Console(width=120)
     size, say = (width, height), console.print
-    stills = make_stills(clips, how.cameras - how.busy, how.seconds, size=size, fps=how.fps, told=say)
+    stills = make_stills(clips, how.cameras - how.busy, how.seconds, size=size, fps=how.fps, on_render=say)
     kind, reels = make_reels(clips)
     site = Site([*(traffic(reels[n % len(reels)], clips) for n in range(how.busy)), *stills])
     if how.render:

@@ -72,19 +72,19 @@ class Order:
 
 
 def make_stills(
-    folder: Path, cameras: int, seconds: float, *, size: tuple[int, int], fps: int, told: Callable[[str], object]
+    folder: Path, cameras: int, seconds: float, *, size: tuple[int, int], fps: int, on_render: Callable[[str], object]
 ) -> list[Still]:
     """Streams of so many cameras that play for `seconds` or a little longer, a fifth of them with vehicles at the end.
 
     Args:
         folder: for clips and streams, where they are found the next time.
-        told: of what is being rendered.
+        on_render: called with what is being rendered.
     """
     folder.mkdir(parents=True, exist_ok=True)
     orders = _orders(cameras, size, fps)
     distinct = list({order.name: order for order in orders}.values())
     with ThreadPoolExecutor(cores()) as pool:
-        made = dict(pool.map(lambda order: (order.name, _made(order, folder, seconds, told)), distinct))
+        made = dict(pool.map(lambda order: (order.name, _made(order, folder, seconds, on_render)), distinct))
     return [made[order.name] for order in orders]
 
 
@@ -140,10 +140,10 @@ def readable(truth: Truth) -> list[str]:
     ]
 
 
-def _made(order: Order, folder: Path, seconds: float, told: Callable[[str], object]) -> Still:
+def _made(order: Order, folder: Path, seconds: float, on_render: Callable[[str], object]) -> Still:
     clip, facts = folder / f"{order.name}.mp4", folder / f"{order.name}.plates.json"
     if not facts.exists():
-        told(f"rendering {order.name}")
+        on_render(f"rendering {order.name}")
         facts_text = json.dumps(list(order.render(clip)))
         substream(clip, clip.with_suffix(".sub.mp4"))
         facts.write_text(facts_text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Made-up sightings for tests of what becomes an event: who is where in which frame, and what is read there."""
+"""Made-up detections and readings for tests of what becomes an event: who is where in which frame, and what is read."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

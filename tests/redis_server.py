@@ -24,7 +24,7 @@ class RedisServer:
     """A Redis.
 
     Args:
-        durable: it keeps what it was told on the disk, as one does that has jobs to keep.
+        durable: it keeps what is written on the disk, as one does that has jobs to keep.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:

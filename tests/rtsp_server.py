@@ -189,7 +189,7 @@ class RtspServer:
         clips: path of the URL ("/cam1") → file or packetised clip.
         user: with `password`, what all paths ask for; empty: nothing.
         digest: ask for Digest authentication (RFC 2617) instead of Basic.
-        on_play: told of every client that begins to play, on its thread.
+        on_play: called with every client that begins to play, on its thread.
     """
 
     def __init__(

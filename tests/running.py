@@ -259,5 +259,5 @@ class Listener:
             pass  # the process was killed, as some tests do
 
     def events(self) -> list[dict[str, Any]]:
-        """The events told so far."""
+        """The events emitted so far."""
         return [message["event"] for message in self.messages if message["type"] == "event"]

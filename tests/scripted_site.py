@@ -59,7 +59,7 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.engine = ScriptedEngine()
         self.folder = folder
-        self.told: list[Any] = []
+        self.emitted: list[Any] = []
         self.site: Any = None
         monkeypatch.setattr(pipeline, "open_engine", lambda *_, **__: self.engine)
         monkeypatch.setattr(pipeline, "Source", ScriptedSource)
@@ -75,7 +75,7 @@ class Bench:
             cache=self.folder,
             **sections,
         )
-        self.site = SharedSite(settings, on_event=self.told.append, recorded=recorded, lanes=lanes)
+        self.site = SharedSite(settings, on_event=self.emitted.append, recorded=recorded, lanes=lanes)
         self.site.change([CameraSpec(f"camera {n}", f"Camera {n}", "rtsp://10.0.0.1/1", 0) for n in range(cameras)])
         self.site.start()
 
@@ -97,7 +97,7 @@ class Bench:
         wait_until(lambda: count() >= before + most or None, f"{most} more")
 
     def finals(self) -> list[str]:
-        return sorted(event["text"] for event in list(self.told) if event["state"] == "final")
+        return sorted(event["text"] for event in list(self.emitted) if event["state"] == "final")
 
     def stop(self) -> None:
         if self.site is not None:

@@ -17,11 +17,11 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 libc = ctypes.CDLL(None)
 libc.fdopen.restype = ctypes.c_void_p
-told, tell = os.pipe()
-out = ctypes.c_void_p(libc.fdopen(tell, b"w"))
+read_end, write_end = os.pipe()
+out = ctypes.c_void_p(libc.fdopen(write_end, b"w"))
 libc.malloc_info(0, out)
 libc.fclose(out)
-print(os.read(told, 65536).count(b"<heap nr="), os.environ.get("MALLOC_ARENA_MAX"))
+print(os.read(read_end, 65536).count(b"<heap nr="), os.environ.get("MALLOC_ARENA_MAX"))
 """
 
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
@@ -29,7 +29,7 @@ BOUND = max(2, CORES)
 
 
 def arenas(*words: str, **variables: str) -> list[str]:
-    """How many of them so many threads got, and what children will be told."""
+    """How many of them so many threads got, and what children will be given."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     command = [sys.executable, "-c", ARENAS, str(3 * BOUND), *words]
     return subprocess.run(command, env=plain | variables, capture_output=True, text=True, check=True).stdout.split()

@@ -20,12 +20,12 @@ PICTURE[200:400, 100:300] = (200, 30, 30)
 PATH = "imgs/page_1_img_in_image_box_100_200_300_400.jpg"
 
 
-def told(page: Page | None = None, picture: Pixels | None = PICTURE, **shown: Any) -> dict[str, Any]:
+def converted(page: Page | None = None, picture: Pixels | None = PICTURE, **shown: Any) -> dict[str, Any]:
     return layout_result(page or report(), picture, Options(), Shown(**shown), page_count=3)
 
 
 def test_every_field_of_the_contract_is_there() -> None:
-    result = told()
+    result = converted()
     assert set(result) == {"prunedResult", "markdown"}
     pruned = result["prunedResult"]
     assert (pruned["page_index"], pruned["page_count"], pruned["width"], pruned["height"]) == (0, 3, 400, 800)
@@ -37,7 +37,7 @@ def test_every_field_of_the_contract_is_there() -> None:
 
 
 def test_blocks_have_paddlexs_labels_and_an_order_without_headers_and_footers() -> None:
-    blocks = told()["prunedResult"]["parsing_res_list"]
+    blocks = converted()["prunedResult"]["parsing_res_list"]
     assert [(found["block_label"], found["block_id"], found["block_order"]) for found in blocks] == [
         ("header", 0, None),
         ("doc_title", 1, 1),
@@ -58,9 +58,11 @@ def test_only_the_first_title_is_that_of_the_document_and_all_have_a_level() -> 
     blocks = [block(Label.TITLE, text, (40, top, 360, bottom)) for text, top, bottom in titles]
     text = block(Label.TEXT, "Text.", (40, 500, 360, 520))
     page = Page(0, (400, 800), 2.0, (*blocks, text))
-    found = [(one["block_label"], one["title_level"]) for one in told(page)["prunedResult"]["parsing_res_list"][:4]]
+    found = [
+        (one["block_label"], one["title_level"]) for one in converted(page)["prunedResult"]["parsing_res_list"][:4]
+    ]
     assert found == [("doc_title", 1), ("paragraph_title", 1), ("paragraph_title", 2), ("paragraph_title", 3)]
-    assert told(page)["markdown"]["text"].split("\n\n") == [
+    assert converted(page)["markdown"]["text"].split("\n\n") == [
         "# Great",
         "# Great too",
         "## Small",
@@ -68,18 +70,18 @@ def test_only_the_first_title_is_that_of_the_document_and_all_have_a_level() -> 
         "Text.",
     ]
     second = Page(1, (400, 800), 2.0, (blocks[0], text))
-    assert told(second)["prunedResult"]["parsing_res_list"][0]["block_label"] == "paragraph_title"
+    assert converted(second)["prunedResult"]["parsing_res_list"][0]["block_label"] == "paragraph_title"
 
 
 def test_what_the_layout_found_has_the_same_places_as_the_blocks() -> None:
-    pruned = told()["prunedResult"]
+    pruned = converted()["prunedResult"]
     for box, parsed in zip(pruned["layout_det_res"]["boxes"], pruned["parsing_res_list"], strict=True):
         assert set(box) == {"cls_id", "label", "score", "coordinate"}
         assert (box["label"], box["coordinate"]) == (parsed["block_label"], parsed["block_bbox"])
 
 
 def test_lines_texts_scores_and_places_are_aligned() -> None:
-    found = told()["prunedResult"]["overall_ocr_res"]
+    found = converted()["prunedResult"]["overall_ocr_res"]
     assert found["rec_texts"][:3] == ["Yearly *report*", "Great Title", "One line of text"]
     counts = {len(found[name]) for name in ("rec_texts", "rec_scores", "rec_boxes", "rec_polys", "dt_polys")}
     assert counts == {len(report().lines)}
@@ -90,7 +92,7 @@ def test_lines_texts_scores_and_places_are_aligned() -> None:
 
 
 def test_words_come_with_their_boxes_if_asked_for() -> None:
-    found = told(word_boxes=True)["prunedResult"]["overall_ocr_res"]
+    found = converted(word_boxes=True)["prunedResult"]["overall_ocr_res"]
     assert found["return_word_box"] is True
     assert found["text_word"][1] == ["Great", "Title"]
     assert found["text_word_boxes"][1][0][0] == 40
@@ -98,7 +100,7 @@ def test_words_come_with_their_boxes_if_asked_for() -> None:
 
 
 def test_tables_are_html_in_which_no_cell_is_markup() -> None:
-    pruned = told()["prunedResult"]
+    pruned = converted()["prunedResult"]
     html = "<table><tr><td>a</td><td>b</td></tr><tr><td>1</td><td>&lt;2&gt;</td></tr></table>"
     assert pruned["parsing_res_list"][5]["block_content"] == html
     (found,) = pruned["table_res_list"]
@@ -109,7 +111,7 @@ def test_tables_are_html_in_which_no_cell_is_markup() -> None:
 
 
 def test_markdown_centres_what_paddlex_centres_and_names_each_picture() -> None:
-    markdown = told()["markdown"]
+    markdown = converted()["markdown"]
     assert markdown["text"].split("\n\n") == [
         "# Great Title",
         "One line of text\nand another.",
@@ -125,36 +127,36 @@ def test_markdown_centres_what_paddlex_centres_and_names_each_picture() -> None:
 
 
 def test_markdown_is_plain_if_asked_for_and_images_are_always_there() -> None:
-    markdown = told(style=MarkdownStyle(pretty=False), images=False)["markdown"]
+    markdown = converted(style=MarkdownStyle(pretty=False), images=False)["markdown"]
     assert markdown["images"] == {}
     assert f"![]({PATH})" in markdown["text"]
     assert "<div" not in markdown["text"]
-    assert told(picture=None)["markdown"]["images"] == {}
+    assert converted(picture=None)["markdown"]["images"] == {}
 
 
 def test_labels_that_a_caller_wants_left_out_are_left_out_and_others_are_not() -> None:
-    text = told(style=MarkdownStyle(ignore=frozenset({"table", "doc_title"})))["markdown"]["text"]
+    text = converted(style=MarkdownStyle(ignore=frozenset({"table", "doc_title"})))["markdown"]["text"]
     assert "Great Title" not in text
     assert "<table" not in text
     assert "Yearly \\*report\\*" in text
 
 
 def test_contents_are_markdown_if_asked_for() -> None:
-    pruned = told(markdown_contents=True)["prunedResult"]
+    pruned = converted(markdown_contents=True)["prunedResult"]
     assert pruned["parsing_res_list"][1]["block_content"] == "# Great Title"
     assert pruned["model_settings"]["format_block_content"] is True
 
 
 def test_a_page_says_whether_it_begins_and_ends_within_a_paragraph() -> None:
-    assert (told()["markdown"]["isStart"], told()["markdown"]["isEnd"]) == (True, False)
+    assert (converted()["markdown"]["isStart"], converted()["markdown"]["isEnd"]) == (True, False)
     page = Page(1, (400, 800), 2.0, (block(Label.TEXT, "the rest of it.", (40, 50, 360, 110)),))
-    assert (told(page)["markdown"]["isStart"], told(page)["markdown"]["isEnd"]) == (False, True)
+    assert (converted(page)["markdown"]["isStart"], converted(page)["markdown"]["isEnd"]) == (False, True)
     empty = Page(2, (400, 800), 2.0, ())
-    assert (told(empty)["markdown"]["isStart"], told(empty)["markdown"]["isEnd"]) == (True, True)
+    assert (converted(empty)["markdown"]["isStart"], converted(empty)["markdown"]["isEnd"]) == (True, True)
 
 
 def test_visualize_brings_the_page_and_what_was_found_on_it() -> None:
-    result = told(visualize=True)
+    result = converted(visualize=True)
     assert set(result["outputImages"]) == {"layout_det_res"}
     plain, drawn = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
@@ -167,7 +169,7 @@ def test_visualize_brings_the_page_and_what_was_found_on_it() -> None:
 
 def test_a_page_that_could_not_be_read_has_its_place_and_says_why() -> None:
     page = Page(1, (0, 0), 2.0, (), error="page 2 of the PDF *cannot* be drawn")
-    result = told(page, np.zeros((0, 0, 3), np.uint8), visualize=True)
+    result = converted(page, np.zeros((0, 0, 3), np.uint8), visualize=True)
     assert result["prunedResult"]["error"] == page.error
     assert result["prunedResult"]["parsing_res_list"] == []
     assert result["markdown"]["text"] == "> This page could not be read: page 2 of the PDF \\*cannot\\* be drawn"

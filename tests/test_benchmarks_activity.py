@@ -61,7 +61,7 @@ def test_a_look_in_doubt_finds_between_keyframes_what_sizes_do_not_show() -> Non
     assert replay(noisy, looks=False).caught == 0
     with_looks = replay(noisy, looks=True)
     assert with_looks.caught == 1
-    assert with_looks.looked > 0.5, "decoded for it, and that is told"
+    assert with_looks.looked > 0.5, "decoded for it, and that is counted"
 
 
 def test_a_camera_that_is_known_for_minutes_sees_the_same_vehicles_later() -> None:

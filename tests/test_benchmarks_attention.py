@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from benchmarks import attention
-from benchmarks.attention import Glance, Site, figures, glance, told
+from benchmarks.attention import Glance, Site, accuracy, figures, glance
 from benchmarks.stills import SUBSTREAM_FPS, Still, lengthen, substream
 from benchmarks.usual_motion import MotionDetector
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,7 +89,7 @@ def test_a_vehicle_is_right_if_it_is_told_once_and_nothing_else_of_its_camera() 
         ("camera3", "X1"),
         ("camera0", "Y2"),
     ]
-    assert told(plates, finals) == {
+    assert accuracy(plates, finals) == {
         "vehicles": 4,
         "right": 1,
         "missing": ["camera1: AB12", "camera2: EF56"],

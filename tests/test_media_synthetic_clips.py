@@ -88,9 +88,9 @@ def test_rendering_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None
 
 
 def test_the_demo_is_rendered_once_and_tells_how_far_it_is(tmp_path: Path, small_demo: tuple[Scene, ...]) -> None:
-    told: list[tuple[int, int]] = []
-    first = demo_clips(tmp_path / "new", on_progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 60) for done in range(1, 61)]
+    reported: list[tuple[int, int]] = []
+    first = demo_clips(tmp_path / "new", on_progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(done, 60) for done in range(1, 61)]
     assert [clip.name for clip in first] == ["Small gate", "Other"]
     again = demo_clips(tmp_path / "new", on_progress=lambda done, total: pytest.fail("rendered twice"))
     assert [clip.path for clip in again] == [clip.path for clip in first]
@@ -109,9 +109,9 @@ def test_what_is_not_whole_is_rendered_again(tmp_path: Path, small_demo: tuple[S
         path.with_suffix(".json").write_text("{")
     else:
         path.unlink()
-    told: list[int] = []
-    demo_clips(tmp_path, on_progress=lambda done, total: told.append(total))
-    assert told == [10] * 10, "only the damaged clip is rendered"
+    reported: list[int] = []
+    demo_clips(tmp_path, on_progress=lambda done, total: reported.append(total))
+    assert reported == [10] * 10, "only the damaged clip is rendered"
     assert path.read_bytes() == whole
 
 

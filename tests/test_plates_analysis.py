@@ -36,17 +36,17 @@ class Bench:
             PlatePipeline(f"camera {number}", GRAMMAR, same_vehicle_s=0.1, parked_s=0.1) for number in CAMERAS
         ]
         self.analysis = Analysis(self.engine, settings, Metrics())  # type: ignore[arg-type]
-        self.told: list[PlateEvent] = []
+        self.emitted: list[PlateEvent] = []
         self.poison: Callable[[str], None] = lambda _stage: None
 
     def batch(self, at: float, *, empty: bool = False) -> list[Exception | None]:
         frames: list[Any] = [ScriptedFrame(number, at, empty=empty) for number in CAMERAS]
         frames[POISONED].fails = lambda stage: self.poison(stage)
         self.engine.fails = lambda stage, number: self.poison(stage) if number == POISONED else None
-        return self.analysis.analyse([*zip(frames, self.watches, strict=True)], self.told.extend)
+        return self.analysis.analyse([*zip(frames, self.watches, strict=True)], self.emitted.extend)
 
     def finals(self) -> list[str]:
-        return [event.plate.text for event in self.told if event.state == "final"]
+        return [event.plate.text for event in self.emitted if event.state == "final"]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_was_found_where_a_frame_was_decoded_is_read_without_looking_again(
         frames: list[Any] = [ScriptedFrame(number, step / 4, empty=step == 4) for number in CAMERAS]
         frames[0].detections = [] if step == 4 else known
         frames[1].detections = []
-        errors = bench.analysis.analyse([*zip(frames, bench.watches, strict=True)], bench.told.extend)
+        errors = bench.analysis.analyse([*zip(frames, bench.watches, strict=True)], bench.emitted.extend)
         assert errors == [None] * len(CAMERAS)
     assert all(set(batch) <= {*CAMERAS, -1} - {0, 1} for batch in bench.engine.batches)
     assert bench.finals() == [PLATES[number] for number in CAMERAS if number != 1]
@@ -141,20 +141,20 @@ def test_the_rest_of_the_vehicles_that_have_gone_are_told_if_one_cannot_be(
     watch = bench.watches[0]
     for step in range(2):
         bench.batch(step / 4)
-    (sighting,) = watch._sightings.values()
-    other: Any = watch._sightings.setdefault(99, type(sighting)(sighting.track, sighting.vote))
-    monkeypatch.setattr(type(watch), "_tell", _failing_for(other, watch._tell))
-    monkeypatch.setattr(watch._tracker, "tracks", [_twin(sighting.track, 99), sighting.track])
+    (track_state,) = watch._track_states.values()
+    other: Any = watch._track_states.setdefault(99, type(track_state)(track_state.track, track_state.vote))
+    monkeypatch.setattr(type(watch), "_emit", _failing_for(other, watch._emit))
+    monkeypatch.setattr(watch._tracker, "tracks", [_twin(track_state.track, 99), track_state.track])
     assert [event.plate.text for event in watch.finish()] == [PLATES[0]]
 
 
-def _failing_for(one: object, tell: Callable[..., Any]) -> Callable[..., Any]:
-    def told(_watch: object, sighting: object, **how: Any) -> Any:
-        if sighting is one:
+def _failing_for(one: object, emit: Callable[..., Any]) -> Callable[..., Any]:
+    def emit_unless_failing(_watch: object, track_state: object, **options: Any) -> Any:
+        if track_state is one:
             raise ZeroDivisionError
-        return tell(sighting, **how)
+        return emit(track_state, **options)
 
-    return told
+    return emit_unless_failing
 
 
 def _twin(track: Any, identity: int) -> Any:

@@ -51,7 +51,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.watch = PlatePipeline("lane", Grammar({"GB": 1}), parked_s=60.0)  # an hour's would fill for a tenth of it
-        self.told: list[str] = []
+        self.emitted: list[str] = []
         self.passed: set[str] = set()
         self.number = 0
         self.frames = 0
@@ -80,7 +80,7 @@ class Lane:
         looks, gone = self.watch.observe(now, [PlateBox(plate.quad, 0.9) for plate in plates])
         events = gone + self.watch.settle([self._read(look, plates) for look in looks])
         self.watch.overlay()
-        self.told += [event.plate.text for event in events if event.state == "final"]
+        self.emitted += [event.plate.text for event in events if event.state == "final"]
 
     @staticmethod
     def _read(look: ReadTask, plates: Sequence[Seen]) -> Any:
@@ -148,21 +148,21 @@ def test_a_month_of_vehicles_beside_parked_ones_leaves_the_cost_of_a_frame_flat(
 
 def test_every_vehicle_of_the_month_is_told_once(tenths: tuple[list[int], list[int], Lane]) -> None:
     *_, lane = tenths
-    assert sorted(lane.told) == sorted({*lane.passed, *(plate.text for plate in PARKED)})
+    assert sorted(lane.emitted) == sorted({*lane.passed, *(plate.text for plate in PARKED)})
 
 
 def test_vehicles_are_remembered_in_number_even_if_all_come_within_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platoon.plates.events.VEHICLES_MOST", 20)
     watch = PlatePipeline("lane", Grammar({"GB": 1}))
     parked = Seen("LS15EBC", 900, 300)
-    told: list[str] = []
+    emitted: list[str] = []
     for number in range(60):
         passing = [Seen(f"AB{10 + number}KXR", 300 + 20 * step, 500, 30) for step in range(4)]
         script = [(number * 2 + step / 10, [parked, plate]) for step, plate in enumerate(passing)]
-        told += drive(watch, script, end=False).texts()
+        emitted += drive(watch, script, end=False).texts()
     assert len(watch._vehicles) == 20
-    assert told.count("LS15EBC") == 1, "who is in sight is never forgotten for those who were"
-    assert len(told) == 1 + 60
+    assert emitted.count("LS15EBC") == 1, "who is in sight is never forgotten for those who were"
+    assert len(emitted) == 1 + 60
 
 
 def test_a_track_that_is_read_ever_otherwise_keeps_no_more_than_its_last_texts() -> None:
@@ -171,7 +171,7 @@ def test_a_track_that_is_read_ever_otherwise_keeps_no_more_than_its_last_texts()
     (look,), _ = watch.observe(now, [PlateBox(Seen("", 300, 200).quad, 0.9)])
     for number in range(3 * TEXTS_MOST):
         watch.settle([(look, CROP, line(f"Q{number}", 0.4))])
-    assert len(look.sighting.read_at) == TEXTS_MOST
+    assert len(look.track_state.read_at) == TEXTS_MOST
 
 
 def test_of_a_picture_full_of_boxes_the_best_are_followed_and_the_others_counted() -> None:
@@ -192,4 +192,4 @@ def test_what_flickers_all_over_the_picture_is_not_followed_without_end() -> Non
         quads = [Seen("", float(x), float(y), 8).quad for x, y in places]
         ended += len(tracker.update(quads, number / 1000)[1])
         assert len(tracker.tracks) <= TRACKS_MOST + len(places)
-    assert ended == spots.shape[0] * spots.shape[1] - len(tracker.tracks), "each that is let go is told"
+    assert ended == spots.shape[0] * spots.shape[1] - len(tracker.tracks), "each that is let go is returned"

@@ -92,10 +92,10 @@ def test_what_is_no_picture_is_refused(reader: PlateRecogniser, crop: Pixels) ->
 
 
 def test_the_weights_say_their_alphabet_and_where_they_come_from() -> None:
-    told = metadata(plate_reading().load())
-    assert told["alphabet"] == PLATE
-    assert told["licence"] == "Apache-2.0"
-    assert {"version", "commit", "seed", "data"} <= set(told)
+    described = metadata(plate_reading().load())
+    assert described["alphabet"] == PLATE
+    assert described["licence"] == "Apache-2.0"
+    assert {"version", "commit", "seed", "data"} <= set(described)
     assert plate_reading().path.stat().st_size <= 8_000_000
 
 

@@ -369,8 +369,8 @@ class Run:
             cache=cache,
             remote=remote,
         )
-        told: list[Any] = []
-        site = SharedSite(settings, recorded=True, on_event=told.append)
+        emitted: list[Any] = []
+        site = SharedSite(settings, recorded=True, on_event=emitted.append)
         try:
             site.change([CameraSpec("gate", "Gate", str(clip), 0)])
             site.start()
@@ -378,10 +378,10 @@ class Run:
             self.metrics = site.metrics.exposition().decode()
         finally:
             site.stop()
-        self.events = [{name: value for name, value in event.items() if name in _TOLD} for event in told]
+        self.events = [{name: value for name, value in event.items() if name in _COMPARED} for event in emitted]
 
 
-_TOLD = {"state", "camera", "text", "raw", "confidence", "box", "reads", "agreement", "candidates"}
+_COMPARED = {"state", "camera", "text", "raw", "confidence", "box", "reads", "agreement", "candidates"}
 
 
 @pytest.fixture(scope="module")

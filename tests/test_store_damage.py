@@ -43,8 +43,10 @@ class Start:
         self.path = folder / "events.sqlite"
         self.events = EventStore(self.path, unattended=True)
         self.crops = ObjectStore(folder / "crops", unattended=True)
-        self.told: list[Any] = []
-        self.sink = EventSink(self.events, self.crops, Metrics(), on_event=lambda event: self.told.append(event["id"]))
+        self.emitted: list[Any] = []
+        self.sink = EventSink(
+            self.events, self.crops, Metrics(), on_event=lambda event: self.emitted.append(event["id"])
+        )
 
     def unready(self, cause: str) -> bool:
         return any(cause in reason for reason in self.sink.not_ready())
@@ -102,7 +104,7 @@ def test_a_damaged_file_is_set_aside_whole_and_what_comes_meanwhile_is_stored(
     spoilt = kept.read_bytes()
     with closing(Start(kept.parent)) as start:
         start.sink.put(event)
-        wait_until(lambda: start.told == [event.id], "the event is stored")
+        wait_until(lambda: start.emitted == [event.id], "the event is stored")
         assert start.ready()
         (aside,) = damage.lying(kept)
         assert aside.read_bytes() == spoilt
@@ -185,7 +187,7 @@ def test_events_wait_for_a_folder_that_cannot_be_made_and_the_cause_is_named(tmp
         wait_until(lambda: start.unready("cannot make the folder of events"), "the cause is named")
         start.sink.put(event)
         folder.unlink()
-        wait_until(lambda: start.told == [event.id], "the event is stored")
+        wait_until(lambda: start.emitted == [event.id], "the event is stored")
         assert start.ready()
 
 
@@ -202,7 +204,7 @@ def test_a_store_on_a_disk_that_is_mounted_read_only_works_once_it_is_not(disk: 
         wait_until(lambda: start.unready("let this user write the file and its folder"), "the cause is named")
         start.sink.put(event)
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-        wait_until(lambda: start.told == [event.id], "the event is stored")
+        wait_until(lambda: start.emitted == [event.id], "the event is stored")
         assert start.ready()
     assert damage.lying(disk / "events.sqlite") == []
 
@@ -213,7 +215,7 @@ def test_a_store_that_is_begun_on_a_full_disk_works_once_there_is_room(disk: Pat
         wait_until(lambda: start.unready("disk is full"), "the cause is named")
         start.sink.put(event)
         filling.unlink()
-        wait_until(lambda: start.told == [event.id], "the event is stored")
+        wait_until(lambda: start.emitted == [event.id], "the event is stored")
         assert start.ready()
 
 

@@ -1,4 +1,4 @@
-"""Processes of cameras that hang, and what they tell."""
+"""Processes of cameras that hang, and what is reported of them."""
 
 import threading
 import time
@@ -79,11 +79,11 @@ def test_a_process_that_hangs_is_replaced_with_its_cause_told_and_the_other_goes
     wait_until(lambda: min(analysed(site).values()) > 0, "both cameras are analysed")
     hanging, other = process_of(site, "gate"), process_of(site, "yard")
     assert hanging and other
-    told = list[str]()
-    site.subscribe(lambda message: told.append(message.get("camera", {}).get("message", "")), "gate")
+    heard = list[str]()
+    site.subscribe(lambda message: heard.append(message.get("camera", {}).get("message", "")), "gate")
     hanging.suspend()
     asked = [site._keeper("gate").ask("exposition") for _ in range(4 * MOST_WAITING)]  # returns, though nobody reads
-    wait_until(lambda: any("hung: it said nothing" in message for message in told), "the cause is told")
+    wait_until(lambda: any("hung: it said nothing" in message for message in heard), "the cause is shown")
     assert all(reply.done() for reply in asked)
     before = analysed(site)["yard"]
     wait_until(lambda: process_of(site, "gate") not in (None, hanging), "it is replaced")
@@ -133,7 +133,7 @@ def test_what_a_process_lacks_is_told_by_its_supervisor(tmp_path: Path, monkeypa
     assert "camera gate: its process is starting" in site.not_ready()
     site.start()
     try:
-        wait_until(lambda: "camera gate: store: disk is full" in site.not_ready(), "it is told")
+        wait_until(lambda: "camera gate: store: disk is full" in site.not_ready(), "it is reported")
         assert site.warnings() == ["store: look after it"]
     finally:
         site.stop()
@@ -141,15 +141,15 @@ def test_what_a_process_lacks_is_told_by_its_supervisor(tmp_path: Path, monkeypa
 
 def test_a_process_whose_analysis_stands_still_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_camera", stand_still)
-    told = list[dict[str, Any]]()
+    heard = list[dict[str, Any]]()
     spec = CameraSpec("gate", "gate", "rtsp://10.0.0.1/1", 0)
     keeper = module.Keeper(
-        spec, settings(tmp_path, LIGHT), recorded=False, loop=False, hear=lambda _, message: told.append(dict(message))
+        spec, settings(tmp_path, LIGHT), recorded=False, loop=False, hear=lambda _, message: heard.append(dict(message))
     )
     keeper.start()
     try:
-        wait_until(lambda: len(told) > 1, "it was replaced, and its successor too")
-        assert all("its analysis stood still" in message["camera"]["message"] for message in told)
+        wait_until(lambda: len(heard) > 1, "it was replaced, and its successor too")
+        assert all("its analysis stood still" in message["camera"]["message"] for message in heard)
     finally:
         monkeypatch.setattr(module, "STOP_S", 0.0)
         keeper.stop()

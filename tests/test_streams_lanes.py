@@ -122,7 +122,7 @@ def test_what_fails_in_an_unforeseen_way_in_one_lane_ends_all_and_is_said(bench:
     bench.site._cameras["camera 1"].count = lambda _now: 1 / 0
     wait_until(lambda: bench.site._lanes.join(0.01), "the end of all lanes")
     assert bench.site.not_ready() == ["analysis: stopped: analysis stopped by ZeroDivisionError: division by zero"]
-    wait_until(lambda: len(bench.finals()) == CAMERAS, "who was in sight is told")
+    wait_until(lambda: len(bench.finals()) == CAMERAS, "events of who was in sight")
 
 
 def test_recordings_end_once_all_frames_of_all_cameras_are_analysed(bench: Bench) -> None:
@@ -131,7 +131,7 @@ def test_recordings_end_once_all_frames_of_all_cameras_are_analysed(bench: Bench
     for number in range(CAMERAS):
         bench.source(number).stop()
     wait_until(lambda: bench.site.wait(0.01), "the end")
-    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]), "who was in sight is told")
+    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]), "events of who was in sight")
     assert {bench.dropped(cause, number) for cause in ("failed", "unavailable") for number in range(CAMERAS)} == {0}
 
 

@@ -55,7 +55,7 @@ def test_a_server_that_goes_ends_nothing_and_loses_no_event_however_many_batches
     bench.engine.away = None
     bench.more(bench.analysed)
     assert bench.site.not_ready() == []
-    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "each vehicle told once")
+    wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "one event of each vehicle")
 
 
 def test_events_of_vehicles_that_have_gone_are_told_while_the_server_is_away(bench: Bench) -> None:

@@ -34,18 +34,18 @@ def event() -> PlateEvent:
 
 
 class Place:
-    """A store that fails as the test says, and what was told of it."""
+    """A store that fails as the test says, and what it emitted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.events = _Store(folder / "events.sqlite")
         self.crops = ObjectStore(folder / "crops")
         self.metrics = Metrics()
-        self.told: list[str] = []
+        self.emitted: list[str] = []
         self.spill = Spill(folder / "spill")
 
     def sink(self, on_event: Callable[[Any], None] | None = None, *, give_up: bool = False) -> EventSink:
-        hear = on_event or (lambda row: self.told.append(row["id"]))
+        hear = on_event or (lambda row: self.emitted.append(row["id"]))
         return EventSink(self.events, self.crops, self.metrics, on_event=hear, give_up=give_up)
 
     def kept(self) -> list[str]:
@@ -117,7 +117,7 @@ def test_while_the_disk_is_full_events_wait_in_order_and_none_is_lost(place: Pla
         sink.put(one)
     sink.wait()
     assert sink.error is None
-    assert sorted(place.told) == ["e0", "e1", "e2"]
+    assert sorted(place.emitted) == ["e0", "e1", "e2"]
     assert place.spilled() == []
     sink.close()
 
@@ -146,7 +146,7 @@ def test_an_event_that_cannot_be_stored_costs_itself_only(
     for one in (first, replace(bad, **change), last):
         sink.put(one)
     sink.wait()
-    assert set(place.told) == {"e0", "e2"}
+    assert set(place.emitted) == {"e0", "e2"}
     assert place.spilled() == ["e1"]
     assert sum(sample.value for sample in _samples(place.metrics.events_spilled)) == 1
     assert sink.not_ready() == []
@@ -173,7 +173,7 @@ def test_no_error_of_any_kind_ends_the_writer(place: Place, event: PlateEvent, e
         sink.put(one)
     sink.wait()
     sink.close()
-    assert place.told == ["e0", "e2", "e3"]
+    assert place.emitted == ["e0", "e2", "e3"]
     assert place.spilled() == ["e1"]
     assert place.count("spilled", "event") == 1
 
@@ -188,7 +188,7 @@ def test_an_event_that_the_store_refuses_while_it_takes_others_holds_up_nobody(p
     for one in numbered(event, 4):
         sink.put(one)
     sink.wait()
-    assert sorted(place.told) == ["e1", "e2", "e3"]
+    assert sorted(place.emitted) == ["e1", "e2", "e3"]
     assert place.spilled() == ["e0"]
     assert sink.error is None
     sink.close()
@@ -202,18 +202,18 @@ def test_what_was_spilled_is_taken_in_once_at_the_next_start(place: Place, event
     with pytest.raises(StoreError, match=r"3 events could not be stored .* 3 lie in .*spill .* disk is full"):
         sink.close()
     assert place.spilled() == ["e0", "e1", "e2"]
-    assert place.told == []
+    assert place.emitted == []
 
     place.events.before_put = lambda _row: None
     sink = place.sink()
-    until(lambda: place.spilled() == [] and len(place.told) == 3)
+    until(lambda: place.spilled() == [] and len(place.emitted) == 3)
     until(lambda: sink.warnings() == [])
     sink.close()
-    assert place.told == place.kept() == ["e0", "e1", "e2"]
+    assert place.emitted == place.kept() == ["e0", "e1", "e2"]
     jpeg = place.crops.get(str((place.events.get("e1") or {})["crop"]))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
     place.sink().close()
-    assert len(place.told) == 3
+    assert len(place.emitted) == 3
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def test_events_of_other_kinds_go_the_same_way_also_through_the_spill(place: Pla
     sink.close()
     assert [one["kind"] for one in place.events.search(kind="caption")] == ["caption", "caption"]
     assert place.pictures() == {"c0-final.jpg", "c1-final.jpg"}
-    assert sorted(place.told) == ["c0", "c1"]
+    assert sorted(place.emitted) == ["c0", "c1"]
 
 
 def test_a_spilled_event_that_the_store_already_has_is_not_told_again(place: Place, event: PlateEvent) -> None:
@@ -258,13 +258,13 @@ def test_a_spilled_event_that_the_store_already_has_is_not_told_again(place: Pla
     place.events.before_put = lambda _row: None
     again = [place.spill.get(name) for name in place.spill.names()]
     sink = place.sink()
-    until(lambda: place.told == [event.id])
+    until(lambda: place.emitted == [event.id])
     sink.close()
     place.spill.put(again[0])  # as if the process had been killed before it was removed
     sink = place.sink()
     until(lambda: place.spilled() == [])
     sink.close()
-    assert place.told == place.kept() == [event.id]
+    assert place.emitted == place.kept() == [event.id]
 
 
 def test_beyond_the_bounds_the_oldest_go_to_the_spill_and_come_back_by_themselves(
@@ -282,8 +282,8 @@ def test_beyond_the_bounds_the_oldest_go_to_the_spill_and_come_back_by_themselve
     assert place.spilled() == [f"e{number}" for number in range(9)]
     assert "9 events" in sink.warnings()[0]
     works.set()
-    until(lambda: len(place.told) == 12)
-    assert sorted(place.told) == sorted(place.kept())
+    until(lambda: len(place.emitted) == 12)
+    assert sorted(place.emitted) == sorted(place.kept())
     until(lambda: sink.warnings() == [])
     sink.close()
 
@@ -381,7 +381,7 @@ def test_a_store_on_a_full_disk_takes_everything_once_there_is_room(
         filling.unlink()
         sink.wait()
         sink.close()
-        assert sorted(place.told) == sorted(place.kept()) == sorted(one.id for one in numbered(event, 20))
+        assert sorted(place.emitted) == sorted(place.kept()) == sorted(one.id for one in numbered(event, 20))
         place.events.close()
 
 
@@ -426,7 +426,7 @@ def test_nothing_that_somebody_put_into_the_spill_keeps_what_was_spilled_from_be
 
     place.events.before_put = lambda _row: None
     sink = place.sink()
-    until(lambda: sorted(place.told) == ["e0", "e1", "e2"])
+    until(lambda: sorted(place.emitted) == ["e0", "e1", "e2"])
     until(lambda: not (folder / "0-killed.part").exists())
     assert sink.not_ready() == []
     assert sink.warnings()[0].startswith("store: 2 events")
@@ -448,7 +448,7 @@ def test_what_lies_in_the_spill_is_not_counted_with_each_event_that_goes_or_come
         sink.put(one)
         until(lambda: len(sink._waiting) <= 1)
     place.events.before_put = lambda _row: None
-    until(lambda: len(place.told) == 300)
+    until(lambda: len(place.emitted) == 300)
     sink.close()
     assert len(looked) < 100
 

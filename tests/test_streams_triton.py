@@ -44,8 +44,8 @@ def test_a_site_waits_for_its_triton_at_the_start_and_whenever_it_goes(
         store=StoreSettings(path=tmp_path / "store"),
         cache=tmp_path / "cache",
     )
-    told: list[Any] = []
-    site = SharedSite(settings, loop=True, on_event=told.append)
+    emitted: list[Any] = []
+    site = SharedSite(settings, loop=True, on_event=emitted.append)
 
     def count(name: str, **labels: str) -> float:
         return site.metrics.registry.get_sample_value(name, {"camera": "gate", **labels}) or 0.0
@@ -67,11 +67,11 @@ def test_a_site_waits_for_its_triton_at_the_start_and_whenever_it_goes(
         site.start()
         waited_for()
         for _ in range(2):
-            analysed, events = count("platoon_frames_analysed_total"), len(told)
+            analysed, events = count("platoon_frames_analysed_total"), len(emitted)
             with serving(text_engine, port):
                 wait_until(lambda: site.not_ready() == [] or None, "the server")
                 wait_until(
-                    lambda: (count("platoon_frames_analysed_total") > analysed and len(told) > events) or None,  # noqa: B023
+                    lambda: (count("platoon_frames_analysed_total") > analysed and len(emitted) > events) or None,  # noqa: B023
                     "events",
                 )
             waited_for()
@@ -79,4 +79,4 @@ def test_a_site_waits_for_its_triton_at_the_start_and_whenever_it_goes(
         site.stop()
     with closing(sqlite3.connect(tmp_path / "store" / "events.sqlite")) as database:
         stored = {identity for (identity,) in database.execute("SELECT id FROM event")}
-    assert {event["id"] for event in told} <= stored, "what was told is kept"
+    assert {event["id"] for event in emitted} <= stored, "what was emitted is kept"

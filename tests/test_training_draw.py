@@ -145,13 +145,13 @@ def test_surveillance_keeps_the_size_and_marks_apart_from_their_field() -> None:
     marks = np.zeros((40, 90), bool)
     marks[10:30, 15:75:10] = marks[10:30, 16:75:10] = marks[10:30, 17:75:10] = True
     picture[marks] = 110
-    told = 0
+    matched = 0
     for _ in range(40):
         filmed = cctv.film(rng, picture, metered=(slice(10, 30), slice(15, 75)))
         assert filmed.shape == picture.shape
         assert filmed.dtype == np.uint8
-        told += np.corrcoef(filmed[10:30, 15:75, 1].ravel(), picture[10:30, 15:75, 1].ravel())[0, 1] > 0.5
-    assert told >= 36
+        matched += np.corrcoef(filmed[10:30, 15:75, 1].ravel(), picture[10:30, 15:75, 1].ravel())[0, 1] > 0.5
+    assert matched >= 36
 
 
 OWN = [strokes.ROUND, strokes.FE, strokes.FE_CLOSED, strokes.STAMPED, strokes.STAMPED_FEET, strokes.BLOCK]

@@ -95,7 +95,7 @@ def test_plates_of_pictures_and_clips_are_lines_of_json_and_each_bad_file_says_w
     for result, reason in zip(bad, reasons.values(), strict=True):
         assert Path(result["path"]).name in result["error"]
         assert reason in result["error"]
-    assert [plate["text"] for plate in bad[0]["plates"]] == PLATES[:1], "what was there before the cut is told"
+    assert [plate["text"] for plate in bad[0]["plates"]] == PLATES[:1], "what was there before the cut is given"
     assert done.code == 1
     assert f"{len(bad)} of {len(names)} could not be read" in done.err
 

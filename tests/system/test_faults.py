@@ -219,7 +219,7 @@ def test_every_break_is_counted_by_its_cause(junction: Junction, running: Runnin
                 for message in listener.messages
                 if message["type"] == "camera" and message["camera"]["id"] == "gate"
             ),
-            "the page was told",
+            "the page was notified",
         )
     assert running.metric("platoon_camera_failures_total", camera="gate", cause="closed") == before + 1
     wait_for_live(running, "gate")
@@ -229,7 +229,7 @@ def test_no_password_shows_anywhere_and_no_whole_frame_was_converted(junction: J
     junction.break_gate("wrong password")
     running.until(lambda: running.cameras()["gate"]["cause"] == "unauthorised", "the password is refused")
     with running.listen() as listener:
-        running.until(lambda: listener.messages, "the states are told")
+        running.until(lambda: listener.messages, "the states are sent")
     pages = [running.http.get(path).text for path in ("/api/cameras", "/api/cameras/gate", "/metrics", "/openapi.json")]
     everything = "".join([*pages, str(listener.messages), running.log])
     assert "gate" in everything

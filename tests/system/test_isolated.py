@@ -76,7 +76,7 @@ def test_a_camera_whose_process_dies_is_started_again_and_the_others_go_on(runni
             cameras = [message["camera"] for message in listener.messages if message["type"] == "camera"]
             return [camera for camera in cameras if "SIGKILL" in camera["message"]]
 
-        (camera, *_) = running.until(lost, "the page was told")
+        (camera, *_) = running.until(lost, "the page was notified")
     assert (camera["state"], camera["cause"]) == ("reconnecting", "failed")
     assert "its process ended" in camera["message"]
     running.until(lambda: states(running) == dict.fromkeys(CAMERAS, "live"), "it is back")

@@ -189,7 +189,8 @@ def test_an_edit_adds_changes_and_removes_cameras_and_the_others_never_notice(st
             lambda: all(camera["state"] == "live" for camera in running.cameras().values()), "the new ones are live"
         )
         running.until(
-            lambda: any(m["type"] == "removed" and m["camera"] == "lane" for m in listener.messages), "told of the end"
+            lambda: any(m["type"] == "removed" and m["camera"] == "lane" for m in listener.messages),
+            "notified of the end",
         )
     after = running.cameras()
     assert after["gate"]["width"] == 160

@@ -75,7 +75,7 @@ SHOWN_BOXES = """[...document.querySelectorAll('[data-camera=gate] .box')].map(b
 
 
 def boxes_shown(browser: Browser, site: FakeSite, *boxes: dict[str, Any]) -> list[tuple[str, bool, list[float]]]:
-    """(text, final, place) of the boxes that the page shows at the gate, told again and again as a camera does: they
+    """(text, final, place) of the boxes that the page shows at the gate, sent again and again as a camera does: they
     are gone after moments.
     """
 

@@ -33,8 +33,8 @@ def test_every_figure_is_measured_and_kept_under_the_name_of_the_device(tmp_path
 
 def test_cameras_are_bound_by_whichever_is_scarcer() -> None:
     costs = {"plate-detection": Cost(0.016, 0.0005), "plate-reading": Cost(0.008, 0.00075)}
-    told = cameras(1000.0, costs, batch=16)  # an analysed frame: 1.5 and 1.25 ms, five times a second
-    assert told["by_decoding"] == 40.0
-    assert told["by_models"] == pytest.approx(1 / (5 * 0.00275))
-    assert told["carried"] == 40.0
+    described = cameras(1000.0, costs, batch=16)  # an analysed frame: 1.5 and 1.25 ms, five times a second
+    assert described["by_decoding"] == 40.0
+    assert described["by_models"] == pytest.approx(1 / (5 * 0.00275))
+    assert described["carried"] == 40.0
     assert cameras(1e6, costs, batch=16)["carried"] == 72.0

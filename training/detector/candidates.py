@@ -21,15 +21,15 @@ def candidates(maps: Tensor) -> Tensor:
     heat = torch.sigmoid(maps[:, :1])
     peaks = heat * (functional.max_pool2d(heat, 3, 1, 1) <= heat).to(heat.dtype)
     scores, places = peaks.flatten(1).topk(COUNT, dim=1)
-    told = maps[:, 1:].flatten(2).transpose(1, 2)
-    told = told.gather(1, places.unsqueeze(2).expand(-1, -1, 12))
+    predicted = maps[:, 1:].flatten(2).transpose(1, 2)
+    predicted = predicted.gather(1, places.unsqueeze(2).expand(-1, -1, 12))
     width = maps.shape[3]
     middle = torch.stack([places % width, torch.div(places, width, rounding_mode="floor")], dim=2).to(maps.dtype) + 0.5
-    sides = told[..., :4].clamp(max=5.0).exp()
+    sides = predicted[..., :4].clamp(max=5.0).exp()
     low, high = (middle - sides[..., :2]) * STRIDE, (middle + sides[..., 2:]) * STRIDE
     centre, half = (low + high) / 2, (high - low) / 2
     unit = torch.tensor(CORNERS, dtype=maps.dtype)
-    corners = centre.unsqueeze(2) + half.unsqueeze(2) * (told[..., 4:].unflatten(2, (4, 2)) + unit)
+    corners = centre.unsqueeze(2) + half.unsqueeze(2) * (predicted[..., 4:].unflatten(2, (4, 2)) + unit)
     return torch.cat([scores.unsqueeze(2), low, high, corners.flatten(2)], dim=2)
 
 

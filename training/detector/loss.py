@@ -115,19 +115,19 @@ def loss(maps: Tensor, target: Wanted) -> Parts:
     misses = functional.logsigmoid(-logits) * share**2 * (1 - target.heat) ** 4 * ~middle * target.counted
     heat = -(hits + misses).sum() / plates
     picture, row, column = target.cells.unbind(1)
-    told = maps[picture, 1:, row, column]
-    sides = told[:, :4].clamp(max=5).exp()
+    predicted = maps[picture, 1:, row, column]
+    sides = predicted[:, :4].clamp(max=5).exp()
     box = ((1 - _giou(sides, target.boxes)) * target.weights[:, 0]).sum() / plates
-    corners = functional.smooth_l1_loss(told[:, 4:], target.corners, beta=0.05, reduction="none").mean(dim=1)
+    corners = functional.smooth_l1_loss(predicted[:, 4:], target.corners, beta=0.05, reduction="none").mean(dim=1)
     return Parts(heat, _BOX * box, _CORNERS * (corners * target.weights[:, 1]).sum() / plates)
 
 
-def _giou(told: Tensor, target: Tensor) -> Tensor:
+def _giou(predicted: Tensor, target: Tensor) -> Tensor:
     """Of boxes around the same point, given by their distances from it."""
-    area_told = (told[:, 0] + told[:, 2]) * (told[:, 1] + told[:, 3])
+    area_predicted = (predicted[:, 0] + predicted[:, 2]) * (predicted[:, 1] + predicted[:, 3])
     area_target = (target[:, 0] + target[:, 2]) * (target[:, 1] + target[:, 3])
-    inner, outer = torch.minimum(told, target), torch.maximum(told, target)
+    inner, outer = torch.minimum(predicted, target), torch.maximum(predicted, target)
     both = (inner[:, 0] + inner[:, 2]) * (inner[:, 1] + inner[:, 3])
     hull = (outer[:, 0] + outer[:, 2]) * (outer[:, 1] + outer[:, 3])
-    union = area_told + area_target - both
+    union = area_predicted + area_target - both
     return both / union - (hull - union) / hull

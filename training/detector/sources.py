@@ -20,7 +20,7 @@ from training.detector.scenes import Shot
 from training.draw import fonts
 from training.draw.plates import draw_plate
 
-_TOLD_PX = 20
+_READABLE_PX = 20
 """Narrower plates of drawn streets need not be found."""
 _BOARDS = ((20, 92, 60), (24, 66, 140), (30, 60, 120), (120, 30, 30), (20, 20, 24), (110, 70, 30))
 """Usual colours of signs."""
@@ -92,9 +92,9 @@ def draw_streets(rng: np.random.Generator, count: int) -> list[Shot]:
         for index in rng.integers(0, scene.frames, 40):
             picture, quads = road.frame(int(index))
             seen = [quad.astype(np.float32) for quad in quads.values()]
-            good = [Plate(quad, exact=True) for quad in seen if np.ptp(quad[:, 0]) > _TOLD_PX]
+            good = [Plate(quad, exact=True) for quad in seen if np.ptp(quad[:, 0]) > _READABLE_PX]
             if good or (signs and not scene.vehicles):
-                small = [quad for quad in seen if np.ptp(quad[:, 0]) <= _TOLD_PX]
+                small = [quad for quad in seen if np.ptp(quad[:, 0]) <= _READABLE_PX]
                 shots.append(Shot(picture, good, small, signs))
                 taken += 1
             if taken == (4 if scene.vehicles else 1):
@@ -145,7 +145,7 @@ def _outline(scene: Scene, sign: Sign) -> Points | None:
     half = np.array([sign.width_m / 2, -sign.width_m / 2 * _BOARD_SHAPE, 0])
     corners = np.column_stack([UNIT * 2 - 1, np.zeros(4)]) * half + [sign.x_m, sign.y_m, sign.z_m]
     quad = Projection(scene.camera, scene.size).project(corners)
-    if quad is None or np.ptp(quad[:, 0]) < _TOLD_PX or (quad < 0).any() or (quad > np.array(scene.size)).any():
+    if quad is None or np.ptp(quad[:, 0]) < _READABLE_PX or (quad < 0).any() or (quad > np.array(scene.size)).any():
         return None
     return quad.astype(np.float32)
 

@@ -113,13 +113,13 @@ def main() -> None:
             sums[name] += value.item()
         if step % 50 == 0:
             wall, spent = time.perf_counter() - since[0], time.process_time() - since[1]
-            told = {
+            progress = {
                 "step": step,
                 "rate": rate,
                 **{name: round(value / (step - since[2]), 4) for name, value in sums.items()},
             }
-            told |= {"wall_s": round(wall, 1), "cpu_s": round(spent, 1)}
-            _note(given.out, told)
+            progress |= {"wall_s": round(wall, 1), "cpu_s": round(spent, 1)}
+            _note(given.out, progress)
             sums.clear()
             since = time.perf_counter(), time.process_time(), step
         if step % given.every == 0 or step == given.steps:
@@ -159,10 +159,10 @@ def _finder(net: PlateNet) -> Find:
     return find
 
 
-def _note(folder: Path, told: dict[str, object]) -> None:
-    logger.info("%s", told)
+def _note(folder: Path, progress: dict[str, object]) -> None:
+    logger.info("%s", progress)
     with (folder / "log.jsonl").open("a") as log:
-        log.write(json.dumps(told) + "\n")
+        log.write(json.dumps(progress) + "\n")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def export(folder: Path, file: Path) -> None:
     part.unlink()
     _name_shapes(proto.graph)
     _halve(proto.graph)
-    told = {
+    described = {
         "version": VERSION,
         "licence": "Apache-2.0",
         "origin": "trained by Platoon from the features of PP-OCRv6 small (PaddlePaddle, Apache-2.0)",
@@ -61,7 +61,7 @@ def export(folder: Path, file: Path) -> None:
         "temperature": f"{degree:.3f}",
         "commit": _commit(),
     }
-    helper.set_model_props(proto, told)
+    helper.set_model_props(proto, described)
     onnx.checker.check_model(proto)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(proto.SerializeToString())

@@ -82,11 +82,11 @@ class Training:
             self.seconds = time.monotonic() - started
             if self.step % EVERY_STEPS == 0:
                 loss, by_ctc, right = total / count
-                self._tell(loss=loss, ctc=by_ctc, right=right, rate=rate, drawn=self.pool.drawn)
+                self._report(loss=loss, ctc=by_ctc, right=right, rate=rate, drawn=self.pool.drawn)
                 total, count = np.zeros(3), 0
             if time.monotonic() - kept > EVERY_S or self.step == steps:
                 self._keep()
-                self._tell(held_out=exact(self.average, *held_out), **self._measure(measured))
+                self._report(held_out=exact(self.average, *held_out), **self._measure(measured))
                 kept = time.monotonic()
         self._keep()
 
@@ -143,7 +143,7 @@ class Training:
     def _read(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(logits_of(self.average, pictures).softmax(-1), np.float32)
 
-    def _tell(self, **figures: Any) -> None:
+    def _report(self, **figures: Any) -> None:
         rounded = {name: round(float(figure), 5) for name, figure in figures.items()}
         line = json.dumps({"step": self.step, "seconds": round(self.seconds), **rounded})
         with (self.out / "log.jsonl").open("a") as log:

@@ -72,7 +72,7 @@ class Fetcher:
         raise InvalidInput(f"{redact(url)[:_SHOWN]} is one of more than {_REDIRECTS} redirects")
 
     async def post(self, url: str, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
-        """Tell `url` something. Redirects are not followed.
+        """Send `body` to `url`. Redirects are not followed.
 
         Raises:
             DeadlineExceeded, InvalidInput, Overloaded: as `fetch`; so does an answer with another status than 2xx.
@@ -113,12 +113,12 @@ class Fetcher:
         shown = check_url(url)
         headers = [("Accept-Encoding", "identity"), ("User-Agent", "platoon")]
         async with pool.stream("GET", url, headers=headers) as response:
-            told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-            if response.status in _MOVED and "location" in told:
-                return told["location"]
+            answered = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if response.status in _MOVED and "location" in answered:
+                return answered["location"]
             if response.status != 200:
                 raise InvalidInput(f"{shown} answers with status {response.status}")
-            if told.get("content-encoding", "identity") != "identity":
+            if answered.get("content-encoding", "identity") != "identity":
                 raise InvalidInput(f"{shown} comes compressed, which was not asked for")
             content = bytearray()
             async for chunk in response.aiter_stream():

@@ -1,7 +1,7 @@
 """A loaded model behind its batcher: the one way in which models are executed for many callers.
 
 It owns the runtime with its executors, chooses the batch by measuring, runs each usual shape once before anybody waits
-for it, and forms batches of inputs of one shape. What goes in and what is made of what comes out is told by its user.
+for it, and forms batches of inputs of one shape. What goes in and what is made of what comes out its user says.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class BatchedModel(Generic[Item, Result]):
         if small is not None:
             largest = max(largest, best_batch(self._runtime, graph, tuning, item=small, limit=limit))
             shapes |= {(n, *small) for n in range(1, largest + 1)}
-        if len(shapes) == 1:  # which tells no cost of an execution from that of an item
+        if len(shapes) == 1:  # which gives no cost of an execution from that of an item
             shapes.add((min(2, limit), *item))
         if compiled:
             for n in sizes:

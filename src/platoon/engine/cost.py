@@ -116,15 +116,15 @@ class TimedRuntime:
 
 
 class _Timed:
-    """An executor that tells how large each of its inputs was and how long it took."""
+    """An executor that reports how large each of its inputs was and how long it took."""
 
-    def __init__(self, executor: Executor, tell: Callable[[int, float], None]) -> None:
-        self._executor, self._tell = executor, tell
+    def __init__(self, executor: Executor, observe: Callable[[int, float], None]) -> None:
+        self._executor, self._observe = executor, observe
 
     def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         started = time.perf_counter()
         outputs = self._executor(batch)
-        self._tell(math.prod(batch.shape), time.perf_counter() - started)
+        self._observe(math.prod(batch.shape), time.perf_counter() - started)
         return outputs
 
     def close(self) -> None:

@@ -102,7 +102,7 @@ class Attention:
         self.on_wake: Callable[[], None] = lambda: None
         """Called on the thread that wakes it up."""
         self.on_change: Callable[[Level, Reason | None], None] = lambda _level, _reason: None
-        """Told of every change of the level, on the thread that made it; must return at once."""
+        """Called with every change of the level, on the thread that made it; must return at once."""
 
     @property
     def level(self) -> Level:
@@ -147,7 +147,7 @@ class Taker:
     """How many a second are wanted at most; none: all."""
     attention: Attention = field(default_factory=Attention)
     skipped: Callable[[int, Skipped], None] = lambda _count, _why: None
-    """Told of packets that are never decoded."""
+    """Called with packets that are never decoded."""
 
     @property
     def watches(self) -> bool:

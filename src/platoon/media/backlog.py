@@ -2,7 +2,7 @@
 
 A thread takes them from the stream the moment they come. So each is known by when it arrived, and a decoder that is too
 slow for its camera is seen: what it has not come to waits here, and not in buffers of FFmpeg and of the system, where
-nobody could tell how old it is. Here they wait, too, while nobody has time for another picture.
+nobody could say how old it is. Here they wait, too, while nobody has time for another picture.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Backlog:
         packets: blocks until the next packet comes; iterated on the backlog's own thread.
         max_lag_s: how long after its arrival a packet may be decoded before older ones are skipped.
         keyframe_max_s: where keyframes come less often, the rest of a group is decoded whatever it costs.
-        skipped: told how many packets were and why, on the decoder's thread or the backlog's own.
+        skipped: called with how many packets were and why, on the decoder's thread or the backlog's own.
         attention: says whether the camera sleeps.
         has_room: whether there is room for another picture; until then the decoder is held. Whoever makes room calls
             `look_again`.
@@ -231,7 +231,7 @@ class Backlog:
                 if self._closed:
                     break
             end: Exception = StopIteration()
-        except Exception as error:  # the decoder's thread tells what it means
+        except Exception as error:  # the decoder's thread says what it means
             end = error
         with self._changed:
             if isinstance(end, FallenBehind):

@@ -276,8 +276,8 @@ class _Scan:
             period_s = self._last_duration * float(stream.time_base) or self._period_s(times_s)
         numbers = np.full(len(stamps), -1, np.int32)
         numbers[visible] = np.arange(len(visible))
-        told = not self._through and not len(restarts)
-        ends_at_s = self._last_stamp * float(stream.time_base) + period_s if told else 0.0
+        announced = not self._through and not len(restarts)
+        ends_at_s = self._last_stamp * float(stream.time_base) + period_s if announced else 0.0
         return FrameIndex(
             times_s=times_s,
             end_s=float(times_s[-1] + period_s),

@@ -36,7 +36,7 @@ from platoon.settings import SourceSettings
 Source = str | Path | bytes | bytearray | memoryview | BinaryIO
 """A path, `file://`, `http(s)://`, the bytes of a file, or a file that is open for reading."""
 
-_TELLS_UNREFERENCED: Final = frozenset({"h264", "mpeg2video"})
+_MARK_UNREFERENCED: Final = frozenset({"h264", "mpeg2video"})
 """Codecs whose pictures say whether another refers to them. HEVC says so within a temporal layer only."""
 _LOOKED_UP: Final = 8
 """Packets after a seek that may be none of the index, as one whose beginning was not read."""
@@ -159,7 +159,7 @@ class PictureSampler:
         self._make(strict=not all_of_them and not self.index.is_open(key))
         for number, packet in self._packets_from(key):
             context = self._input.stream.codec_context
-            if context.name in _TELLS_UNREFERENCED:
+            if context.name in _MARK_UNREFERENCED:
                 context.skip_frame = "DEFAULT" if all_of_them or number in packets else "NONREF"
             self._fed.add(number, packet)
             if packet.is_corrupt:

@@ -1,8 +1,8 @@
 """Frames in, events out: scale, find, follow, read and settle, for a few frames of any cameras at once.
 
 Each frame is a transaction of its own. Whatever fails, at any stage, costs the frames that it concerns and no other,
-and never an event: those of vehicles that have gone are told before anything that can fail is tried, the others one by
-one, as soon as they are decided.
+and never an event: those of vehicles that have gone are emitted before anything that can fail is tried, the others
+one by one, as soon as they are decided.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Analysis:
     def run(
         self, frames: Sequence[tuple[Frame, PlatePipeline]], *, priority: Priority = Priority.VIDEO
     ) -> list[PlateEvent]:
-        """As `analyse`, for who cannot go on without a frame: what is to be told. Raises the first error."""
+        """As `analyse`, for who cannot go on without a frame: the events to be emitted. Raises the first error."""
         events: list[PlateEvent] = []
         for error in self.analyse(frames, events.extend, priority=priority):
             if error is not None:

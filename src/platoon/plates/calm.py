@@ -39,14 +39,14 @@ class Calm:
         """
         rests, self._rests = self._rests, {}
         more = False
-        for sighting in visible:
-            track = sighting.track
+        for track_state in visible:
+            track = track_state.track
             rest, since = rests.get(track.id, (track.centre, time - MOVES_S))
             if float(np.hypot(*(track.centre - rest))) > STEP_HEIGHTS * track.height:
                 rest, since = track.centre, time
             self._rests[track.id] = rest, since
             moves = time - since < MOVES_S
-            known = sighting.vehicle is not None and sighting.vehicle.decided
+            known = track_state.vehicle is not None and track_state.vehicle.decided
             dull = any(float(np.hypot(*(track.centre - middle))) < width / 2 for middle, width in self._dull)
             if not (known or moves or dull) and track.seen >= LOOKS:
                 self._dull.append((rest, track.width))

@@ -1,6 +1,6 @@
 """Which plates there are: the countries of `countries.toml`, their notation spelled out.
 
-What a pattern allows is told position by position. How readings are weighed against that is left to `grammar`.
+What a pattern allows is said position by position. How readings are weighed against that is left to `grammar`.
 """
 
 from __future__ import annotations

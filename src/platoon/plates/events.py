@@ -1,4 +1,4 @@
-"""From sightings to events: one vehicle, one final event, and nothing for what is no plate.
+"""From tracks of plates to events: one vehicle, one final event, and nothing for what is no plate.
 
 A `PlatePipeline` belongs to one camera. For every analysed frame it says which plates are worth reading (`observe`),
 takes the readings (`settle`) and emits events. Reading stops once a plate is decided. It knows neither models nor
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Gate(StrEnum):
-    """Why a sighting became no event."""
+    """Why a track became no event."""
 
     UNREAD = "unread"
     IMPLAUSIBLE = "implausible"
@@ -44,7 +44,7 @@ class Gate(StrEnum):
     CROWDED = "crowded"
     """More was found in one frame than is followed."""
     FAILED = "failed"
-    """An error in Platoon, which its log tells."""
+    """An error in Platoon, which its log names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class ReadTask:
     frame: Frame
     quad: Quad
     """In frame pixels."""
-    sighting: TrackState
+    track_state: TrackState
 
 
 DECIDED_READS = 3
@@ -128,7 +128,7 @@ class PlatePipeline:
 
     Args:
         min_reads: readings that must agree before a plate is final.
-        hold_finals: tell only final texts, and only once the vehicle has gone, as for recorded files.
+        hold_finals: emit only final texts, and only once the vehicle has gone, as for recorded files.
         same_vehicle_s: a text that comes back within this time is the same vehicle.
         parked_s: the same at the same place.
     """
@@ -148,7 +148,7 @@ class PlatePipeline:
         self._min_reads, self._hold_finals = min_reads, hold_finals
         self._same_vehicle_s, self._parked_s = same_vehicle_s, parked_s
         self._tracker = Tracker()
-        self._sightings: dict[int, TrackState] = {}
+        self._track_states: dict[int, TrackState] = {}
         self._vehicles: list[Vehicle] = []
         self._visible: list[TrackState] = []
         self._now = self._media_time = 0.0
@@ -169,17 +169,17 @@ class PlatePipeline:
         tasks = []
         self._visible = []
         for track in tracks:
-            sighting = self._sightings.setdefault(track.id, TrackState(track, Vote(self._grammar)))
-            self._visible.append(sighting)
-            if sighting.vehicle is not None:
-                sighting.vehicle.last_time, sighting.vehicle.quad = frame.media_time, track.quad
+            track_state = self._track_states.setdefault(track.id, TrackState(track, Vote(self._grammar)))
+            self._visible.append(track_state)
+            if track_state.vehicle is not None:
+                track_state.vehicle.last_time, track_state.vehicle.quad = frame.media_time, track.quad
             middle = float(track.centre[1]) / frame.height
-            sighting.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
-            if self._worth_reading(sighting, frame):
-                tasks.append(ReadTask(frame, track.quad, sighting))
-        for sighting in self._visible:
+            track_state.edge = not EDGE_SHARE < middle < 1 - EDGE_SHARE
+            if self._worth_reading(track_state, frame):
+                tasks.append(ReadTask(frame, track.quad, track_state))
+        for track_state in self._visible:
             for other in self._visible:
-                sighting.beside(other.track)
+                track_state.beside(other.track)
         return tasks, events
 
     def gone(self, frame: Frame) -> list[PlateEvent]:
@@ -192,25 +192,25 @@ class PlatePipeline:
             return []
         events = self._leave(ended)
         alive = {track.id for track in self._tracker.tracks}
-        for sighting in self._sightings.values():
-            sighting.part_from_all_but(alive)
+        for track_state in self._track_states.values():
+            track_state.part_from_all_but(alive)
         return events
 
     def settle(self, readings: Sequence[tuple[ReadTask, Array, TextLine]]) -> list[PlateEvent]:
-        """The readings of what `observe` asked for: (look, the pixels that were read, what they say)."""
+        """The readings of what `observe` asked for: (task, the pixels that were read, what they say)."""
         events = []
         for task, crop, line in readings:
-            sighting = self._whose(task, line)
-            track = sighting.track
-            sighting.attempts += 1
-            sighting.note(line.text)
+            track_state = self._whose(task, line)
+            track = track_state.track
+            track_state.attempts += 1
+            track_state.note(line.text)
             if line.text:
                 weight = min(max((track.height / 24) ** 2, 0.1), 2.0)
-                sighting.vote.add(line, weight)
+                track_state.vote.add(line, weight)
                 frame = task.frame
                 seen = (frame.pixels, task.quad, frame.captured_at, frame.media_time, (frame.width, frame.height))
-                sighting.witness(Evidence(weight * line.weakest, line.text, crop, *seen))
-            events += self._tell(sighting)
+                track_state.witness(Evidence(weight * line.weakest, line.text, crop, *seen))
+            events += self._emit(track_state)
         return events
 
     def finish(self) -> list[PlateEvent]:
@@ -228,17 +228,17 @@ class PlatePipeline:
         plate is left out.
         """
         shown = []
-        for sighting in self._visible:
-            result = sighting.vote.result()
-            said = sighting.vehicle
-            if result is not None and self._gate(sighting, result) is not None:
+        for track_state in self._visible:
+            result = track_state.vote.result()
+            said = track_state.vehicle
+            if result is not None and self._gate(track_state, result) is not None:
                 if said is None:
                     continue
                 result = None
             shown.append(
                 {
-                    "track": sighting.track.id,
-                    "box": list(box_of(sighting.track.quad)),
+                    "track": track_state.track.id,
+                    "box": list(box_of(track_state.track.quad)),
                     "text": result.text if result else "",
                     "confidence": round(result.confidence, 3) if result else 0.0,
                     "state": "seen" if said is None or result is None else str(said.state),
@@ -246,52 +246,52 @@ class PlatePipeline:
             )
         return shown
 
-    def _worth_reading(self, sighting: TrackState, frame: Frame) -> bool:
-        track = sighting.track
+    def _worth_reading(self, track_state: TrackState, frame: Frame) -> bool:
+        track = track_state.track
         if _is_clipped(track.quad, frame):
             return False
         if track.uncertain:
             return True
-        if sighting.settled_height:
-            return track.height > BIGGER * sighting.settled_height
+        if track_state.settled_height:
+            return track.height > BIGGER * track_state.settled_height
         # What many looks did not decide is looked at ever less often, until it comes nearer.
-        if track.height > NEARER * sighting.looked_height:
-            sighting.looked_height, sighting.attempts, sighting.skipped = track.height, 0, 0
-        if sighting.attempts < LOOKS:
+        if track.height > NEARER * track_state.looked_height:
+            track_state.looked_height, track_state.attempts, track_state.skipped = track.height, 0, 0
+        if track_state.attempts < LOOKS:
             return True
-        sighting.skipped += 1
-        return sighting.skipped & (sighting.skipped - 1) == 0
+        track_state.skipped += 1
+        return track_state.skipped & (track_state.skipped - 1) == 0
 
     def _whose(self, task: ReadTask, line: TextLine) -> TrackState:
-        """The sighting that a reading belongs to: text corrects what place got wrong."""
-        sighting = task.sighting
-        track = sighting.track
-        known = sighting.vote.result()
+        """The state that a reading belongs to: its text corrects what tracking by position got wrong."""
+        track_state = task.track_state
+        track = track_state.track
+        known = track_state.vote.result()
         text = fold(line.text)
-        sure = line.weakest >= SURE and sighting.settled_height > 0
+        sure = line.weakest >= SURE and track_state.settled_height > 0
         other_one = known is not None and (_differ(text, known.text) or (sure and _is_exchanged(text, known.text)))
         if not other_one:
             track.before_jump = None
         elif track.uncertain and len(text) >= 4 and line.weakest >= 0.5:
             other = self._tracker.separate(track)
-            self._visible = [s for s in self._visible if s is not sighting]
-            sighting = self._sightings[other.id] = TrackState(other, Vote(self._grammar))
-            self._visible.append(sighting)
+            self._visible = [s for s in self._visible if s is not track_state]
+            track_state = self._track_states[other.id] = TrackState(other, Vote(self._grammar))
+            self._visible.append(track_state)
             known, track = None, other
         if known is None and len(text) >= 5:
-            for older in self._sightings.values():
+            for older in self._track_states.values():
                 if older.track is track or older in self._visible:
                     continue
                 said = older.vote.result()
                 sure = line.weakest >= SURE and older.settled_height > 0
                 if said is not None and is_same(text, said.text, both_sure=sure):
                     self._tracker.join(track, older.track)
-                    del self._sightings[track.id]
-                    self._visible = [older if s is sighting else s for s in self._visible]
+                    del self._track_states[track.id]
+                    self._visible = [older if s is track_state else s for s in self._visible]
                     return older
-        return sighting
+        return track_state
 
-    def _gate(self, sighting: TrackState, result: PlateText) -> Gate | None:
+    def _gate(self, track_state: TrackState, result: PlateText) -> Gate | None:
         """What keeps a text from being a plate at all."""
         digits = sum(char.isdigit() for char in result.text)
         letters = len(result.text) - digits
@@ -301,48 +301,48 @@ class PlatePipeline:
         if not fits and not (5 <= len(result.text) <= 8 and result.weakest >= 0.8):
             return Gate.IMPLAUSIBLE
         # EXIT12 and SHOP24H fit some pattern too, but one that says little.
-        telling = fits and (result.looseness < LOOSE or digits >= 3)
-        if sighting.travelled(result) < STILL_HEIGHTS and (sighting.edge or not telling):
+        distinctive = fits and (result.looseness < LOOSE or digits >= 3)
+        if track_state.travelled(result) < STILL_HEIGHTS and (track_state.edge or not distinctive):
             return Gate.STILL
-        if sighting.is_badge:
+        if track_state.is_badge:
             return Gate.BADGE
         return None
 
-    def _tell(self, sighting: TrackState, *, gone: bool = False) -> list[PlateEvent]:
+    def _emit(self, track_state: TrackState, *, gone: bool = False) -> list[PlateEvent]:
         """The event that the readings so far allow, if it says something new."""
-        result = sighting.vote.result()
-        if result is None or self._gate(sighting, result) is not None:
+        result = track_state.vote.result()
+        if result is None or self._gate(track_state, result) is not None:
             return []
         sure = result.weakest >= SURE and result.agreement >= 0.6
         decided = result.agreeing >= max(self._min_reads, DECIDED_READS) and sure
-        sighting.settled_height = sighting.track.height if decided else 0.0
+        track_state.settled_height = track_state.track.height if decided else 0.0
         final = decided or (gone and _enough(result, self._min_reads))
         if self._hold_finals and not gone:
             return []
-        vehicle = sighting.vehicle
-        if vehicle is not None and not sighting.told and decided and not vehicle.says(result.text, decided=True):
+        vehicle = track_state.vehicle
+        if vehicle is not None and not track_state.emitted and decided and not vehicle.says(result.text, decided=True):
             vehicle = None  # what was thought a misreading is the next one of a fleet
-        vehicle = vehicle or self._remembered(sighting, result, decided=decided)
+        vehicle = vehicle or self._remembered(track_state, result, decided=decided)
         if vehicle is None:
-            credible = result.confidence >= CREDIBLE and result.countries and not sighting.accompanied
+            credible = result.confidence >= CREDIBLE and result.countries and not track_state.accompanied
             if not final and (self._hold_finals or not credible):
                 return []
-            vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, sighting.track.quad)
+            vehicle = Vehicle(str(uuid.uuid4()), "", EventState.PREVIEW, 0.0, track_state.track.quad)
             self._vehicles.append(vehicle)
             if len(self._vehicles) > VEHICLES_MOST:
                 self._vehicles.remove(min(self._vehicles[:-1], key=lambda known: known.last_time))
-        sighting.vehicle = vehicle
-        evidence = sighting.best_evidence(result)
-        vehicle.last_time = max(vehicle.last_time, sighting.track.last_time)
-        vehicle.quad = sighting.track.quad
+        track_state.vehicle = vehicle
+        evidence = track_state.best_evidence(result)
+        vehicle.last_time = max(vehicle.last_time, track_state.track.last_time)
+        vehicle.quad = track_state.track.quad
         state = EventState.FINAL if final else EventState.PREVIEW
         if vehicle.state is not EventState.PREVIEW:
-            if not (final and sighting.told) or fold(vehicle.text) == fold(result.text):
+            if not (final and track_state.emitted) or fold(vehicle.text) == fold(result.text):
                 return []
             state = EventState.REVISED
         elif not final and (vehicle.text == result.text or result.confidence < CREDIBLE):
             return []
-        vehicle.text, vehicle.state, vehicle.decided, sighting.told = result.text, state, decided, True
+        vehicle.text, vehicle.state, vehicle.decided, track_state.emitted = result.text, state, decided, True
         width, height = evidence.size
         return [
             PlateEvent(
@@ -360,12 +360,16 @@ class PlatePipeline:
             )
         ]
 
-    def _remembered(self, sighting: TrackState, result: PlateText, *, decided: bool) -> Vehicle | None:
-        """The vehicle of this text that was told of a moment ago, or that stands where it stood."""
-        now = sighting.track.last_time
+    def _remembered(self, track_state: TrackState, result: PlateText, *, decided: bool) -> Vehicle | None:
+        """The vehicle of this text of which an event was emitted a moment ago, or that stands where it stood."""
+        now = track_state.track.last_time
         self._vehicles = [v for v in self._vehicles if now - v.last_time <= self._parked_s]
-        in_sight = [s.vehicle for s in self._visible if s is not sighting]
-        still, here, reach = sighting.track.travelled < STILL_HEIGHTS, sighting.track.centre, sighting.track.width
+        in_sight = [s.vehicle for s in self._visible if s is not track_state]
+        still, here, reach = (
+            track_state.track.travelled < STILL_HEIGHTS,
+            track_state.track.centre,
+            track_state.track.width,
+        )
         for vehicle in reversed(self._vehicles):
             if vehicle in in_sight:
                 continue
@@ -376,28 +380,28 @@ class PlatePipeline:
         return None
 
     def _leave(self, tracks: Sequence[Track]) -> list[PlateEvent]:
-        """The events of tracks that have ended; one that cannot be told takes none of the others with it."""
+        """The events of tracks that have ended; one that cannot be emitted takes none of the others with it."""
         events: list[PlateEvent] = []
         for track in tracks:
-            sighting = self._sightings.pop(track.id, None)  # a frame that failed may have left it without one
-            if sighting is None:
+            track_state = self._track_states.pop(track.id, None)  # a frame that failed may have left it without one
+            if track_state is None:
                 continue
             try:
-                events += self._end(sighting)
+                events += self._end(track_state)
             except Exception:
-                _log.exception("camera %s: a vehicle that has gone cannot be told", self._camera)
+                _log.exception("camera %s: the event of a vehicle that has gone cannot be emitted", self._camera)
                 self._rejected(Gate.FAILED)
         return events
 
-    def _end(self, sighting: TrackState) -> list[PlateEvent]:
-        events = self._tell(sighting, gone=True)
-        if not events and sighting.vehicle is None:
-            result = sighting.vote.result()
+    def _end(self, track_state: TrackState) -> list[PlateEvent]:
+        events = self._emit(track_state, gone=True)
+        if not events and track_state.vehicle is None:
+            result = track_state.vote.result()
             if result is None:
                 self._rejected(Gate.UNREAD)
             else:
                 too_few = result.agreeing < self._min_reads
-                self._rejected(self._gate(sighting, result) or (Gate.FEW_READS if too_few else Gate.UNSURE))
+                self._rejected(self._gate(track_state, result) or (Gate.FEW_READS if too_few else Gate.UNSURE))
         return events
 
 

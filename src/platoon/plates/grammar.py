@@ -39,7 +39,7 @@ RARE = 0.01
 NO_PATTERN = 0.01
 """How common texts of any one length are that no pattern knows, where all plates with a pattern are 1."""
 NAMED = 0.01
-"""Countries below this probability are not told."""
+"""Countries below this probability are not named."""
 RIVALS = 16
 """So many patterns have a say in what a plate may be."""
 
@@ -108,7 +108,7 @@ class _Patterns(NamedTuple):
 
 
 class Grammar:
-    """What plates may say where the countries are as common as told.
+    """What plates may say where the countries are as common as the weights say.
 
     Args:
         weights: how common the plates of each country are, relative to each other, by code; those not named do not
@@ -147,11 +147,11 @@ class Grammar:
         best = order[0]
         explained = by_country[best].sum()
         whose = by_country[best] / (explained + anything)
-        told = [i for i in np.argsort(-whose, kind="stable") if whose[i] >= NAMED] if explained > anything else []
+        named = [i for i in np.argsort(-whose, kind="stable") if whose[i] >= NAMED] if explained > anything else []
         return Reading(
             text=_spelled(texts[best]),
             raw=raw,
-            countries={self._countries[i]: float(whose[i]) for i in told},
+            countries={self._countries[i]: float(whose[i]) for i in named},
             looseness=max(0.0, 1.0 - float(fit[best] @ patterns.vehicles)),
             likeliest=tuple((_spelled(texts[i]), float(likely[i])) for i in order),
         )

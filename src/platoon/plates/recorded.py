@@ -56,7 +56,7 @@ class FoundPlate:
     box: tuple[int, int, int, int]
     """x1, y1, x2, y2 in pixels; of a clip's plate where it was read best."""
     candidates: tuple[tuple[str, float], ...] = ()
-    """Texts it may be with the probability of each, the one told first; see `PlateText.likeliest`."""
+    """Texts it may be with the probability of each, the one given first; see `PlateText.likeliest`."""
 
     def to_json(self) -> dict[str, Any]:
         """As `platoon read --plates --json` prints it."""
@@ -134,7 +134,7 @@ def read_clip(
     """The vehicles of a clip, each once, surest first, and why it ended before its time if it did.
 
     Args:
-        on_frame: told before each frame its number and how many the clip says it has.
+        on_frame: called before each frame with its number and how many the clip says it has.
 
     Raises:
         SourceError: the file is no video.

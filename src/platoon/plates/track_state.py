@@ -81,7 +81,7 @@ class Company:
 
 @dataclass(slots=True, eq=False)
 class TrackState:
-    """A track with its readings and what was told of it."""
+    """A track with its readings and what was emitted of it."""
 
     track: Track
     vote: Vote
@@ -99,8 +99,8 @@ class TrackState:
     accompanied: bool = False
     """There was ever such a text."""
     vehicle: Vehicle | None = None
-    told: bool = False
-    """What was told of the vehicle came from this sighting, not from an earlier one."""
+    emitted: bool = False
+    """What was emitted of the vehicle came from this track, not from an earlier one."""
     skipped: int = 0
     """Frames in which it was not worth reading."""
     read_at: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class TrackState:
         del self.evidence[KEPT_EVIDENCE:]
 
     def best_evidence(self, result: PlateText) -> Evidence:
-        """The heaviest reading that says what is told, or the heaviest of all."""
+        """The heaviest reading that says what is emitted, or the heaviest of all."""
         says = (fold(result.text), fold(result.raw))
         return next((e for e in self.evidence if fold(e.text) in says), self.evidence[0])
 
@@ -162,7 +162,7 @@ class TrackState:
 
 @dataclass(slots=True, eq=False)
 class Vehicle:
-    """A vehicle that was told of, remembered so that it is told of once."""
+    """A vehicle of which an event was emitted, remembered so that it is the only one."""
 
     id: str
     text: str

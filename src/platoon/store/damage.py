@@ -73,7 +73,7 @@ def lying(path: Path) -> Sequence[Path]:
 
 
 def warnings(what: str, files: Sequence[Path]) -> list[str]:
-    """What to tell of files that were set aside."""
+    """What to say of files that were set aside."""
     return [
         f"store: a damaged file of {what} is set aside as {file}, and a new one was begun: "
         f"`sqlite3 {file.name} .recover` may save what it holds; move it away to end this warning with the next start"

@@ -107,7 +107,7 @@ class Database:
         """Set the file aside that SQLite found to be damaged, unless somebody has; whether a new one can be begun.
 
         Args:
-            damaged: which it is, as `file` told of it.
+            damaged: which it is, as `file` gave it.
             error: what SQLite said.
         """
         if not self.sets_aside or not damage.found_by(error) or damaged is None:

@@ -44,7 +44,7 @@ class EventFile:
         self._path = path
         self._events = EventStore(store, unattended=True)
         self._memo = f"event file {path.absolute()}"
-        with suppress(StoreError):  # told when something is to be written
+        with suppress(StoreError):  # raised when something is to be written
             if self._events.memo(self._memo) is None:
                 self._events.remember(self._memo, self._events.memo("revision"))
         self._noted: int | None = None

@@ -58,7 +58,7 @@ class EventStore:
         deliveries: what of each event is to be delivered to whom, see `deliveries`.
         unattended: nobody is at hand, as on a site that was started by itself after a power cut. A file that cannot be
             used is no error of the constructor, but of each method until it can be, and of `check`. One that is damaged
-            is set aside, and a new one begun; `warnings` tells so.
+            is set aside, and a new one begun; `warnings` says so.
 
     Raises:
         StoreError: from every method, when the file cannot be written or read; says what to do.

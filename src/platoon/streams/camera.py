@@ -16,7 +16,7 @@ from platoon.streams.site import not_live
 RATE_WINDOW_S = 10.0
 """Over which analysed frames per second are counted."""
 RATE_FRAMES_MOST = 5000
-"""Kept for that: more than any camera has in this time. Of a recording that is read faster the rate is told too low."""
+"""Kept for that: more than any camera has in this time. Of a recording that is read faster it is too low."""
 DISABLED = SourceStatus(state=SourceState.STOPPED, message="disabled in the registry")
 
 
@@ -31,7 +31,7 @@ class Camera:
         self.last_event_at: float | None = None
         self.analysed = 0
         self.came_at = math.inf
-        """When the last frame came, by the monotonic clock; infinity: whoever was in sight was told."""
+        """When the last frame came, by the monotonic clock; infinity: whoever was in sight has had events."""
         self.seen_at = -math.inf
         """When the last frame was taken from it, by the monotonic clock."""
         self._sees = threading.Condition()

@@ -19,11 +19,11 @@ from platoon.streams.site import Message
 _log = logging.getLogger(__name__)
 
 STATUS_S = 1.0
-"""How often it tells its figures, by which its supervisor knows that it lives."""
+"""How often it sends its figures, by which its supervisor knows that it lives."""
 EVENT_WAIT_S = 30.0
 """How long an event waits for a supervisor that does not read."""
 LAST_WORDS_S = 5.0
-"""How long it may take to tell what it knew when it ended."""
+"""How long it may take to send what it knew when it ended."""
 
 
 LANES = 1
@@ -41,7 +41,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
         writer.put(kind, number, value, wait_s=LAST_WORDS_S if kind == "failure" else 0.0)
 
     def hand_on(message: Message) -> None:
-        # Overlays are out of date when the supervisor reads again; events are on the disk, and should be told too.
+        # Overlays are out of date when the supervisor reads again; events are on the disk, and should be emitted too.
         writer.put("message", 0, message, wait_s=EVENT_WAIT_S if message["type"] == "event" else 0.0)
 
     def answer(number: int, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -62,7 +62,7 @@ class IsolatedSite:
         self.engine = open_engine(settings, self.metrics)
         """For all who read beside the cameras, whose processes have their own."""
         self._hub = Hub()
-        self._telling = threading.Lock()
+        self._emitting = threading.Lock()
         self._specs: list[CameraSpec] = []
         self._keepers: dict[str, Keeper] = {}
         self._starting = threading.Lock()
@@ -71,7 +71,7 @@ class IsolatedSite:
         self._stopping = False
         self._start = threading.Thread(target=self._measure_and_start, name="starting", daemon=True)
         self._failure: StoreError | None = None
-        """What kept an event from being told."""
+        """What kept an event from being emitted."""
 
     def start(self) -> None:
         """Start the processes of all cameras, once what they need is measured."""
@@ -207,7 +207,7 @@ class IsolatedSite:
 
     def _hear(self, camera: str, message: Message) -> None:
         if message["type"] == "event":
-            with self._telling:
+            with self._emitting:
                 if self._failure is None:
                     try:
                         self._on_event(message["event"])

@@ -32,7 +32,7 @@ RESTART_S = (1.0, 30.0)
 START_S = 120.0
 """How long a process may take until it says something for the first time."""
 HANG_S = 30.0
-"""One that says nothing for so long, or whose analysis stands still, hangs. It tells its figures every second."""
+"""One that says nothing for so long, or whose analysis stands still, hangs. It sends its figures every second."""
 STOP_S = 10.0
 """How long a process may take to end when asked; then it is terminated, and after `KILL_S` more killed."""
 KILL_S = 2.0
@@ -87,7 +87,7 @@ class Keeper:
         self._thread.start()
 
     def status(self) -> CameraStatus:
-        """As its process last told it."""
+        """As its process last sent it."""
         return self._status
 
     def join(self, timeout_s: float | None) -> bool:
@@ -105,7 +105,7 @@ class Keeper:
             writer.put("stop", 0, ())
 
     def stop(self) -> None:
-        """End the process and wait for that; what it had told is stored."""
+        """End the process and wait for that; what it had emitted is stored."""
         self.ask_to_stop()
         self.join(None)
 

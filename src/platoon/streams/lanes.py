@@ -118,7 +118,7 @@ class Lanes:
         try:
             self._emit(camera.watch.finish())
         except Exception:
-            _log.exception("camera %s: the vehicles in sight cannot be told", camera.spec.id)
+            _log.exception("camera %s: the events of vehicles in sight cannot be emitted", camera.spec.id)
 
     def _run(self) -> None:
         self._readiness.begin()
@@ -239,7 +239,7 @@ class Lanes:
             try:
                 self._emit(camera.watch.gone(frame))
             except Exception:
-                _log.exception("camera %s: vehicles that have gone cannot be told", frame.camera)
+                _log.exception("camera %s: the events of vehicles that have gone cannot be emitted", frame.camera)
             self._lose(frame, camera, cause)
 
     def _let_go(self, now: float) -> None:

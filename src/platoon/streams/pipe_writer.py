@@ -1,4 +1,4 @@
-"""What one process tells another over a pipe, without ever waiting for it."""
+"""What one process sends another over a pipe, without ever waiting for it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class SharedSite:
     """A running site; implements `site.Site`.
 
     Args:
-        recorded: read file sources to their end as fast as they can be analysed, losing no frame, and tell only
+        recorded: read file sources to their end as fast as they can be analysed, losing no frame, and emit only
             final events. Otherwise files play in real time.
         loop: play files again and again.
         callers: there will be some who have pictures read; the models they need are loaded once cameras are analysed.

@@ -60,7 +60,7 @@ class Readiness:
         with self._changing:
             if self.trouble is not None:
                 return
-            self.trouble = _told(error)
+            self.trouble = _explained(error)
             self._ready.clear()
         self._thread = threading.Thread(target=self._run, args=(WAITS_S[0],), name="engine again", daemon=True)
         self._thread.start()
@@ -76,12 +76,12 @@ class Readiness:
 
     def _run(self, wait_s: float) -> None:
         hopeless = 0
-        told = ""
+        logged = ""
         while not self._stopping.wait(wait_s * random.uniform(0.75, 1.25)):
             try:
                 self._attempt()
             except Exception as error:
-                self.trouble = _told(error)
+                self.trouble = _explained(error)
                 hopeless = 0 if says_retry(error) else hopeless + 1
                 if self._is_final(hopeless):
                     unforeseen = None if isinstance(error, PlatoonError) else error
@@ -89,11 +89,11 @@ class Readiness:
                     self.failure = self.trouble
                     return
                 wait_s = min(max(2 * wait_s, WAITS_S[0]), WAITS_S[1])
-                if (kind := type(error).__name__) != told:
+                if (kind := type(error).__name__) != logged:
                     _log.warning("frames cannot be analysed, trying again: %s", self.trouble)
-                    told = kind
+                    logged = kind
             else:
-                if told:
+                if logged:
                     _log.warning("frames are analysed again")
                 with self._changing:
                     self._worked, self.trouble = True, None
@@ -106,5 +106,5 @@ class Readiness:
         return hopeless >= ATTEMPTS_MOST
 
 
-def _told(error: Exception) -> PlatoonError:
+def _explained(error: Exception) -> PlatoonError:
     return error if isinstance(error, PlatoonError) else PlatoonError(f"{type(error).__name__}: {error}")

@@ -97,7 +97,7 @@ def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[
 
 
 def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
-    """The camera of a line, and what is wrong with it: told without quoting what may be a part of a password."""
+    """The camera of a line, and what is wrong with it, without quoting what may be a part of a password."""
     fields = [field.strip() for field in line.split("|")]
     if not 4 <= len(fields) <= 5:
         hint = f"; {_HINT}" if len(fields) > 5 else ""
@@ -105,8 +105,8 @@ def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
     identity, name, url, port_text = fields[:4]
     reasons = []
     if not _ID.fullmatch(identity):
-        told = repr(identity) if re.fullmatch(r"[\w .-]{1,80}", identity) else "of the camera"
-        reasons.append(f"id {told} must be 1 to 64 letters, digits, '_', '.' or '-'")
+        named = repr(identity) if re.fullmatch(r"[\w .-]{1,80}", identity) else "of the camera"
+        reasons.append(f"id {named} must be 1 to 64 letters, digits, '_', '.' or '-'")
     if not url:
         reasons.append("the url is empty")
     else:
@@ -114,8 +114,8 @@ def _parse_line(line: str, folder: Path) -> tuple[CameraSpec | None, list[str]]:
         reasons += [reason] if reason else []
     port = int(port_text) if re.fullmatch(r"\d{1,5}", port_text, re.ASCII) else -1
     if not 0 <= port <= 65535:
-        told = f", not {port_text}" if re.fullmatch(r"-?\d{1,9}", port_text, re.ASCII) else ""
-        reasons.append(f"the port must be a number from 0 (none) to 65535{told or f'; {_HINT}'}")
+        named = f", not {port_text}" if re.fullmatch(r"-?\d{1,9}", port_text, re.ASCII) else ""
+        reasons.append(f"the port must be a number from 0 (none) to 65535{named or f'; {_HINT}'}")
     if len(fields) == 5 and fields[4].lower() not in ("disabled", "off", ""):
         reasons.append(f"the fifth field may only be 'disabled' or 'off'; {_HINT}")
     enabled = not (len(fields) == 5 and fields[4])

@@ -1,6 +1,6 @@
 """Where events go: crop and row to the store first, then to whoever listens.
 
-One thread writes, so that the analysis never waits for a disk. An event is told to listeners only once it is durable.
+One thread writes, so that the analysis never waits for a disk. An event is emitted only once it is durable.
 While the store cannot be written, events wait in memory, in order and within bounds; beyond them, and when an event
 itself cannot be stored or the site is stopped, they go to the spill (`store.spill`), from which they are taken in when
 the store works again, or at the next start. Nothing that a single event does ends the thread.
@@ -36,7 +36,7 @@ WAITING_MOST = 10_000
 WAITING_BYTES = 128_000_000
 """The same in bytes, most of which are pixels of crops."""
 HANGS_S = 10.0
-"""A write that takes longer is told."""
+"""A write that takes longer is reported."""
 CLOSE_S = 5.0
 """What is not written so long after the stop is spilled."""
 SPILL_S = 2.0
@@ -65,7 +65,7 @@ class Emitted(Protocol):
 
     @property
     def time(self) -> float:
-        """When what it tells of was seen, seconds since 1970."""
+        """When what it is of was seen, seconds since 1970."""
 
     @property
     def emitted_at(self) -> float:
@@ -101,7 +101,7 @@ class EventSink:
         self._on_event, self._give_up, self._now = on_event, give_up, now
         self._spill = Spill(events.path.parent / "spill")
         self._changed = threading.Condition()
-        """Guards what waits, and tells the writer of it."""
+        """Guards what waits, and notifies the writer of it."""
         self._waiting: deque[Emitted] = deque()
         """The first is being written."""
         self._waiting_bytes = 0
@@ -291,9 +291,9 @@ class EventSink:
         except StoreError as error:
             if self._give_up:
                 raise
-            _log.error("event %s is stored, but could not be told: %s", row["id"], error)
+            _log.error("event %s is stored, but could not be emitted: %s", row["id"], error)
         except Exception:
-            _log.exception("event %s is stored, but could not be told", row["id"])
+            _log.exception("event %s is stored, but could not be emitted", row["id"])
 
     def _look_due(self) -> bool:
         return self._look_at is not None and time.monotonic() >= self._look_at

@@ -22,7 +22,7 @@ class Arrivals:
 
     Args:
         max_lag_s: how long after its arrival a packet may be decoded before older ones are skipped.
-        skipped: told how many were, on the decoder's thread.
+        skipped: called with how many were, on the decoder's thread.
     """
 
     def __init__(

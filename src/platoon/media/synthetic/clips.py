@@ -229,8 +229,8 @@ def _kept(path: Path) -> Truth | None:
 class _Progress:
     """Counts frames over all threads."""
 
-    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
-        self._done, self._total, self._tell = 0, total, tell
+    def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
+        self._done, self._total, self._on_progress = 0, total, on_progress
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -240,8 +240,8 @@ class _Progress:
             if self._stopped:
                 raise RuntimeError("rendering was stopped")
             self._done += 1
-            if self._tell:
-                self._tell(self._done, self._total)
+            if self._on_progress:
+                self._on_progress(self._done, self._total)
 
     def stop(self) -> None:
         """Let the other threads end at their next frame."""

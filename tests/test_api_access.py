@@ -189,7 +189,7 @@ def client(text_engine: TextEngine) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_each_contract_tells_its_callers_that_a_key_is_needed(client: httpx.Client) -> None:
+def test_each_contract_answers_its_callers_that_a_key_is_needed(client: httpx.Client) -> None:
     picture = encoded(page(("Key", 10, 40), size=(128, 64)))
     multipart = client.post("/ocr", files={"image": picture})
     json = client.post("/ocr", json={"file": "aaaa", "logId": "mine"})
@@ -199,7 +199,7 @@ def test_each_contract_tells_its_callers_that_a_key_is_needed(client: httpx.Clie
     assert json.json()["errorCode"] == 401
 
 
-def test_a_key_that_calls_too_often_is_told_when_to_come_back(client: httpx.Client) -> None:
+def test_a_key_that_calls_too_often_is_answered_when_to_come_back(client: httpx.Client) -> None:
     picture = encoded(page(("Key", 10, 40), size=(128, 64)))
     key_header = {"Authorization": "Bearer gate-secret"}
     replies = [client.post("/ocr", files={"image": picture}, headers=key_header) for _ in range(3)]

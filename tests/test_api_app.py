@@ -186,7 +186,7 @@ def test_manual_reads_beyond_the_bound_are_turned_away_at_once(client: httpx.Cli
     assert refused.headers["retry-after"] == "1"
 
 
-def test_an_event_file_that_cannot_be_written_is_told_in_readiness(site: FakeSite, tmp_path: Path) -> None:
+def test_an_event_file_that_cannot_be_written_is_named_in_readiness(site: FakeSite, tmp_path: Path) -> None:
     with (
         EventFile(tmp_path / "nowhere" / "events.jsonl", site.events.path) as file,
         HttpServer(site, Settings(api=ApiSettings(port=0)), event_file=file) as faces,

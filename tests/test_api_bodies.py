@@ -297,7 +297,7 @@ def test_values_are_counted_as_a_parser_makes_them() -> None:
                 check_json(body, max_keys=keys, max_values=values // 2)
 
 
-def test_few_of_many_faults_are_told() -> None:
+def test_few_of_many_faults_are_listed() -> None:
     class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid")
 

@@ -392,7 +392,7 @@ def test_while_draining_what_is_under_way_is_answered_and_what_is_new_gets_503(t
         assert waiting.result(PATIENCE_S).status_code == 200
 
 
-def test_what_outlasts_the_drain_is_told_so(tmp_path: Path) -> None:
+def test_what_outlasts_the_drain_is_answered_so(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with serving(tmp_path, drain_s=0.3) as place:
             place.site.reads_may_end.clear()

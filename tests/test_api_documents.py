@@ -82,7 +82,7 @@ def test_looking_again_and_again_is_no_news_for_the_log(client: httpx.Client, ca
     assert lines == [("/api/documents", 202), ("/api/documents/nothing", 404)]
 
 
-def test_a_page_is_told_by_its_blocks_and_shown_by_its_picture(client: httpx.Client) -> None:
+def test_a_page_is_described_by_its_blocks_and_shown_by_its_picture(client: httpx.Client) -> None:
     taken = ended(client, handed_in(client, PAGES, pages="2"))
     assert taken["numbers"] == [2]
     found = client.get(f"/api/documents/{taken['id']}/pages/2").json()

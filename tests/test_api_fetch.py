@@ -141,7 +141,7 @@ def test_a_file_that_comes_compressed_is_refused(port: int) -> None:
         fetch(f"http://files.test:{port}/packed")
 
 
-def test_what_is_not_there_is_told(port: int) -> None:
+def test_what_is_not_there_is_an_error(port: int) -> None:
     with pytest.raises(InvalidInput, match="status 404"):
         fetch(f"http://files.test:{port}/gone")
 

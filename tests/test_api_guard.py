@@ -182,7 +182,7 @@ MAY = {
 
 
 @pytest.mark.parametrize(("method", "path"), MAY)
-def test_a_key_may_do_what_its_scopes_say_and_is_told_what_it_lacks(whole: Whole, method: str, path: str) -> None:
+def test_a_key_may_do_what_its_scopes_say_and_is_answered_what_it_lacks(whole: Whole, method: str, path: str) -> None:
     may = MAY[method, path] | {"admin"}
     for scope in ("read", "operate", "infer", "admin"):
         status = asked(whole.main, method, path, shown(f"{scope}-secret"))

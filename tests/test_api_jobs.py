@@ -230,7 +230,7 @@ def test_what_is_no_document_is_refused_before_it_is_kept(tmp_path: Path, garbag
         assert jobs.waiting() == 0
 
 
-def test_a_store_that_cannot_be_used_is_told_by_each_call_and_by_readiness(
+def test_a_store_that_cannot_be_used_is_named_by_each_call_and_by_readiness(
     tmp_path: Path, reader: ScriptedReader
 ) -> None:
     (tmp_path / "jobs.sqlite").write_bytes(b"this was a database " * 500)
@@ -293,7 +293,7 @@ def test_a_webhook_hears_what_became_of_a_document_and_that_it_was_us_who_said_s
             assert hmac.compare_digest(digest, expected)
 
 
-def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path, reader: ScriptedReader) -> None:
+def test_a_webhook_that_fails_is_notified_again_also_after_a_restart(tmp_path: Path, reader: ScriptedReader) -> None:
     now = [1_000_000.0]
 
     def at_another_time() -> JobStore:
@@ -318,7 +318,7 @@ def test_a_webhook_that_fails_is_told_again_also_after_a_restart(tmp_path: Path,
             assert jobs.due_webhook() is None
 
 
-def test_webhooks_inside_the_network_are_not_told(
+def test_webhooks_inside_the_network_are_not_notified(
     tmp_path: Path, reader: ScriptedReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Hook() as hook, serving(tmp_path, reader) as client:

@@ -128,7 +128,7 @@ def asked(kind: Any, pixels: NDArray[Any], **how: Any) -> Any:
     return tensor
 
 
-def test_the_server_tells_that_it_lives_what_it_is_and_what_it_serves(client: Any, kind: Any) -> None:
+def test_the_server_says_that_it_lives_what_it_is_and_what_it_serves(client: Any, kind: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("text-detection")

@@ -237,7 +237,7 @@ def test_no_more_than_the_limit_are_parsed_at_once() -> None:
         assert [reply.result(30).status_code for reply in replies] == [200] * 5
 
 
-def test_a_client_that_leaves_frees_its_place() -> None:
+def test_a_client_that_leaves_frees_its_slot() -> None:
     reader = MadeUpReader(turns=threading.Semaphore(0))
     with gateway(reader, max_inference_requests=1) as client:
         body = json.dumps({"file": file("PDF9")}).encode()

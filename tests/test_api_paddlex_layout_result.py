@@ -176,7 +176,7 @@ def test_a_page_that_could_not_be_read_has_its_place_and_says_why() -> None:
     assert "outputImages" not in result
 
 
-def test_the_file_is_told_with_the_sizes_of_its_pages() -> None:
+def test_the_file_is_described_with_the_sizes_of_its_pages() -> None:
     assert data_info(Kind.IMAGE, [(4, 3)]) == {"width": 4, "height": 3, "type": "image"}
     assert data_info(Kind.PDF, [(4, 3), (5, 6)]) == {
         "numPages": 2,

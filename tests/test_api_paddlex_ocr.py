@@ -151,7 +151,7 @@ def test_words_have_boxes_that_make_up_their_line(client: httpx.Client) -> None:
         assert line[0] <= boxes[0][0] < boxes[-1][2] <= line[2]
 
 
-def test_each_option_is_honoured_and_told(client: httpx.Client) -> None:
+def test_each_option_is_honoured_and_returned(client: httpx.Client) -> None:
     assert pruned(client, textDetBoxThresh=1)["rec_texts"] == []
     assert pruned(client, textDetThresh=1)["dt_polys"] == []
     strict = pruned(client, textRecScoreThresh=1)
@@ -237,7 +237,7 @@ def test_a_field_that_does_not_fit_is_refused_by_name(client: httpx.Client, fiel
     assert [fault["loc"] for fault in faults(reply)] == [f"body.{named}"]
 
 
-def test_all_faults_are_told_at_once_under_the_callers_own_log_id(client: httpx.Client) -> None:
+def test_all_faults_are_listed_at_once_under_the_callers_own_log_id(client: httpx.Client) -> None:
     reply = client.post("/ocr", json={"logId": "mine", "visualize": "perhaps", "textDetThresh": 7})
     assert {fault["loc"] for fault in faults(reply)} == {"body.file", "body.visualize", "body.textDetThresh"}
     assert reply.json()["logId"] == "mine"

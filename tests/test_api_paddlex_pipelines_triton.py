@@ -65,7 +65,7 @@ def test_a_request_goes_on_as_compact_json_with_what_the_caller_set(client: http
     assert fake.raw == [json.dumps(request, separators=(",", ":")).encode()]
 
 
-def test_the_kind_of_file_is_told_to_a_server_that_does_not_look(client: httpx.Client, fake: FakeTriton) -> None:
+def test_the_kind_of_file_is_sent_to_a_server_that_does_not_look(client: httpx.Client, fake: FakeTriton) -> None:
     result(client, "%PDF-1.7")
     assert fake.asked[0][1]["fileType"] == 0
     assert base64.b64decode(fake.asked[0][1]["file"]) == b"%PDF-1.7"

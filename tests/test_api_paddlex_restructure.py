@@ -197,7 +197,7 @@ def test_titles_without_numbers_are_as_deep_as_numbered_ones_with_letters_as_hig
     ]
 
 
-def test_titles_without_numbers_are_told_apart_by_their_letters() -> None:
+def test_titles_without_numbers_are_distinguished_by_their_letters() -> None:
     assert levels(("Big", 40), ("Small", 20), ("Middle", 30), ("Nearly middle", 28)) == [1, 3, 2, 2]
 
 

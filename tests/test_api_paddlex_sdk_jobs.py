@@ -65,7 +65,7 @@ def result(done: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line)["result"] for line in reply.text.splitlines()]
 
 
-def test_a_job_tells_the_lines_of_each_page(client: httpx.Client) -> None:
+def test_a_job_gives_the_lines_of_each_page(client: httpx.Client) -> None:
     done = until(client, job := handed_in(client), "done")
     assert done["jobId"] == job
     progress = done["extractProgress"]
@@ -83,7 +83,7 @@ def test_a_job_tells_the_lines_of_each_page(client: httpx.Client) -> None:
     assert pages[0]["dataInfo"] == {"numPages": 3, "pages": [{"width": 100, "height": 50}], "type": "pdf"}
 
 
-def test_the_layout_of_each_page_is_told_by_the_models_that_are_for_it(client: httpx.Client) -> None:
+def test_the_layout_of_each_page_is_given_by_the_models_that_are_for_it(client: httpx.Client) -> None:
     payload = json.dumps({"prettifyMarkdown": False, "returnMarkdownImages": True, "visualize": None})
     done = until(client, handed_in(client, model="PaddleOCR-VL-1.6", optionalPayload=payload, pageRanges="2-3"), "done")
     pages = [page["layoutParsingResults"][0] for page in result(done)]
@@ -105,7 +105,7 @@ def test_a_file_is_fetched_from_where_the_caller_says(client: httpx.Client, file
     assert page["ocrResults"][0]["prunedResult"]["rec_texts"] == ["Page 3"]
 
 
-def test_a_batch_tells_where_its_jobs_stand(client: httpx.Client) -> None:
+def test_a_batch_says_where_its_jobs_stand(client: httpx.Client) -> None:
     jobs = [handed_in(client, file, batchId="march") for file in (PAPER, b"broken", encoded(drawn()))]
     states = [until(client, job, state)["state"] for job, state in zip(jobs, ("done", "failed", "done"), strict=True)]
     data = client.get(f"{JOBS}/batch/march").json()["data"]

@@ -161,7 +161,7 @@ def test_an_event_is_delivered_inside_the_network_only_where_the_settings_say_so
 
 
 @pytest.mark.parametrize("url", ["ftp://a.test", "https://ann:pass@a.test/", "https://a.test:wrong/", "https://ä.test"])
-def test_a_delivery_to_no_address_is_refused_without_telling_it(url: str) -> None:
+def test_a_delivery_to_no_address_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidSettings) as refused:
         Settings.load(deliveries=[{"name": "gate", "url": url, "secret": KEY}])
     assert "deliveries.0.url" in str(refused.value)

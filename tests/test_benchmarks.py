@@ -249,7 +249,7 @@ def test_a_way_that_does_not_get_there_is_kept_as_that(tmp_path: Path, words: st
 
 
 @pytest.mark.parametrize("failed", ["shared", "isolated", "usual"])
-def test_what_a_way_failed_at_is_told_and_the_others_are_shown(failed: str) -> None:
+def test_what_a_way_failed_at_is_reported_and_the_others_are_shown(failed: str) -> None:
     ways = [measured(way) for way in ("shared", "isolated", "usual") if way != failed]
     ways.append({"input": "rtsp", "cameras": 4, "way": failed, "failed": "it was too slow"})
     ways += [measured(way, cameras=1) for way in ("shared", "isolated", "usual")]
@@ -301,7 +301,7 @@ def test_a_request_is_what_the_service_understands(text_engine: TextEngine) -> N
     assert "error" in second
 
 
-def test_clients_tell_what_they_got_and_how_long_it_took(text_engine: TextEngine) -> None:
+def test_clients_report_what_they_got_and_how_long_it_took(text_engine: TextEngine) -> None:
     heard: list[int] = []
     with serving(text_engine) as client:
         port = client.base_url.port
@@ -321,7 +321,7 @@ def test_clients_tell_what_they_got_and_how_long_it_took(text_engine: TextEngine
     assert set(heard) == {0, 1}
 
 
-def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
+def test_memory_that_grows_is_distinguished_from_memory_that_wavers() -> None:
     random = np.random.default_rng(1)
     asked = range(0, 4000, 10)
     wavering = [(count, 10**9 + int(random.normal(0, 10**6))) for count in asked]

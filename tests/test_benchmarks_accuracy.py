@@ -215,7 +215,7 @@ def test_the_calibration_error_is_the_distance_of_confidence_and_truth() -> None
     assert calibration.calibration_error([(0.95, False)] * 4 + [(0.05, False)] * 4) == pytest.approx(0.5)
 
 
-def test_reliability_is_told_of_bins_and_of_thresholds(tmp_path: Path) -> None:
+def test_reliability_is_reported_of_bins_and_of_thresholds(tmp_path: Path) -> None:
     for name, confidence in (("accuracy.json", 0.95), ("vehicles.json", 0.55)):
         (tmp_path / name).write_text(json.dumps({"answers": [[confidence, True]] * 3 + [[confidence, False]]}))
     calibration.main(["--results", str(tmp_path)])

@@ -79,7 +79,7 @@ platoon_camera_wakeups_total{camera="camera3",cause="start"} 7
     assert found["awake"] == 0.75
 
 
-def test_a_vehicle_is_right_if_it_is_told_once_and_nothing_else_of_its_camera() -> None:
+def test_a_vehicle_is_right_if_it_has_one_event_and_nothing_else_of_its_camera() -> None:
     plates = {"camera1": ["M KX 204", "AB-12"], "camera2": ["CD34", "EF 56"], "camera3": []}
     finals = [
         ("camera1", "MKX204"),

@@ -218,7 +218,7 @@ def test_sheets_are_the_same_each_time_and_every_place_of_a_table_belongs_to_one
         assert all(cell.text in text for cell in sheet.table.cells)
 
 
-def test_who_has_no_libreoffice_is_told_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_no_libreoffice_learns_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
 
     with pytest.raises(FileNotFoundError, match="libreoffice-writer-nogui"):

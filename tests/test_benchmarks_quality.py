@@ -72,7 +72,7 @@ def test_what_prints_the_same_counts_as_the_same(text: str, folded: str) -> None
     assert fold(text) == folded
 
 
-def test_columns_that_the_layer_mixes_are_told_apart_by_their_places() -> None:
+def test_columns_that_the_layer_mixes_are_separated_by_their_positions() -> None:
     left, right = printed("left side", 5, 10), printed("right side", 205, 12)
     mixed = [*right[:3], *left, *right[3:]]
     assert truths(mixed, [box(0, 0, 100, 20), box(200, 2, 320, 22)]) == (["left side", "right side"], 0)

@@ -41,7 +41,7 @@ def reading(text: str, *, at: float = 0.0, height: float = 20, sure: float = 0.9
     return Reading(at, QUAD * np.float32(height / 30), text, sure)
 
 
-def test_a_vehicle_told_once_is_right_and_twice_is_not() -> None:
+def test_a_vehicle_with_one_event_is_right_and_with_two_is_not() -> None:
     clip = clip_of("MKX204", "AB371CD")
     assert judge(emitted_of(("MKX204", 6), ("AB371CD", 6)), clip).right == 2
     twice = judge(emitted_of(("MKX204", 6), ("AB371CD", 6), ("MKX204", 6)), clip)
@@ -59,7 +59,7 @@ def test_what_is_on_no_plate_is_false_unless_it_is_one_that_is_hard_to_see() -> 
     assert judge(events, clip_of("MKX204", hidden=("GX15MBK",))).false == ()
 
 
-def test_the_gain_of_the_vote_is_told_beside_what_one_reading_says() -> None:
+def test_the_gain_of_the_vote_is_reported_beside_what_one_reading_says() -> None:
     readings = [
         reading("MKX284", sure=0.99),
         reading("MKX204", height=40, sure=0.7),

@@ -73,12 +73,12 @@ def test_every_model_is_measured(findings: list[Finding], name: str) -> None:
     assert "(α)" in text
 
 
-def test_what_was_measured_before_is_told(findings: list[Finding]) -> None:
+def test_what_was_measured_before_is_shown(findings: list[Finding]) -> None:
     choices = [found for found in findings if found.area == "choices"]
     assert any("batch of PP-OCRv6_det_small" in found.text for found in choices)
 
 
-def test_space_and_events_are_told(findings: list[Finding]) -> None:
+def test_space_and_events_are_shown(findings: list[Finding]) -> None:
     assert "free" in of(findings, "disk", "store").text
     assert of(findings, "disk", "events").text.startswith("0 plates in")
 
@@ -123,7 +123,9 @@ def test_less_room_than_the_crops_may_take_is_worth_a_note(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("verdict", "code"), [(Verdict.GOOD, 0), (Verdict.NOTE, 0), (Verdict.FAULT, 1)])
-def test_the_exit_code_tells_of_faults(monkeypatch: pytest.MonkeyPatch, verdict: Verdict, code: int) -> None:
+def test_the_exit_code_says_whether_there_are_faults(
+    monkeypatch: pytest.MonkeyPatch, verdict: Verdict, code: int
+) -> None:
     def examined(_: Settings) -> list[Finding]:
         return [Finding("runtimes", "cuda", "no [driver] here", verdict)]
 
@@ -133,7 +135,7 @@ def test_the_exit_code_tells_of_faults(monkeypatch: pytest.MonkeyPatch, verdict:
     assert "no [driver] here" in result.stdout
 
 
-def test_what_paddles_own_engine_lacks_is_told_and_is_a_fault_if_it_was_asked_for(
+def test_what_paddles_own_engine_lacks_is_named_and_is_a_fault_if_it_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "paddle", None)

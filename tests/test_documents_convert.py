@@ -114,7 +114,7 @@ def test_without_figures_a_text_stands_alone(files: Files, out: Path) -> None:
     assert (out / "scan.md").read_text() == "page 1\n"
 
 
-def test_pages_that_cannot_be_read_are_told_and_the_others_are_there(files: Files, out: Path) -> None:
+def test_pages_that_cannot_be_read_are_listed_and_the_others_are_there(files: Files, out: Path) -> None:
     (outcome,) = converted(files(scan_pdf="ok bad torn ok"), out, *Form)
     assert outcome.errors == ["page 2: too many lines", "page 3: damaged"]
     assert len(outcome.written) == len(Form) + 2
@@ -153,7 +153,7 @@ def test_no_document_is_overwritten_by_what_another_becomes(files: Files, tmp_pa
     assert names(tmp_path / "in") == {"scan.pdf", "scan-2.pdf", "scan-3.pdf", "scan-2-2.pdf"}
 
 
-def test_progress_is_told_page_by_page(files: Files, out: Path) -> None:
+def test_progress_is_reported_page_by_page(files: Files, out: Path) -> None:
     (path,) = files(scan_pdf="ok bad ok")
     heard: list[tuple[int, int]] = []
     converter = Converter(cast(DocumentReader, Scripted()), Options(), [path], forms=[Form.TEXT], folder=out)

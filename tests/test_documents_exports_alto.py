@@ -95,13 +95,13 @@ def test_headers_and_footers_stand_in_the_margins() -> None:
     assert said == {"TopMargin": ["Chapter"], "PrintSpace": ["said"], "BottomMargin": ["7"]}
 
 
-def test_every_label_is_told_as_a_tag() -> None:
+def test_every_label_is_written_as_a_tag() -> None:
     blocks = [block(label, "said") for label in Label]
     tags = [element.get("TAGREFS") for element in of_kind(exported(page(*blocks)), "TextBlock")]
     assert sorted(map(str, tags)) == sorted(label.value for label in Label)
 
 
-def test_words_have_their_places_confidences_and_the_blanks_between() -> None:
+def test_words_have_their_positions_confidences_and_the_blanks_between() -> None:
     made = block(Label.TEXT, "one two")
     root = exported(page(made))
     assert [dict(string.items()) for string in of_kind(root, "String")] == [
@@ -113,7 +113,7 @@ def test_words_have_their_places_confidences_and_the_blanks_between() -> None:
     ]
 
 
-def test_a_word_divided_at_the_end_of_a_line_is_told_whole() -> None:
+def test_a_word_divided_at_the_end_of_a_line_is_written_whole() -> None:
     lines = (line("the divi-", 50, 100), line("ded well-", 50, 130), line("known word", 50, 160))
     made = Block(Label.TEXT, (50, 100, 300, 180), 1.0, lines, "the divided well-known word")
     root = exported(page(made))

@@ -68,7 +68,7 @@ def test_all_that_is_used_is_announced() -> None:
     assert used | {"ocrp_wconf"} <= set(capabilities.get("content", "").split())
 
 
-def test_places_and_confidences_are_those_of_the_page() -> None:
+def test_positions_and_confidences_are_those_of_the_page() -> None:
     made = block(Label.TEXT, "one two")
     root = exported(page(made, index=6))
     (sheet,), (area,), words = (of_class(root, name) for name in ("ocr_page", "ocr_carea", "ocrx_word"))
@@ -113,7 +113,7 @@ def test_nothing_lies_left_of_its_page_or_above_it() -> None:
 
 
 @pytest.mark.parametrize(("degrees", "slope"), [(0, 0.0), (5, -0.0875), (-5, 0.0875)])
-def test_a_line_tells_its_baseline(degrees: float, slope: float) -> None:
+def test_a_line_has_its_baseline(degrees: float, slope: float) -> None:
     line = slope_of(degrees)
     along, above = map(float, line["baseline"].split())
     assert along == pytest.approx(slope, abs=1e-3)
@@ -125,7 +125,7 @@ def test_a_line_tells_its_baseline(degrees: float, slope: float) -> None:
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_line_that_does_not_run_to_the_right_tells_its_angle(degrees: int) -> None:
+def test_a_line_that_does_not_run_to_the_right_has_its_angle(degrees: int) -> None:
     line = slope_of(degrees)
     assert line["textangle"] == str(degrees)
     assert "baseline" not in line

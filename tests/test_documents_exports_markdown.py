@@ -66,11 +66,11 @@ def test_figures_are_cut_out_and_linked_before_their_captions() -> None:
 
 
 @pytest.mark.parametrize("box", [(50, 100, 50, 200), (700, 100, 800, 200), (-50, -50, -10, -10)])
-def test_a_figure_outside_of_its_page_is_told_by_its_words(box: tuple[int, int, int, int]) -> None:
+def test_a_figure_outside_of_its_page_is_given_by_its_words(box: tuple[int, int, int, int]) -> None:
     assert markdown(page(block(Label.FIGURE, "axis", box=box)), blank()) == ("axis", {})
 
 
-def test_without_a_picture_figures_are_told_by_their_words() -> None:
+def test_without_a_picture_figures_are_given_by_their_words() -> None:
     assert markdown(page(block(Label.FIGURE, "axis"), block(Label.FIGURE)), None) == ("axis", {})
 
 
@@ -88,7 +88,7 @@ def test_a_table_with_spans_is_html_that_escapes_what_its_cells_say() -> None:
     assert Words(rendered(text)).tags == ["table", "tr", "td", "br", "tr", "td", "td", "p"]
 
 
-def test_a_table_whose_cells_are_unknown_is_told_by_its_words() -> None:
+def test_a_table_whose_cells_are_unknown_is_given_by_its_words() -> None:
     assert markdown(page(block(Label.TABLE, "a b", "1 2")), None)[0] == "a b 1 2"
 
 

@@ -104,7 +104,7 @@ def test_what_was_read_is_found_in_its_order() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))
-def test_any_character_is_told_by_the_map_of_the_font(text: str) -> None:
+def test_any_character_is_encoded_by_the_map_of_the_font(text: str) -> None:
     out = io.BytesIO()
     with ExitStack() as files:
         export = PicturePdf(out, files)

@@ -277,7 +277,7 @@ def test_owners_take_turns_whoever_came_first_with_however_many(jobs: Jobs) -> N
     assert [claimed(jobs).job.id for _ in range(2)] == [later.id, late.id]  # it was ann's turn last
 
 
-def test_the_place_of_a_job_is_the_order_in_which_all_are_begun(jobs: Jobs, clock: Clock) -> None:
+def test_the_queue_position_of_a_job_is_the_order_in_which_all_are_begun(jobs: Jobs, clock: Clock) -> None:
     chance = random.Random(5)
 
     def add(count: int) -> list[Job]:
@@ -553,7 +553,7 @@ def no_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [truncated, overwritten, a_folder, a_stranger_s, no_folder])
-def test_a_file_that_cannot_be_used_is_told_and_needs_no_new_start_once_it_is_gone(
+def test_a_file_that_cannot_be_used_is_named_and_needs_no_new_start_once_it_is_gone(
     tmp_path: Path, clock: Clock, spoil: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "store" / "jobs.sqlite"
@@ -578,7 +578,7 @@ def test_a_file_that_cannot_be_used_is_told_and_needs_no_new_start_once_it_is_go
         assert claimed(jobs).job.id == job.id
 
 
-def test_damage_that_is_found_while_it_is_used_is_told_from_then_on(path: Path, clock: Clock) -> None:
+def test_damage_that_is_found_while_it_is_used_is_reported_from_then_on(path: Path, clock: Clock) -> None:
     with closing(opened(path, clock)) as jobs:
         job = jobs.add(Order(), bytes(200_000))
     with closing(sqlite3.connect(path)) as database:

@@ -127,7 +127,7 @@ def test_the_way_a_page_is_turned_is_known_for_sure(
 
 
 @pytest.mark.parametrize("degrees", [-4.0, 0.0, 3.0])
-def test_a_skew_is_told_as_what_undoes_it(
+def test_a_skew_is_given_as_what_undoes_it(
     engine: PlatoonEngine, turned: Callable[[float], Path], degrees: float
 ) -> None:
     assert engine.get_deskew(turned(degrees), OPTIONS) == pytest.approx(-degrees, abs=0.7)

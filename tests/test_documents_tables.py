@@ -152,7 +152,7 @@ def test_a_drawing_with_a_little_text_is_no_table() -> None:
     assert ruled_tables(picture, []) == []
 
 
-def test_a_page_full_of_little_rules_is_a_drawing_and_soon_told() -> None:
+def test_a_page_full_of_little_rules_is_a_drawing_and_soon_found_to_be_one() -> None:
     picture = np.full((2000, 2000, 3), 255, np.uint8)
     for y in range(20, 1980, 40):
         for x in range(20, 1980, 40):

@@ -351,7 +351,7 @@ def test_a_closed_batcher_takes_nothing(make: Callable[..., Bench]) -> None:
         bench.batcher.submit("a")
 
 
-def test_the_metrics_tell_items_executions_and_waiting(make: Callable[..., Bench]) -> None:
+def test_the_metrics_count_items_executions_and_waiting(make: Callable[..., Bench]) -> None:
     bench = make()
     futures = [bench.batcher.submit(item) for item in ("a", "b", "c")]
     assert bench.sample("platoon_queue_depth") == 3

@@ -65,7 +65,7 @@ class Held:
         self._threads[-1].start()
 
 
-def test_no_more_are_in_than_there_are_places_and_all_get_in() -> None:
+def test_no_more_are_in_than_there_are_slots_and_all_get_in() -> None:
     gate, lock = Gate(3), threading.Lock()
     inside, most, done = 0, 0, 0
 
@@ -88,7 +88,7 @@ def test_no_more_are_in_than_there_are_places_and_all_get_in() -> None:
     assert (most <= 3, done, gate.waiting) == (True, 12 * 50, 0)
 
 
-def test_the_most_urgent_has_the_next_place_and_of_equals_the_oldest() -> None:
+def test_the_most_urgent_has_the_next_slot_and_of_equals_the_oldest() -> None:
     held = Held()
     for name, rank, since in (("a", 2, 1.0), ("b", 1, 3.0), ("c", 1, 2.0), ("d", 0, 4.0)):
         held.wait_as(name, lambda rank=rank, since=since: Urgency(rank, since))  # type: ignore[misc]
@@ -103,7 +103,7 @@ def test_what_becomes_urgent_while_it_waits_goes_first() -> None:
     assert held.open() == ["b", "a"]
 
 
-def test_a_place_is_free_again_after_an_error() -> None:
+def test_a_slot_is_free_again_after_an_error() -> None:
     gate = Gate(1)
     with pytest.raises(ValueError, match="poison"), gate.place(lambda: Urgency(0, 0.0)):
         raise ValueError("poison")
@@ -215,7 +215,7 @@ def test_calls_get_on_while_the_frames_of_another_model_never_let_the_processor_
     assert models.executed([*frames, call]).index("call") < 2 * FAIR_SHARE
 
 
-def test_bulk_holds_no_place_that_others_wait_for_and_needs_none_of_theirs() -> None:
+def test_bulk_holds_no_slot_that_others_wait_for_and_needs_none_of_theirs() -> None:
     models = TwoModels()
     bulk = [models.other.submit(f"bulk {number}", priority=Priority.BULK) for number in range(3)]
     assert not wait(bulk, PATIENCE_S).not_done, "while all places are taken"
@@ -228,7 +228,7 @@ def test_bulk_holds_no_place_that_others_wait_for_and_needs_none_of_theirs() -> 
     models.executed([])
 
 
-def test_bulk_of_all_models_together_is_executed_at_as_many_places() -> None:
+def test_bulk_of_all_models_together_is_executed_in_as_many_slots() -> None:
     models = TwoModels()
     models.one.submit("hold", priority=Priority.BULK)
     assert models.back.busy.wait(PATIENCE_S)
@@ -239,7 +239,7 @@ def test_bulk_of_all_models_together_is_executed_at_as_many_places() -> None:
     models.executed([bulk])
 
 
-def test_closing_waits_for_a_place_and_finishes_what_waits() -> None:
+def test_closing_waits_for_a_slot_and_finishes_what_waits() -> None:
     models = TwoModels()
     replies = [models.other.submit(f"frame {number}") for number in range(3)]
     wait_until(lambda: models.gates.foreground.waiting >= 1, "it waits for the place")
@@ -251,7 +251,7 @@ def test_closing_waits_for_a_place_and_finishes_what_waits() -> None:
     assert models.gates.foreground.waiting == 0
 
 
-def test_closing_without_draining_leaves_the_place_to_others() -> None:
+def test_closing_without_draining_leaves_the_slot_to_others() -> None:
     models = TwoModels()
     dropped = models.other.submit("dropped")
     wait_until(lambda: models.gates.foreground.waiting >= 1, "it waits for the place")
@@ -286,7 +286,7 @@ class FakeRuntime:
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
-def test_only_what_is_executed_on_the_processor_takes_a_place(
+def test_only_what_is_executed_on_the_processor_takes_a_slot(
     on_cpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batched, "open_runtime", lambda *_, **__: FakeRuntime(on_cpu=on_cpu))

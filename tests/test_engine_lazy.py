@@ -98,7 +98,7 @@ def test_what_was_measured_before_is_loaded_once(machine: Machine, tmp_path: Pat
     assert [part.choice for part in again.made] == [2]
 
 
-def test_a_caller_is_told_that_it_warms_up_while_some_of_his_time_is_left(machine: Machine) -> None:
+def test_a_caller_is_answered_that_it_warms_up_while_some_of_his_time_is_left(machine: Machine) -> None:
     machine.load.clear()
     deadline = time.monotonic() + 0.2
     with pytest.raises(Unavailable, match="model x is warming up"), machine.lazy.lent(deadline):

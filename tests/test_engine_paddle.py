@@ -62,7 +62,7 @@ def test_what_a_folder_lacks_is_named(files: tuple[str, ...], said: str, tmp_pat
     assert str(tmp_path) in str(caught.value)
 
 
-def test_who_names_a_file_of_a_folder_is_told_to_name_the_folder(tmp_path: Path) -> None:
+def test_who_names_a_file_of_a_folder_learns_to_name_the_folder(tmp_path: Path) -> None:
     folder_of(tmp_path, "inference.json", "inference.pdiparams")
     with pytest.raises(ModelError, match="name the folder"):
         Model.from_path(tmp_path / "inference.pdiparams")

@@ -15,7 +15,7 @@ def test_a_message_has_a_bound() -> None:
     assert len(str(PlatoonError("/://a:" * 100_000))) <= MOST
 
 
-def test_what_callers_send_can_always_be_told_to_them() -> None:
+def test_what_callers_send_can_always_be_answered_to_them() -> None:
     assert str(NotFound("no model \ud800")).encode() == b"no model \\ud800"
 
 

@@ -92,7 +92,7 @@ def test_nobody_outside_writes_to_a_terminal_or_a_line_of_his_own(form: logging.
     assert all(character.isprintable() for line in lines for character in line)
 
 
-def test_fields_tell_no_password_and_have_a_bound() -> None:
+def test_fields_show_no_password_and_have_a_bound() -> None:
     line = written(
         record(
             "%s", "x" * 100_000, path="/a?token=S3cret" + "y" * 100_000, deep={"url": ["rtsp://a:S3cret@b"]}, count=3

@@ -133,7 +133,9 @@ def test_without_a_keyframe_to_go_on_from_nothing_is_left_out(stream: Stream) ->
     assert stream.skipped == []
 
 
-def test_a_decoder_that_is_hopelessly_behind_without_a_keyframe_is_told_instead_of_drifting(stream: Stream) -> None:
+def test_a_decoder_that_is_hopelessly_behind_without_a_keyframe_is_a_failure_instead_of_drifting(
+    stream: Stream,
+) -> None:
     stream.bring(keyframe=True)
     assert stream.take() == 0
     stream.bring()

@@ -95,7 +95,7 @@ def test_a_site_that_cannot_decode_as_asked_does_not_start(site: Any, tmp_path: 
         site(settings)
 
 
-def test_a_codec_that_nvdec_does_not_know_is_decoded_on_the_cpu_and_told_of(
+def test_a_codec_that_nvdec_does_not_know_is_decoded_on_the_cpu_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clip = write_clip(tmp_path / "clip.avi", codec="huffyuv", pixel_format="yuv422p", frames=4)

@@ -87,7 +87,7 @@ def test_rendering_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_is_rendered_once_and_tells_how_far_it_is(tmp_path: Path, small_demo: tuple[Scene, ...]) -> None:
+def test_the_demo_is_rendered_once_and_reports_how_far_it_is(tmp_path: Path, small_demo: tuple[Scene, ...]) -> None:
     reported: list[tuple[int, int]] = []
     first = demo_clips(tmp_path / "new", on_progress=lambda done, total: reported.append((done, total)))
     assert reported == [(done, 60) for done in range(1, 61)]

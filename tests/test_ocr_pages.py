@@ -126,7 +126,7 @@ def with_an_endless_page(*, first: bytes) -> bytes:
     )
 
 
-def test_a_page_that_cannot_be_drawn_is_told_in_its_place_and_the_rest_is_drawn() -> None:
+def test_a_page_that_cannot_be_drawn_is_an_error_in_its_place_and_the_rest_is_drawn() -> None:
     data = with_an_endless_page(first=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9000 9000]>>")
     with open_file(data, max_pages=5, max_pixels=1_000_000, page_s=2.0) as file:
         large, endless, plain = file.draw([0, 1, 2])
@@ -171,7 +171,7 @@ TEXT = b"BT /F 12 Tf 20 80 Td (Total 99) Tj ET"
 FONT = b"/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>"
 
 
-def test_the_text_of_a_page_is_told_where_it_is_drawn() -> None:
+def test_the_text_of_a_page_is_given_where_it_is_drawn() -> None:
     with open_file(one_page_pdf(content=TEXT, resources=FONT), **LIMITS) as file:  # type: ignore[arg-type]
         (sheet,) = file.draw([0], text=True)
     assert isinstance(sheet, Sheet)
@@ -200,7 +200,7 @@ def test_text_that_runs_up_or_down_begins_where_one_begins_to_read(matrix: bytes
     assert (first[0, 1] > first[1, 1]) == up
 
 
-def test_the_text_of_a_turned_page_is_told_where_it_is_drawn() -> None:
+def test_the_text_of_a_turned_page_is_given_where_it_is_drawn() -> None:
     turned = one_page_pdf(b"[0 0 200 100]/Rotate 90", TEXT, FONT)
     with open_file(turned, **LIMITS) as file:  # type: ignore[arg-type]
         (sheet,) = file.draw([0], text=True)
@@ -214,7 +214,7 @@ def test_the_text_of_a_turned_page_is_told_where_it_is_drawn() -> None:
     assert sheet.characters.corners[0, 0, 1] < sheet.characters.corners[-1, 0, 1]
 
 
-def test_files_are_told_apart_by_their_first_bytes() -> None:
+def test_files_are_distinguished_by_their_first_bytes() -> None:
     assert kind_of(document([INK])) is Kind.PDF
     assert kind_of(b"\n\n%PDF-1.4") is Kind.PDF
     assert kind_of(document([INK], "TIFF")) is Kind.TIFF

@@ -46,7 +46,7 @@ def test_all_lines_are_read_from_top_to_bottom_and_left_to_right(text_engine: Te
     assert (reading.size, len(reading.found)) == ((400, 200), 3)
 
 
-def test_a_reading_tells_how_many_travelled_together(text_engine: TextEngine) -> None:
+def test_a_reading_says_how_many_travelled_together(text_engine: TextEngine) -> None:
     (reading,) = read(text_engine, [INK], ReadOptions(), call())
     assert reading.execution.items >= 1
     assert 0 < reading.execution.seconds <= reading.seconds
@@ -90,7 +90,7 @@ def test_no_input_is_larger_than_the_bound_and_what_is_charged_is_what_it_has(
     assert pixels_held(*size, ReadOptions(find=False)) == size[0] * size[1]
 
 
-def test_the_limit_that_is_told_is_the_one_that_was_met() -> None:
+def test_the_limit_that_is_returned_is_the_one_that_was_met() -> None:
     assert limit_met(400, 200, ReadOptions(limit_side=4000)) == 4000  # nothing is scaled up to it
     assert limit_met(4000, 600, ReadOptions(limit_side=4000)) == 4000
     assert limit_met(40, 30, ReadOptions(limit_side=736, limit_type="min")) == 736
@@ -133,7 +133,7 @@ def test_boxes_stay_inside_the_picture(text_engine: TextEngine) -> None:
 
 
 @pytest.mark.parametrize(("turns", "turn"), [(1, Turn.UPWARDS), (3, Turn.DOWNWARDS)])
-def test_it_tells_which_way_a_tall_line_runs(text_engine: TextEngine, turns: int, turn: Turn) -> None:
+def test_it_says_which_way_a_tall_line_runs(text_engine: TextEngine, turns: int, turn: Turn) -> None:
     picture = np.rot90(page(("Sideways 12", 100, 110)), turns).copy()
     (reading,) = read(text_engine, [picture], ReadOptions(), call())
     (line,) = reading.lines

@@ -171,7 +171,7 @@ def test_an_answer_that_takes_too_long_is_given_up(blind: Blind) -> None:
     service.close()
 
 
-def test_a_full_queue_is_told_for_every_picture(service: OcrService, blind: Blind) -> None:
+def test_a_full_queue_is_an_error_for_every_picture(service: OcrService, blind: Blind) -> None:
     blind.fail = Overloaded("full", retry_after_s=3)
     outcomes = asyncio.run(service.read_pictures([PNG, PNG], ReadOptions()))
     assert all(isinstance(outcome, Overloaded) for outcome in outcomes)

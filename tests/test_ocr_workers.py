@@ -95,7 +95,7 @@ def test_closing_ends_what_is_under_way_and_takes_nothing_more(workers: Workers)
     asyncio.run(close())
 
 
-def test_what_an_engine_cancels_is_told_as_unavailable(workers: Workers) -> None:
+def test_what_an_engine_cancels_is_unavailable(workers: Workers) -> None:
     def cancelled(_: RequestContext) -> None:
         raise CancelledError
 

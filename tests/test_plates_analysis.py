@@ -108,7 +108,7 @@ def test_plates_of_one_camera_that_cannot_be_followed_are_lost_alone(
 
 
 @pytest.mark.parametrize("stage", ["scale", "detect", "cut", "read"])
-def test_vehicles_that_have_gone_are_told_even_if_the_frame_that_shows_it_fails(bench: Bench, stage: str) -> None:
+def test_vehicles_that_have_gone_are_emitted_even_if_the_frame_that_shows_it_fails(bench: Bench, stage: str) -> None:
     for step in range(2):  # seen too seldom to be decided while in sight
         assert bench.batch(step / 4) == [None] * len(CAMERAS)
     assert bench.finals() == []
@@ -117,7 +117,7 @@ def test_vehicles_that_have_gone_are_told_even_if_the_frame_that_shows_it_fails(
     assert sorted(bench.finals()) == sorted(PLATES[number] for number in CAMERAS)
 
 
-def test_nothing_is_told_twice_when_the_detector_is_back(bench: Bench) -> None:
+def test_nothing_is_emitted_twice_when_the_detector_is_back(bench: Bench) -> None:
     for step in range(4):
         bench.batch(step / 4)
     bench.engine.away = Unavailable("Triton is away")
@@ -135,7 +135,7 @@ def test_an_error_that_says_retry_is_not_looked_for_in_single_frames(bench: Benc
     assert bench.engine.batches == [[*CAMERAS]]
 
 
-def test_the_rest_of_the_vehicles_that_have_gone_are_told_if_one_cannot_be(
+def test_the_rest_of_the_vehicles_that_have_gone_are_emitted_if_one_cannot_be(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = bench.watches[0]

@@ -93,7 +93,9 @@ def test_plates_of_a_country_are_known_as_its_own(country: str, texts: list[str]
         ("KA01AB1234", "KA01AB1234", "IN"),
     ],
 )
-def test_the_pattern_tells_o_from_0_and_i_from_1(read: str, text: str, country: str, world: Grammar) -> None:
+def test_the_pattern_decides_between_o_and_0_and_between_i_and_1(
+    read: str, text: str, country: str, world: Grammar
+) -> None:
     reading = world.decode(seen(read))
     assert reading.text == text
     assert reading.raw == read
@@ -112,7 +114,7 @@ def test_the_pattern_tells_o_from_0_and_i_from_1(read: str, text: str, country: 
         ("PA1S3CD", {3: {"5": 0.06}}, "PA153CD"),
     ],
 )
-def test_look_alikes_that_were_seen_are_told_by_the_pattern(
+def test_look_alikes_that_were_seen_are_decided_by_the_pattern(
     read: str, also: dict[int, Distribution], text: str, world: Grammar
 ) -> None:
     reading = world.decode(seen(read, also))

@@ -43,7 +43,7 @@ def test_rows_of_six_that_are_no_grid_are_end_to_end() -> None:
     assert recognise(2, 300, 6) == EndToEndHead("output0")
 
 
-def test_keypoints_are_told_from_classes_by_the_metadata() -> None:
+def test_keypoints_are_distinguished_from_classes_by_the_metadata() -> None:
     pose = {"task": "pose", "kpt_shape": "[4, 3]"}
     assert recognise(2, 4 + 1 + 12, CELLS, **pose) == GridHead("output0", 1, False, True, point_width=3)
     assert recognise(2, 300, 6 + 12, **pose) == EndToEndHead("output0", point_width=3)

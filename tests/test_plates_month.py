@@ -146,7 +146,7 @@ def test_a_month_of_vehicles_beside_parked_ones_leaves_the_cost_of_a_frame_flat(
     assert costs[-1] <= 1.05 * costs[1]
 
 
-def test_every_vehicle_of_the_month_is_told_once(tenths: tuple[list[int], list[int], Lane]) -> None:
+def test_every_vehicle_of_the_month_has_one_event(tenths: tuple[list[int], list[int], Lane]) -> None:
     *_, lane = tenths
     assert sorted(lane.emitted) == sorted({*lane.passed, *(plate.text for plate in PARKED)})
 

@@ -195,7 +195,7 @@ def test_stacked_lines_are_one_reading(make: Callable[..., Bench]) -> None:
     assert (line.text, line.weakest) == ("AB1", 0.9)
 
 
-def test_a_server_that_tells_no_characters_is_believed_as_far_as_it_is_sure(make: Callable[..., Bench]) -> None:
+def test_a_server_that_gives_no_characters_is_believed_as_far_as_it_is_sure(make: Callable[..., Bench]) -> None:
     with scripted([{"lines": [{"text": "ka-7 1", "confidence": 0.75}]}]) as server:
         (line,) = make(server.url).read(CROPS[0])
     assert (line.text, line.confidence) == ("KA71", 0.75)

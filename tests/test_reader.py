@@ -103,7 +103,7 @@ def written(path: Path, pictures: list[Pixels], fps: int) -> Path:
     return path
 
 
-def test_a_clip_tells_each_of_its_texts_once_with_its_time(reader: Reader, tmp_path: Path) -> None:
+def test_a_clip_gives_each_of_its_texts_once_with_its_time(reader: Reader, tmp_path: Path) -> None:
     first, second = page(("First", 40, 80), size=(320, 160)), page(("Second", 40, 80), size=(320, 160))
     clip = written(tmp_path / "clip.mkv", [first] * 5 + [second] * 6, fps=2)
     heard: list[int] = []
@@ -115,7 +115,7 @@ def test_a_clip_tells_each_of_its_texts_once_with_its_time(reader: Reader, tmp_p
     assert heard == list(range(1, 12))
 
 
-def test_of_a_clip_that_is_cut_off_tells_what_was_there_before(reader: Reader, tmp_path: Path) -> None:
+def test_a_clip_that_is_cut_off_gives_what_was_there_before(reader: Reader, tmp_path: Path) -> None:
     whole = written(tmp_path / "whole.mkv", [page(("First", 40, 80), size=(320, 160))] * 100, fps=10)
     lines, broken = reader.read_clip(cut(whole, 0.6, tmp_path / "cut.mkv"))
     assert [found.line.text for found in lines] == ["First"]

@@ -31,7 +31,7 @@ SECRET = "S3cret"
         ("http://cam/6f9a1c2e-7dec-11d0-a765-00a0c91e6bf6/1", "http://cam/***/1"),
     ],
 )
-def test_of_an_address_what_tells_which_is_meant_stays(text: str, shown: str) -> None:
+def test_of_an_address_what_says_which_is_meant_stays(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
@@ -168,7 +168,7 @@ def test_any_text_can_be_written_within_its_bound_and_twice(text: str, most: int
 
 
 @pytest.mark.parametrize("kept", range(MOST - 200, MOST, 7))
-def test_an_address_that_is_cut_tells_nothing_of_what_was_cut_off(kept: int) -> None:
+def test_an_address_that_is_cut_shows_nothing_of_what_was_cut_off(kept: int) -> None:
     shown = redact(f"{'.' * kept} rtsp://admin:{SECRET}{SECRET}@cam/1 and more")
     assert "S3c" not in shown
     assert len(shown) <= MOST

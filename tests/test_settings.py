@@ -118,7 +118,7 @@ def test_every_setting_has_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://:S3c/ret@redis:6379/0", "redis://u:S3c#ret@redis", "amqp://u:S3cret@redis"])
-def test_a_broker_that_cannot_be_used_does_not_tell_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_broker_that_cannot_be_used_does_not_show_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PLATOON_BROKER", url)
     with pytest.raises(InvalidSettings, match="broker") as caught:
         Settings.load()

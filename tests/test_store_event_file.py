@@ -104,7 +104,7 @@ def test_the_last_line_of_somebody_else_is_left_alone(site: Site, tail: bytes) -
     assert json.loads(second)["id"] == "a"
 
 
-def test_a_file_that_cannot_be_written_is_told_and_written_later(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_and_written_later(site: Site, tmp_path: Path) -> None:
     site.path = tmp_path / "not" / "mounted" / "events.jsonl"
     with site.file() as file:
         site.put(file, "a", "b")
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_written_is_told_and_written_later(site: Site, tmp
     assert site.lines() == ["a", "b", "c"]
 
 
-def test_a_full_disk_is_told_as_that(site: Site) -> None:
+def test_a_full_disk_is_reported_as_that(site: Site) -> None:
     site.path = Path("/dev/full")
     with site.file() as file:
         site.put(file, "a")

@@ -82,7 +82,7 @@ def test_the_crop_of_a_preview_goes_and_retention_deletes_what_is_old_or_of_no_e
     assert "gate/stray.jpg" not in keys(crops)
 
 
-def test_a_wrong_secret_is_told_at_once_and_never_shown(
+def test_a_wrong_secret_is_named_at_once_and_never_shown(
     server: S3Server, crops: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")

@@ -75,7 +75,7 @@ def process_of(site: IsolatedSite, camera: str) -> psutil.Process | None:
     return psutil.Process(named[f"platoon {camera}"]) if f"platoon {camera}" in named else None
 
 
-def test_a_process_that_hangs_is_replaced_with_its_cause_told_and_the_other_goes_on(site: IsolatedSite) -> None:
+def test_a_process_that_hangs_is_replaced_with_its_cause_shown_and_the_other_goes_on(site: IsolatedSite) -> None:
     wait_until(lambda: min(analysed(site).values()) > 0, "both cameras are analysed")
     hanging, other = process_of(site, "gate"), process_of(site, "yard")
     assert hanging and other
@@ -125,7 +125,7 @@ def tell_always(spec: CameraSpec, pipe: Connection, missing: list[str], *, quiet
         time.sleep(0.1)
 
 
-def test_what_a_process_lacks_is_told_by_its_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_process_lacks_is_reported_by_its_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_camera", cannot_store)
     monkeypatch.setattr(module, "STOP_S", 0.0)
     site = IsolatedSite(settings(tmp_path, LIGHT))
@@ -185,7 +185,7 @@ def test_the_parent_measures_and_its_processes_find_what_was_measured(tmp_path: 
     assert Tuning(tmp_path / "cache").remembered() == measured
 
 
-def test_what_cannot_be_measured_beforehand_is_told_by_the_processes_and_does_not_keep_them_from_starting(
+def test_what_cannot_be_measured_beforehand_is_reported_by_the_processes_and_does_not_keep_them_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

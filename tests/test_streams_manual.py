@@ -46,7 +46,7 @@ def test_a_read_that_is_late_without_that_exceeds_its_deadline() -> None:
         read(Slow())
 
 
-def test_a_first_read_is_told_before_its_deadline_that_a_model_loads_which_goes_on(
+def test_a_first_read_is_answered_before_its_deadline_that_a_model_loads_which_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SlowToLoad(TextDetector):

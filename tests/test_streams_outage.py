@@ -58,7 +58,7 @@ def test_a_server_that_goes_ends_nothing_and_loses_no_event_however_many_batches
     wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "one event of each vehicle")
 
 
-def test_events_of_vehicles_that_have_gone_are_told_while_the_server_is_away(bench: Bench) -> None:
+def test_events_of_vehicles_that_have_gone_are_emitted_while_the_server_is_away(bench: Bench) -> None:
     reads: list[int] = []
 
     def goes(stage: str, number: int) -> None:
@@ -93,7 +93,7 @@ def test_one_camera_whose_frames_raise_leaves_the_others_and_the_site_alone(benc
     wait_until(lambda: bench.finals() == sorted(PLATES[:CAMERAS]) or None, "events of all, also of the one that failed")
 
 
-def test_vehicles_of_one_camera_that_cannot_be_told_leave_the_others_and_the_site_alone(
+def test_vehicles_of_one_camera_that_cannot_be_emitted_leave_the_others_and_the_site_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails() -> None:
@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_site_and_says_why(bench: Bench) 
     assert bench.site.not_ready() == ["analysis: stopped: no weights"]
 
 
-def test_the_vehicle_before_a_camera_that_falls_silent_is_told_without_waiting_for_its_return(
+def test_the_vehicle_before_a_camera_that_falls_silent_is_emitted_without_waiting_for_its_return(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []

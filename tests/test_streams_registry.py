@@ -71,7 +71,7 @@ def test_every_bad_line_is_reported_with_its_number_and_reason_in_one_go() -> No
         "a|A|rtsp://admin:S3cret@[10.0.0.1/x|0",
     ],
 )
-def test_no_bad_line_tells_a_password(line: str) -> None:
+def test_no_bad_line_shows_a_password(line: str) -> None:
     with pytest.raises(InvalidSettings, match="line 1: ") as caught:
         parse(f"{line}\n{line}\n")
     assert not re.search("S3c|3cret|cret|ret@", str(caught.value))

@@ -88,7 +88,7 @@ def numbered(event: PlateEvent, count: int) -> list[PlateEvent]:
     return [replace(event, id=f"e{number}", time=event.time + number) for number in range(count)]
 
 
-def test_an_event_is_told_only_after_its_crop_and_row_are_kept(place: Place, event: PlateEvent) -> None:
+def test_an_event_is_emitted_only_after_its_crop_and_row_are_kept(place: Place, event: PlateEvent) -> None:
     kept: list[tuple[bool, bytes]] = []
 
     def on_event(row: Any) -> None:
@@ -249,7 +249,7 @@ def test_events_of_other_kinds_go_the_same_way_also_through_the_spill(place: Pla
     assert sorted(place.emitted) == ["c0", "c1"]
 
 
-def test_a_spilled_event_that_the_store_already_has_is_not_told_again(place: Place, event: PlateEvent) -> None:
+def test_a_spilled_event_that_the_store_already_has_is_not_emitted_again(place: Place, event: PlateEvent) -> None:
     place.events.before_put = full
     sink = place.sink()
     sink.put(event)
@@ -305,7 +305,7 @@ def test_where_neither_store_nor_spill_can_be_written_what_waits_is_bounded_and_
     sink.close()
 
 
-def test_a_write_that_hangs_is_told_and_does_not_hold_the_stop(
+def test_a_write_that_hangs_is_reported_and_does_not_hold_the_stop(
     place: Place, event: PlateEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, goes_on = threading.Event(), threading.Event()

@@ -119,7 +119,7 @@ def test_candidates_give_the_plates_back_from_perfect_maps() -> None:
         assert found[len(view.plates), 0] < 0.6
 
 
-def test_nobody_is_told_what_an_unclear_place_holds() -> None:
+def test_nobody_learns_what_an_unclear_area_holds() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed: `pip install 'platoon[training]'`")
     from training.detector.loss import wanted
 

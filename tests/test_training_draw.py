@@ -29,7 +29,7 @@ def shape_of(layout: Layout, pattern: str) -> str:
 
 
 @pytest.mark.parametrize("country", sorted(layouts_by_country()))
-def test_texts_fit_one_of_their_countrys_patterns_and_the_readers_ten_places(country: str) -> None:
+def test_texts_fit_one_of_their_countrys_patterns_and_the_readers_ten_positions(country: str) -> None:
     rng = np.random.default_rng(1)
     for layout in layouts_by_country()[country]:
         for pattern in layout.patterns:
@@ -179,6 +179,6 @@ def test_no_typeface_loses_its_strokes_when_plates_thin_and_blunt_them() -> None
             assert field.max() > 1.2, (name, character)
 
 
-def test_missing_fonts_are_told_with_the_command_that_fetches_them(tmp_path: Path) -> None:
+def test_missing_fonts_are_reported_with_the_command_that_fetches_them(tmp_path: Path) -> None:
     with pytest.raises(fonts.FontsMissing, match=r"python -m training\.draw fonts"):
         fonts.font_files(tmp_path)

@@ -27,7 +27,7 @@ def place(place: Place) -> Place:
     return place
 
 
-def test_no_page_is_lost_or_told_twice_however_often_the_service_is_killed(place: Place) -> None:
+def test_no_page_is_lost_or_notified_twice_however_often_the_service_is_killed(place: Place) -> None:
     chance = random.Random(4)
     with place.start("serve") as running:
         sent = running.http.post("/api/v1/ocr/process", files={"file": PAPER})

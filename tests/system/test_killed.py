@@ -33,7 +33,7 @@ def street(quick: Place) -> Iterator[Place]:
         yield quick
 
 
-def test_every_event_that_was_told_is_kept_with_its_crop(street: Place) -> None:
+def test_every_event_that_was_emitted_is_kept_with_its_crop(street: Place) -> None:
     emitted: list[dict[str, Any]] = []
     kept_before: set[str] = set()
     for kill in range(1, KILLS + 1):

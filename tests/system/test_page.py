@@ -394,7 +394,7 @@ def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
         browser.wait_for("document.getElementById('why')")
 
 
-def test_a_key_that_may_not_see_a_page_is_told_what_it_lacks_and_can_be_changed(
+def test_a_key_that_may_not_see_a_page_is_answered_what_it_lacks_and_can_be_changed(
     browser: Browser, site: FakeSite, tmp_path: Path
 ) -> None:
     keys = key("clerk-secret", scopes=("infer",)), key("guard-secret", scopes=("read",))

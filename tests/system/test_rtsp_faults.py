@@ -236,7 +236,7 @@ def test_a_camera_that_never_answers_runs_into_the_deadline(server: RtspServer) 
         assert camera.wait_for(SourceState.RECONNECTING).cause is SourceFailure.OPEN_TIMEOUT
 
 
-def test_a_missing_path_and_an_overloaded_camera_are_told_apart(server: RtspServer) -> None:
+def test_a_missing_path_and_an_overloaded_camera_are_distinguished(server: RtspServer) -> None:
     server.fault("/yard", Fault.REFUSE)
     with watch(server.url("/none")) as missing, watch(server.url("/yard")) as busy:
         assert missing.wait_for(SourceState.RECONNECTING).cause is SourceFailure.NOT_FOUND

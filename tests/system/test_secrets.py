@@ -46,7 +46,7 @@ def answers_of(site: Running) -> str:
 @pytest.mark.parametrize(
     ("form", "options", "addresses"), [("json", (), ADDRESSES), ("text", ("--isolated",), ADDRESSES[4:6])]
 )
-def test_a_password_is_told_nowhere(
+def test_a_password_is_shown_nowhere(
     quick: Place, form: str, options: tuple[str, ...], addresses: tuple[str, ...]
 ) -> None:
     quick.settings |= {"log_format": form, "log_level": "DEBUG"}

@@ -67,7 +67,7 @@ def test_blocks_reach_the_model_as_pictures_and_no_more_than_the_limit_at_once(s
     assert contents(found)["text"] == asked_directly(server, PAPER) != asked_directly(server, 0)
 
 
-def test_a_name_that_the_server_does_not_know_is_told(server: VlmServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_the_server_does_not_know_is_named(server: VlmServer, caplog: pytest.LogCaptureFixture) -> None:
     with gateway(server, vlm_model="nobody/none") as client:
         said = f"it has no model nobody/none, but {MODEL}; set gateway.vlm_model to one of these"
         assert said in client.get("/health/ready").json()["errorMsg"]
@@ -75,7 +75,7 @@ def test_a_name_that_the_server_does_not_know_is_told(server: VlmServer, caplog:
         assert said in caplog.text
 
 
-def test_who_leaves_frees_his_place_and_who_stays_is_answered_by_a_server_that_died(
+def test_who_leaves_frees_his_slot_and_who_stays_is_answered_by_a_server_that_died(
     server: VlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platoon.ocr.vision_model.ATTEMPTS", 10_000)  # it takes seconds to start

@@ -25,19 +25,19 @@ PATIENCE_S = 60
 class Held:
     """A gate all of whose places are taken, until `open`."""
 
-    def __init__(self, places: int = 1) -> None:
-        self.gate = Gate(places)
+    def __init__(self, slots: int = 1) -> None:
+        self.gate = Gate(slots)
         self.passed: list[str] = []
         self._opened = threading.Event()
         self._threads: list[threading.Thread] = []
-        entered = threading.Barrier(places + 1)
+        entered = threading.Barrier(slots + 1)
 
         def hold() -> None:
-            with self.gate.place(lambda: Urgency(0, 0.0)):
+            with self.gate.slot(lambda: Urgency(0, 0.0)):
                 entered.wait(PATIENCE_S)
                 self._opened.wait(PATIENCE_S)
 
-        for _ in range(places):
+        for _ in range(slots):
             self._start(hold)
         entered.wait(PATIENCE_S)
 
@@ -45,7 +45,7 @@ class Held:
         """Another that waits for a place, and has it for a moment only."""
 
         def go() -> None:
-            with self.gate.place(urgency):
+            with self.gate.slot(urgency):
                 self.passed.append(name)
 
         before = self.gate.waiting
@@ -72,7 +72,7 @@ def test_no_more_are_in_than_there_are_slots_and_all_get_in() -> None:
     def run(number: int) -> None:
         nonlocal inside, most, done
         for _ in range(50):
-            with gate.place(lambda: Urgency(number % 3, number)):
+            with gate.slot(lambda: Urgency(number % 3, number)):
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -105,9 +105,9 @@ def test_what_becomes_urgent_while_it_waits_goes_first() -> None:
 
 def test_a_slot_is_free_again_after_an_error() -> None:
     gate = Gate(1)
-    with pytest.raises(ValueError, match="poison"), gate.place(lambda: Urgency(0, 0.0)):
+    with pytest.raises(ValueError, match="poison"), gate.slot(lambda: Urgency(0, 0.0)):
         raise ValueError("poison")
-    with gate.place(lambda: Urgency(0, 0.0)):
+    with gate.slot(lambda: Urgency(0, 0.0)):
         assert gate.waiting == 0
 
 

@@ -1,6 +1,6 @@
 """How many connections there may be, so that a site goes on whoever opens them.
 
-One that only waits gives its place to a newer one; where all are at work, one more gets 503. All ports of a site share
+One that only waits gives its slot to a newer one; where all are at work, one more gets 503. All ports of a site share
 one `Connections`. What a single one may cost is said in `protocols`.
 """
 
@@ -116,7 +116,7 @@ class Connections(ServerState):
         task.add_done_callback(self._opening.discard)
 
     @property
-    def places_to_open(self) -> int:
+    def slots_to_open(self) -> int:
         """So many more may be admitted now: most must be open, as only those can give way to others."""
         return max(1, min(_OPENING_AT_ONCE, self.most // 4)) - len(self._opening)
 
@@ -179,7 +179,7 @@ class Connections(ServerState):
                 del self._by_caller[caller]
 
     def _caller(self, host: str) -> str:
-        """Whose places a connection takes: an address, or of IPv6 a network; empty for a proxy, which has no limit."""
+        """Whose slots a connection takes: an address, or of IPv6 a network; empty for a proxy, which has no limit."""
         try:
             address = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
@@ -219,7 +219,7 @@ class Acceptor:
             os.close(self._spare)
 
     def _accept(self) -> None:
-        for _ in range(self._connections.places_to_open):
+        for _ in range(self._connections.slots_to_open):
             try:
                 accepted, address = self._bound.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -80,7 +80,7 @@ class BatchedModel(Generic[Item, Result]):
             example=(1, *item),
             profile=profile,
             allow_bf16=allow_bf16,
-            executions=gates.foreground.places,
+            executions=gates.foreground.slots,
             metrics=metrics,
         )
         self._pixels, self._results = pixels, results

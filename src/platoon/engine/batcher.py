@@ -198,7 +198,7 @@ class Batcher(Generic[Item, Result]):
 
     def _run(self, execute: Execute[Item, Result], priorities: Sequence[Priority], gate: Gate | None) -> None:
         while self._wait(priorities):
-            with nullcontext() if gate is None else gate.place(lambda: self._urgency(priorities)):
+            with nullcontext() if gate is None else gate.slot(lambda: self._urgency(priorities)):
                 # The batch lives in the call alone: a thread that waits holds no items.
                 self._run_next(execute, priorities)
 

@@ -50,7 +50,7 @@ class Runtime(Executor, Protocol):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether executing it takes the processor, and thus a place at the gate (`engine.gate`)."""
+        """Whether executing it takes the processor, and thus a slot of the gate (`engine.gate`)."""
 
     def prepare(self, shape: Shape) -> None:
         """Get ready for inputs of exactly `shape`, which then run faster. Other shapes still run."""

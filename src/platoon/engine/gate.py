@@ -2,7 +2,7 @@
 
 Each model has threads of its own, one for each way in which it may be executed. Without a bound, those of several
 models compete: the frame that somebody waits for then takes as long as all of them together. Here a thread takes a
-place before it takes items, so that what comes while it waits goes along, or goes first.
+slot before it takes items, so that what comes while it waits goes along, or goes first.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ class _Waiting:
 
 
 class Gate:
-    """So many places; safe from any thread.
+    """So many slots; safe from any thread.
 
     Args:
-        places: executions at once.
+        slots: executions at once.
     """
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
         self._lock = threading.Lock()
-        self._free = places
+        self._free = slots
         self._waiting: list[_Waiting] = []
-        """Nobody, while a place is free."""
+        """Nobody, while a slot is free."""
         self._turns = FairTurns()
 
     @contextmanager
-    def place(self, urgency: Callable[[], Urgency]) -> Iterator[None]:
-        """Wait for a place and have it meanwhile.
+    def slot(self, urgency: Callable[[], Urgency]) -> Iterator[None]:
+        """Wait for a slot and have it meanwhile.
 
         Args:
-            urgency: asked anew whenever a place becomes free, under the lock of the gate.
+            urgency: asked anew whenever a slot becomes free, under the lock of the gate.
         """
         waiting = _Waiting(urgency)
         with self._lock:
@@ -68,7 +68,7 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait for a place."""
+        """How many threads wait for a slot."""
         return len(self._waiting)
 
     def _hand_on(self) -> None:
@@ -91,7 +91,7 @@ class Gates(NamedTuple):
 
     foreground: Gate
     background: Gate
-    """Of executions whose threads yield the processor to all others (`engine.background`). They hold no place that
+    """Of executions whose threads yield the processor to all others (`engine.background`). They hold no slot that
     somebody waits for, and have as many of their own: the system gives them what is left over."""
 
     @classmethod

@@ -71,7 +71,7 @@ class VisionModel:
             limits=httpx.Limits(max_connections=settings.vlm_max_requests + 1),
             trust_env=False,  # pages go through no proxy
         )
-        self._places = asyncio.Semaphore(settings.vlm_max_requests)
+        self._slots = asyncio.Semaphore(settings.vlm_max_requests)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vision model", daemon=True)
         self._thread.start()
@@ -122,7 +122,7 @@ class VisionModel:
     async def _ask(self, body: dict[str, Any], deadline: float) -> Said:
         wait_s = _FIRST_WAIT_S
         try:
-            async with asyncio.timeout(max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX))), self._places:
+            async with asyncio.timeout(max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX))), self._slots:
                 for attempt in range(1, ATTEMPTS + 1):
                     try:
                         return await self._once(body)

@@ -142,7 +142,7 @@ class OnnxPlateDetector:
             graph = adapt(model, *wants.adaptations(_DETR_PIXELS if is_detr else _YOLO_PIXELS), name=PLATE_DETECTION)
             item = (size[1], size[0], 3)
             frames = wants.batch or 2  # one frame would not show that the batch is dynamic
-            executions = gates.foreground.places
+            executions = gates.foreground.slots
             runtime = open_runtime(
                 graph, engine, tuning, example=(frames, *item), executions=executions, metrics=metrics
             )

@@ -1,7 +1,7 @@
 """PaddleX serving's `/layout-parsing` and `/restructure-pages`, as PP-StructureV3 and PaddleOCR-VL's gateway have them:
 a document in JSON, its blocks, tables and pictures and its Markdown page by page; and its pages put together.
 
-How many documents are parsed at once is bounded for the whole service. Whoever waits for a place spends his own time,
+How many documents are parsed at once is bounded for the whole service. Whoever waits for a slot spends his own time,
 and frees it when he leaves. Who parses them is a `Pipeline`.
 """
 
@@ -144,7 +144,7 @@ class PagesCall(Generic[Asked]):
         self._model: type[Asked] = model
         self._work: Callable[[Asked, float], Awaitable[Mapping[str, Any]]] = work
         self._cannot, self._settings, self._most = cannot, settings, most
-        self._places = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
 
     async def take(self, incoming: Incoming) -> Work:
         """See `Endpoint.take`."""
@@ -153,7 +153,7 @@ class PagesCall(Generic[Asked]):
 
         async def work() -> Response:
             try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())), self._places:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())), self._slots:
                     result = await self._work(asked, deadline)
             except DeadlineExceeded:
                 raise

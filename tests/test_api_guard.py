@@ -26,7 +26,7 @@ from platoon.api.camera_port import create_camera_app
 from platoon.api.guard import Doors
 from platoon.api.kserve.messages import METHODS, SERVICE
 from platoon.api.kserve.models import ServedModels
-from platoon.api.kserve.rpc import NEEDS, GrpcFace
+from platoon.api.kserve.rpc import NEEDS, GrpcServer
 from platoon.api.serve import HttpServer
 from platoon.documents.job_service import JobService
 from platoon.errors import InvalidSettings
@@ -264,7 +264,7 @@ def test_the_methods_over_grpc_ask_for_a_key_before_they_read(tmp_path: Path) ->
     settings, metrics = ServiceSettings(keys=KEYS), Metrics()
     models = ServedModels(engine, not_ready=list)
     with (
-        GrpcFace(models, settings, metrics, host="127.0.0.1", port=0) as face,
+        GrpcServer(models, settings, metrics, host="127.0.0.1", port=0) as face,
         grpc.insecure_channel(f"127.0.0.1:{face.port}") as channel,
     ):
 
@@ -308,7 +308,7 @@ def test_no_face_listens_to_others_where_nothing_keeps_strangers_out(tmp_path: P
         HttpServer(FakeSite(tmp_path), settings)
     pytest.importorskip("grpc", reason="grpcio is not installed")
     with pytest.raises(InvalidSettings, match=r"service\.keys.*service\.open = true"):
-        GrpcFace(models, settings.service, Metrics(), host=host, port=0)
+        GrpcServer(models, settings.service, Metrics(), host=host, port=0)
 
 
 def test_every_answer_has_the_headers_that_close_it(whole: Whole) -> None:

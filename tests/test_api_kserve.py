@@ -27,7 +27,7 @@ from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.messages import METHODS, SERVICE, message
 from platoon.api.kserve.models import MAX_ITEMS, ServedModel, ServedModels
-from platoon.api.kserve.rpc import GrpcFace, _host_of
+from platoon.api.kserve.rpc import GrpcServer, _host_of
 from platoon.api.serve import bind
 from platoon.arrays import on_host
 from platoon.engine.batcher import Priority
@@ -91,7 +91,7 @@ def _serving(cache: Path, settings: ServiceSettings, metrics: Metrics, missing: 
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
-            with GrpcFace(models, settings, metrics, host="127.0.0.1", port=0) as face:
+            with GrpcServer(models, settings, metrics, host="127.0.0.1", port=0) as face:
                 address = f"127.0.0.1:{bound.getsockname()[1]}"
                 yield Serving(engine, metrics, missing, address, f"127.0.0.1:{face.port}")
         finally:

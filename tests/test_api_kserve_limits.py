@@ -16,7 +16,7 @@ import pytest
 from platoon.api.bodies import WaitingBytes
 from platoon.api.kserve.messages import SERVICE, message, size_in_memory
 from platoon.api.kserve.models import ServedModels
-from platoon.api.kserve.rpc import GrpcFace
+from platoon.api.kserve.rpc import GrpcServer
 from platoon.errors import NotFound, Overloaded
 from platoon.metrics import Metrics
 from platoon.settings import ApiKey, ApiSettings, ServiceSettings
@@ -35,15 +35,15 @@ def face(
     limits: ApiSettings | None = None,
     models: ServedModels | None = None,
     **settings: Any,
-) -> Iterator[GrpcFace]:
+) -> Iterator[GrpcServer]:
     service = ServiceSettings(max_body_bytes=BODY, max_waiting_bytes=BODY * 2, **settings)
     models = models or ServedModels(Mock(), not_ready=list)
-    with GrpcFace(models, service, Metrics(), bodies=bodies, limits=limits, host="127.0.0.1", port=0) as served:
+    with GrpcServer(models, service, Metrics(), bodies=bodies, limits=limits, host="127.0.0.1", port=0) as served:
         yield served
 
 
 @pytest.fixture
-def locked() -> Iterator[GrpcFace]:
+def locked() -> Iterator[GrpcServer]:
     with face(keys=[ApiKey(name="ours", sha256=hashlib.sha256(KEY.encode()).hexdigest())]) as served:
         yield served
 
@@ -58,7 +58,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def code(served: GrpcFace, sent: Any, *, method: str = "ModelInfer", key: str = "") -> str:
+def code(served: GrpcServer, sent: Any, *, method: str = "ModelInfer", key: str = "") -> str:
     """How a call ends."""
     metadata = [("x-api-key", key)] if key else []
     with grpc.insecure_channel(f"127.0.0.1:{served.port}", options=NOT_LIMITED) as channel:
@@ -75,7 +75,7 @@ def tensor(size: int) -> bytes:
     return found
 
 
-def test_nothing_is_received_of_who_has_no_key(locked: GrpcFace) -> None:
+def test_nothing_is_received_of_who_has_no_key(locked: GrpcServer) -> None:
     payload = tensor(BODY - 1000)
     taken = 0
 

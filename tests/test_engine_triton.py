@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from platoon.api.kserve.models import Inference, ServedModel, ServedModels
-from platoon.api.kserve.rpc import GrpcFace
+from platoon.api.kserve.rpc import GrpcServer
 from platoon.engine import triton
 from platoon.engine.batcher import Batcher
 from platoon.engine.gate import Gates
@@ -80,7 +80,7 @@ class Scripted:
 
 @contextmanager
 def serving(models: Any, port: int = 0) -> Iterator[str]:
-    with GrpcFace(models, ServiceSettings(), Metrics(), host="127.0.0.1", port=port) as face:
+    with GrpcServer(models, ServiceSettings(), Metrics(), host="127.0.0.1", port=port) as face:
         yield f"127.0.0.1:{face.port}"
 
 

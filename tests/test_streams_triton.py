@@ -24,9 +24,9 @@ pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc] is not insta
 
 @contextmanager
 def serving(engine: TextEngine, port: int) -> Iterator[None]:
-    from platoon.api.kserve.rpc import GrpcFace
+    from platoon.api.kserve.rpc import GrpcServer
 
-    with GrpcFace(ServedModels(engine, not_ready=list), ServiceSettings(), Metrics(), host="127.0.0.1", port=port):
+    with GrpcServer(ServedModels(engine, not_ready=list), ServiceSettings(), Metrics(), host="127.0.0.1", port=port):
         yield
 
 

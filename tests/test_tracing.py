@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from platoon.api.kserve.models import ServedModels
-from platoon.api.kserve.rpc import GrpcFace
+from platoon.api.kserve.rpc import GrpcServer
 from platoon.engine.batcher import Execution, Reply
 from platoon.errors import DeadlineExceeded, MissingExtra
 from platoon.metrics import Metrics
@@ -178,7 +178,7 @@ def test_inferences_over_grpc_are_recorded_in_the_trace_of_their_caller(
     line.set_data_from_numpy(np.zeros((1, 48, 320, 3), np.uint8))
     models = ServedModels(text_engine, not_ready=list[str])
     with (
-        GrpcFace(models, ServiceSettings(), Metrics(), tracing, host="127.0.0.1", port=0) as face,
+        GrpcServer(models, ServiceSettings(), Metrics(), tracing, host="127.0.0.1", port=0) as face,
         grpc.InferenceServerClient(f"127.0.0.1:{face.port}") as client,
     ):
         assert client.is_server_live()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from platoon.streams.registry import CameraSpec
 
 _REST_OF_END_S = 30.0
-"""For what ends after the faces: jobs are given back, cameras and models closed."""
+"""For what ends after the servers: jobs are given back, cameras and models closed."""
 _DELIVERY_S = 30.0
 """How long a run over recorded files waits at its end for receivers of its events."""
 

@@ -105,7 +105,7 @@ class EngineSettings(_Section):
     device: int = Field(default=0, ge=0)
     """Number of the GPU, for `cuda`, `tensorrt` and `paddle`."""
     triton_url: str = Field(default="127.0.0.1:8001", pattern=r"^[^\s/@]+:\d{1,5}$")
-    """`host:port` of the gRPC face of the server, for `triton`."""
+    """`host:port` of the gRPC port of the server, for `triton`."""
     triton_timeout_s: Seconds = 10.0
     """An execution there that takes longer has failed."""
     threads: int = Field(default=0, ge=0)
@@ -232,7 +232,7 @@ class DeliverySettings(_Section):
 
 
 class ApiSettings(_Section):
-    """Where the faces listen."""
+    """Where the HTTP and gRPC servers listen."""
 
     host: str = "127.0.0.1"
     """Address of all ports; `0.0.0.0` opens them to the network."""
@@ -339,7 +339,7 @@ class GatewaySettings(_Section):
     """`/layout-parsing` and `/restructure-pages`: who parses the documents, and how many at once."""
 
     triton_url: str | None = Field(default=None, pattern=r"^[^\s/@]+:\d{1,5}$")
-    """`host:port` of the gRPC face of a Triton that has the models `layout-parsing` and `restructure-pages`; none:
+    """`host:port` of the gRPC port of a Triton that has the models `layout-parsing` and `restructure-pages`; none:
     documents are parsed here."""
     vlm_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
     """Where an OpenAI-compatible server has a vision-language model that reads the blocks of pages, as

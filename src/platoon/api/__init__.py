@@ -1,1 +1,1 @@
-"""The HTTP and WebSocket faces, one module per contract."""
+"""The HTTP and WebSocket interfaces, one module per contract."""

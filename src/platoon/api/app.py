@@ -47,7 +47,7 @@ def create_app(
     service: OcrService | None = None,
     desk: JobService | None = None,
     pipeline: Pipeline | None = None,
-    faces: health.Part | None = None,
+    connections: health.Part | None = None,
     event_file: health.Part | None = None,
     bodies: WaitingBytes | None = None,
 ) -> FastAPI:
@@ -57,9 +57,9 @@ def create_app(
         access: says who may call, on all ports alike; none: one of its own.
         desk: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
-        faces: says when no more calls are taken.
+        connections: says when no more calls are taken.
         event_file: says why it cannot be written.
-        bodies: counts the bytes of those that other faces take, too; none: there are no others.
+        bodies: counts the bytes of those that other servers take, too; none: there are no others.
 
     Raises:
         ValueError: of a route it was not said whom it lets in.
@@ -103,7 +103,7 @@ def create_app(
             doors.add(documents.routes(desk, intake), "infer")
             doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
             doors.add(sdk_jobs.result_routes(desk), "signature")
-    parts = [part for part in (site, service, pipeline, desk, faces, event_file) if part is not None]
+    parts = [part for part in (site, service, pipeline, desk, connections, event_file) if part is not None]
     open_paths = settings.api.open_paths
     health_routes = health.routes(parts) if site is None else health.routes(parts, site.warnings)
     doors.add(health_routes, "nothing" if "/health" in open_paths else "key")

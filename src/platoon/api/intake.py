@@ -61,7 +61,7 @@ class Intake:
     """Takes calls. Belongs to one event loop.
 
     Args:
-        bodies: counts the bytes of those that other faces take, too; none: there are no others.
+        bodies: counts the bytes of those that other servers take, too; none: there are no others.
     """
 
     def __init__(

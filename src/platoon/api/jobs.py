@@ -68,7 +68,7 @@ class Standing(BaseModel):
     """All documents that wait."""
     progress: Progress
     position: int | None
-    """Its place among those that wait, from 1."""
+    """Its position among those that wait, from 1."""
     exports: str | None
     """Once it is read: where its other forms are, as `{exports}/md`."""
 

@@ -1,4 +1,4 @@
-"""The WebSocket faces: overlays, events and camera states as they happen, as `streams.site.Message` has them.
+"""The WebSocket interfaces: overlays, events and camera states as they happen, as `streams.site.Message` has them.
 
 A connection first gets the state of each camera, then every message. One that reads too slowly loses the
 oldest overlays (counted); an event or a state is never left out: when there is no room for one, the

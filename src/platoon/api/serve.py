@@ -157,15 +157,15 @@ class Listeners:
 
 
 class HttpServer:
-    """All faces of a site, served from one thread between `__enter__` and `__exit__`.
+    """HTTP and WebSocket on all ports of a site, served from one thread between `__enter__` and `__exit__`.
 
     Args:
         site: none: there are no cameras, only the service.
         service: the OCR service, on the main port.
         desk: takes documents for the service to read in the background.
         pipeline: parses documents while their callers wait.
-        access: says who may call, if other faces share it.
-        bodies: counts the bytes of all bodies under way, if other faces share it.
+        access: says who may call, if other servers share it.
+        bodies: counts the bytes of all bodies under way, if other servers share it.
         event_file: says why it cannot be written, if there is one.
 
     Raises:
@@ -210,7 +210,7 @@ class HttpServer:
             raise
         self.address = _address(self._host, bound[0].getsockname()[1])
         started: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(target=self._run, args=(bound, wanted, started), name="faces", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(bound, wanted, started), name="http", daemon=True)
         self._thread.start()
         self._loop = started.result()
         self._unsubscribe = self._site.subscribe(self._on_message) if self._site else lambda: None
@@ -253,7 +253,7 @@ class HttpServer:
             service=self._service,
             desk=self._desk,
             pipeline=self._pipeline,
-            faces=listeners.connections,
+            connections=listeners.connections,
             bodies=self._bodies,
             event_file=self._event_file,
         )

@@ -22,7 +22,7 @@ from platoon.streams.site import Site
 from platoon.tracing import tracing_for
 
 if TYPE_CHECKING:
-    from platoon.api.kserve.rpc import GrpcFace
+    from platoon.api.kserve.rpc import GrpcServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Servers:
     """What answers callers."""
 
     http: HttpServer
-    grpc: GrpcFace | None
+    grpc: GrpcServer | None
     """The models over gRPC, if the settings give that a port."""
 
     def drain(self) -> None:
@@ -84,12 +84,12 @@ def servers(
         yield Servers(http, grpc)
 
 
-def _grpc(service: OcrService, settings: Settings, port: int, access: Access, bodies: WaitingBytes) -> GrpcFace:
+def _grpc(service: OcrService, settings: Settings, port: int, access: Access, bodies: WaitingBytes) -> GrpcServer:
     # Needs an extra, which who opens no such port need not have.
     from platoon.api.kserve.models import ServedModels
-    from platoon.api.kserve.rpc import GrpcFace
+    from platoon.api.kserve.rpc import GrpcServer
 
-    return GrpcFace(
+    return GrpcServer(
         ServedModels(service.engine, settings.engine, not_ready=service.not_ready),
         settings.service,
         service.metrics,

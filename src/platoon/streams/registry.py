@@ -36,7 +36,7 @@ class CameraSpec:
     url: str = field(repr=False)
     """With its credentials: shown only as `redact` leaves it."""
     port: int
-    """Of the camera's own faces; 0: none."""
+    """Of the camera's own interfaces; 0: none."""
     enabled: bool = True
 
 

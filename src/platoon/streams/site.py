@@ -1,7 +1,7 @@
-"""What a running site looks like to the faces above it (HTTP, WebSocket, page, command line).
+"""What a running site looks like to the interfaces above it (HTTP, WebSocket, page, command line).
 
 Two things implement `Site`: the shared pipeline (`pipeline.SharedSite`) and the supervisor of one process per
-camera (`isolated.IsolatedSite`). The faces cannot tell them apart.
+camera (`isolated.IsolatedSite`). These cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CameraStatus:
     url: str
     """Redacted."""
     port: int
-    """Of its own faces (`/ws`, `/manual-ocr`); 0: none."""
+    """Of its own interfaces (`/ws`, `/manual-ocr`); 0: none."""
     enabled: bool
     source: SourceStatus
     analysed_fps: float

@@ -54,7 +54,7 @@ Kind = TypeVar("Kind")
 
 
 def routes(models: ServedModels, intake: Intake, settings: ServiceSettings) -> APIRouter:
-    """The protocol's HTTP face but for its health; inference is taken in by `intake`."""
+    """The protocol over HTTP, but for its health; inference is taken in by `intake`."""
     router = APIRouter(prefix="/v2", tags=["inference protocol v2"], route_class=_Route)
 
     @router.get("")

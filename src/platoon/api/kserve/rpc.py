@@ -67,14 +67,14 @@ NEEDS: Mapping[str, Need] = {
 _log = logging.getLogger(__name__)
 
 
-class GrpcFace:
+class GrpcServer:
     """Serves `models` between `__enter__` and `__exit__`.
 
     Args:
         tracing: stays its owner's; none: nothing is traced.
-        access: says who may call, if other faces share it.
-        bodies: counts the bytes of all bodies under way, if other faces share it.
-        limits: on connections, and how long the face may take to end.
+        access: says who may call, if other servers share it.
+        bodies: counts the bytes of all bodies under way, if other servers share it.
+        limits: on connections, and how long it may take to end.
         port: 0: any free one; `port` says which, once entered.
 
     Raises:
@@ -98,7 +98,7 @@ class GrpcFace:
         try:
             import grpc
         except ImportError as error:
-            raise MissingExtra.of("the gRPC face", "kserve") from error
+            raise MissingExtra.of("the gRPC server", "kserve") from error
         check_listening(host, settings)
         self._grpc, self._settings, self._limits = grpc, settings, limits or ApiSettings()
         self._servicer = _Servicer(

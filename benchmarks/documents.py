@@ -65,7 +65,7 @@ class Read:
 
     lines: Found
     """In reading order."""
-    places: Sequence[Quad]
+    positions: Sequence[Quad]
     """Where lines and the words of tables are, in reading order."""
     text: str
     page: Page | None = None
@@ -75,17 +75,17 @@ class Read:
 def as_read(page: Page) -> Read:
     """What Platoon says; the words of a table come cell by cell."""
     lines: list[tuple[Quad, str]] = []
-    places: list[Quad] = []
+    positions: list[Quad] = []
     text: list[str] = []
     for block in page.blocks:
         lines += [(_quad(line), line.text) for line in block.lines]
         if block.table is None:
-            places += map(_quad, block.lines)
+            positions += map(_quad, block.lines)
             text += [line.text for line in block.lines]
         else:
-            places += _by_cell(block.lines, block.table)
+            positions += _by_cell(block.lines, block.table)
             text += [cell.text for cell in block.table.cells]
-    return Read(lines, places, fold(" ".join(text)), page)
+    return Read(lines, positions, fold(" ".join(text)), page)
 
 
 def _by_cell(lines: Sequence[Line], table: Table) -> list[Quad]:
@@ -124,17 +124,17 @@ def by_rapid(options: Mapping[str, Any], pictures: Sequence[Pixels]) -> list[Rea
     return found
 
 
-def ranks(characters: Sequence[Character], places: Sequence[Quad]) -> list[int]:
-    """The printed words, as numbers from 0 in the order of the text layer, in the order of `places`; those that stand
-    in the same place from left to right, and those in none left out.
+def ranks(characters: Sequence[Character], positions: Sequence[Quad]) -> list[int]:
+    """The printed words, as numbers from 0 in the order of the text layer, in the order of `positions`; those that
+    stand in the same one from left to right, and those in none left out.
     """
     starts = [number for number, character in enumerate(characters) if character.starts_word or number == 0]
     words = [characters[start:end] for start, end in pairwise([*starts, len(characters)])]
     middles = [word[len(word) // 2] for word in words]
     placed = [
-        (place, middle.x, number)
-        for number, (middle, place) in enumerate(zip(middles, owners(middles, places), strict=True))
-        if place is not None
+        (position, middle.x, number)
+        for number, (middle, position) in enumerate(zip(middles, owners(middles, positions), strict=True))
+        if position is not None
     ]
     order = [number for _, _, number in sorted(placed)]
     # Words that were not found are nobody's neighbours: the others close up.
@@ -156,7 +156,7 @@ class Marks:
 def marks(page: corpus.Page, read: Read) -> Marks:
     """How right it is."""
     true = fold("".join(" " * character.starts_word + character.text for character in page.characters))
-    found = ranks(page.characters, read.places)
+    found = ranks(page.characters, read.positions)
     return Marks(count(page, read.lines), distance(read.text, true), kendall(found), followed(found))
 
 

@@ -1,4 +1,4 @@
-"""Attacks on the gRPC face: what strangers send is not received, and what callers send is bounded together."""
+"""Attacks on the gRPC server: what strangers send is not received, and what callers send is bounded together."""
 
 import hashlib
 import socket

@@ -149,7 +149,7 @@ def test_the_words_of_a_table_come_cell_by_cell() -> None:
                                  label=Label.TABLE, table=Table(1, 2, cells))))  # fmt: skip
 
     assert read.text == "a b c d"
-    assert [tuple(place[0]) for place in read.places] == [(0, 0), (0, 40), (100, 0), (100, 40)]
+    assert [tuple(place[0]) for place in read.positions] == [(0, 0), (0, 40), (100, 0), (100, 40)]
 
 
 def test_a_paragraph_is_whole_with_a_wrong_character_in_twenty_and_not_without_its_end() -> None:

@@ -111,8 +111,8 @@ def test_the_barrier_stands_open_only_while_its_vehicle_passes() -> None:
     closed, _ = empty.frame(0)
     houses = np.s_[:90, :300]  # only the raised arm comes before them
     raised = [i for i in range(scene.frames) if not np.array_equal(road.frame(i)[0][houses], closed[houses])]
-    stands = [i for i in range(scene.frames) if scene.place(scene.vehicles[0], i / 10) == pytest.approx(9.0)]
-    gone = next(i for i in range(stands[-1], scene.frames) if scene.place(scene.vehicles[0], i / 10) is None)
+    stands = [i for i in range(scene.frames) if scene.depth_of(scene.vehicles[0], i / 10) == pytest.approx(9.0)]
+    gone = next(i for i in range(stands[-1], scene.frames) if scene.depth_of(scene.vehicles[0], i / 10) is None)
     assert stands[0] < raised[0] <= stands[-1] + 1, "it rises while the vehicle waits"
     assert np.array_equal(road.frame(gone + 15)[0], closed), "it is down again behind it"
 

@@ -34,28 +34,28 @@ def test_a_vehicle_never_rolls_back_nor_jumps(
 ) -> None:
     drive = Drive(enters_s=1.0, speed_mps=speed, stop_at_m=stop_at, stop_s=2.0)
     scene = replace(SCENE, far_m=400.0, lanes=(Lane(0.0, towards),), vehicles=(replace(STOPPER, motion=drive),))
-    before, after = (scene.place(scene.vehicles[0], at) for at in (time_s, time_s + step))
+    before, after = (scene.depth_of(scene.vehicles[0], at) for at in (time_s, time_s + step))
     if before is not None and after is not None and (towards or speed < 9):
         way = (before - after) if towards else (after - before)
         assert -1e-9 <= way <= speed * step + 1e-9
 
 
 def test_a_vehicle_stands_at_its_stop_as_long_as_it_should_and_then_leaves() -> None:
-    stands = [t / 10 for t in range(200) if SCENE.place(STOPPER, t / 10) == pytest.approx(8.0, abs=1e-6)]
+    stands = [t / 10 for t in range(200) if SCENE.depth_of(STOPPER, t / 10) == pytest.approx(8.0, abs=1e-6)]
     assert stands[-1] - stands[0] == pytest.approx(3.0, abs=0.2)
-    assert SCENE.place(STOPPER, 20.0) is None
+    assert SCENE.depth_of(STOPPER, 20.0) is None
 
 
 def test_a_parked_vehicle_stays() -> None:
     parked = replace(STOPPER, motion=Parked(9.0))
-    assert {SCENE.place(parked, float(t)) for t in range(20)} == {9.0}
+    assert {SCENE.depth_of(parked, float(t)) for t in range(20)} == {9.0}
 
 
 @pytest.mark.parametrize("scene", demo_scenes(), ids=lambda scene: scene.name)
 def test_the_demo_loops_without_a_vehicle_in_sight_at_its_seam(scene: Scene) -> None:
     for vehicle in scene.vehicles:
-        assert scene.place(vehicle, 0.0) is None
-        assert scene.place(vehicle, (scene.frames - 1) / scene.fps) is None
+        assert scene.depth_of(vehicle, 0.0) is None
+        assert scene.depth_of(vehicle, (scene.frames - 1) / scene.fps) is None
 
 
 def test_any_change_changes_the_digest() -> None:

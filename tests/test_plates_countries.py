@@ -1,8 +1,8 @@
 import pytest
 
-from platoon.plates.countries import DIGITS, LETTERS, Country, Place, load_countries, spell
+from platoon.plates.countries import DIGITS, LETTERS, Country, Position, load_countries, spell
 
-CLASSES = {"L": Place("ABC", "XYZ"), "D": Place(DIGITS)}
+CLASSES = {"L": Position("ABC", "XYZ"), "D": Position(DIGITS)}
 EUROPEAN_UNION = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE"
 STATES = (
     "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR "

@@ -203,7 +203,7 @@ class StoreSettings(_Section):
     not free any more, the oldest crops make room, a tenth of them a day, if they are on that disk."""
 
     @property
-    def crops_place(self) -> Path | str:
+    def crops_location(self) -> Path | str:
         """The folder or URL of the crops."""
         return self.crops or self.path / "crops"
 

@@ -76,7 +76,7 @@ def few_faults(faults: Iterable[Mapping[str, Any]], count: int) -> list[dict[str
     return shown
 
 
-def _fault(kind: str, place: tuple[int | str, ...], message: str) -> dict[str, str]:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_NAME]}" for part in place[:_DEEP])
-    name = ".".join(str(part)[:_NAME] for part in place[:_DEEP])[:_NAME]
+def _fault(kind: str, location: tuple[int | str, ...], message: str) -> dict[str, str]:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:_NAME]}" for part in location[:_DEEP])
+    name = ".".join(str(part)[:_NAME] for part in location[:_DEEP])[:_NAME]
     return {"type": kind, "loc": f"body{path[:_TEXT]}", "msg": f"{name or 'body'}: {message[:_TEXT]}"}

@@ -140,8 +140,8 @@ class _Loaded:
     def _input(self, picture: Pixels) -> Pixels:
         width, height = self._size
         if self._head.padded:
-            place = Letterbox.fit((picture.shape[1], picture.shape[0]), self._size)
-            width, height = place.width, place.height
+            letterbox = Letterbox.fit((picture.shape[1], picture.shape[0]), self._size)
+            width, height = letterbox.width, letterbox.height
         ground = np.full((self._size[1], self._size[0], 3), _GREY, np.uint8)
         twice = (2 * width, 2 * height)
         if picture.shape[1] > twice[0] and picture.shape[0] > twice[1]:  # cubic alone would skip pixels

@@ -32,7 +32,7 @@ THICK = 0.5
 """Times the height of a word: what is thicker is no rule, and what is nearer is of one cell."""
 PARTIAL = 0.12
 """Rules in one place that cover no more of the table's width or height are strokes of characters."""
-MAX_PLACES = 4000
+MAX_POSITIONS = 4000
 """Rows times columns of a table; a larger one is none."""
 MAX_RULES = 500
 """Across, or down; a page with more is a drawing."""
@@ -87,17 +87,17 @@ def table_in(picture: Pixels, box: Box, lines: Sequence[Line]) -> Table | None:
     rows = _text_rows(words)
     across, down = _rules(picture, box, height)
     around = _around(word.box for word in words)
-    inner_xs, inner_ys = _places(down, box[3] - box[1], height), _places(across, box[2] - box[0], height)
+    inner_xs, inner_ys = _lines_at(down, box[3] - box[1], height), _lines_at(across, box[2] - box[0], height)
     xs = _framed(inner_xs, (around[0], around[2]), height) if inner_xs else _column_gaps(rows, around, height)
     ys = _row_borders(_framed(inner_ys, (around[1], around[3]), height), rows, xs, height, ruled=bool(inner_xs))
-    if len(xs) < 3 or (len(xs) - 1) * (len(ys) - 1) > MAX_PLACES:
+    if len(xs) < 3 or (len(xs) - 1) * (len(ys) - 1) > MAX_POSITIONS:
         return None
-    places = _numbered(len(ys) - 1, len(xs) - 1)
+    grid = _numbered(len(ys) - 1, len(xs) - 1)
     if inner_xs:
-        _merge_without_rules(places, ys, xs, across, down, rows, height)
+        _merge_without_rules(grid, ys, xs, across, down, rows, height)
     else:
-        _merge_spans(places, ys, xs, rows, height)
-    return _table(_rectangles(places), ys, xs, words)
+        _merge_spans(grid, ys, xs, rows, height)
+    return _table(_rectangles(grid), ys, xs, words)
 
 
 def ruled_tables(picture: Pixels, lines: Sequence[Line]) -> list[Box]:
@@ -235,7 +235,7 @@ def _rules(picture: Pixels, box: Box, height: float) -> tuple[list[_Rule], list[
     return found[0], found[1]
 
 
-def _places(rules: Sequence[_Rule], extent: int, height: float) -> list[float]:
+def _lines_at(rules: Sequence[_Rule], extent: int, height: float) -> list[float]:
     """Where rules run: x of those that run down, y of those that run across.
 
     Args:
@@ -344,16 +344,16 @@ def _chunks(row: Sequence[Word], height: float) -> list[_Chunk]:
     return chunks
 
 
-Places = NDArray[np.int_]
-"""(rows, columns): of each place of the grid the number of its cell."""
+CellGrid = NDArray[np.int_]
+"""(rows, columns): of each field of the grid the number of its cell."""
 
 
-def _numbered(rows: int, columns: int) -> Places:
+def _numbered(rows: int, columns: int) -> CellGrid:
     return np.arange(rows * columns).reshape(rows, columns)
 
 
 def _merge_without_rules(
-    places: Places,
+    grid: CellGrid,
     ys: Sequence[float],
     xs: Sequence[float],
     across: Sequence[_Rule],
@@ -373,13 +373,13 @@ def _merge_without_rules(
             own = {(row, column), (row, column + 1)} <= filled
             crossed = any(chunk.left < border < chunk.right for at, chunk in chunks if at == row)
             if (crossed or not own) and not _parts(down, border, top, bottom):
-                places[places == places[row, column + 1]] = places[row, column]
+                grid[grid == grid[row, column + 1]] = grid[row, column]
     for row, border in enumerate(ys[1:-1]):
         if not any(abs(rule.at - border) <= MARGIN for rule in across):
             continue
         for column, (left, right) in enumerate(pairwise(xs)):
             if not _parts(across, border, left, right):
-                places[places == places[row + 1, column]] = places[row, column]
+                grid[grid == grid[row + 1, column]] = grid[row, column]
 
 
 def _parts(rules: Iterable[_Rule], at: float, start: float, end: float) -> bool:
@@ -389,7 +389,7 @@ def _parts(rules: Iterable[_Rule], at: float, start: float, end: float) -> bool:
 
 
 def _merge_spans(
-    places: Places, ys: Sequence[float], xs: Sequence[float], rows: Sequence[Sequence[Word]], height: float
+    grid: CellGrid, ys: Sequence[float], xs: Sequence[float], rows: Sequence[Sequence[Word]], height: float
 ) -> None:
     """Make one cell of neighbours over whose border words reach, or which words in one go fill."""
     for words in rows:
@@ -397,32 +397,32 @@ def _merge_spans(
         for chunk in _chunks(words, height):
             first, last = _index(xs, chunk.left + 1), _index(xs, chunk.right - 1)
             for column in range(first, last):
-                places[places == places[row, column + 1]] = places[row, column]
+                grid[grid == grid[row, column + 1]] = grid[row, column]
 
 
-def _rectangles(places: Places) -> Places:
+def _rectangles(grid: CellGrid) -> CellGrid:
     """Cells made as large as the rectangles around them, until none reaches into another."""
     while True:
-        before = places.copy()
-        for number in np.unique(places):
-            rows, columns = np.nonzero(places == number)
+        before = grid.copy()
+        for number in np.unique(grid):
+            rows, columns = np.nonzero(grid == number)
             if not len(rows):
                 continue
-            inside = places[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-            places = np.where(np.isin(places, inside), number, places)
-        if (places == before).all():
-            return places
+            inside = grid[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            grid = np.where(np.isin(grid, inside), number, grid)
+        if (grid == before).all():
+            return grid
 
 
-def _table(places: Places, ys: Sequence[float], xs: Sequence[float], words: Sequence[Word]) -> Table:
+def _table(grid: CellGrid, ys: Sequence[float], xs: Sequence[float], words: Sequence[Word]) -> Table:
     inside: dict[int, list[Word]] = {}
     for word in words:
         left, top, right, bottom = word.box
-        place = places[_index(ys, (top + bottom) / 2), _index(xs, (left + right) / 2)]
-        inside.setdefault(int(place), []).append(word)
+        cell = grid[_index(ys, (top + bottom) / 2), _index(xs, (left + right) / 2)]
+        inside.setdefault(int(cell), []).append(word)
     cells = []
-    for number in dict.fromkeys(places.ravel().tolist()):
-        rows, columns = np.nonzero(places == number)
+    for number in dict.fromkeys(grid.ravel().tolist()):
+        rows, columns = np.nonzero(grid == number)
         first_row, first_column, last_row, last_column = rows.min(), columns.min(), rows.max(), columns.max()
         text = ""
         for row in _text_rows(inside.get(number, ())):

@@ -49,7 +49,7 @@ class TritonRuntime:
     """A `Runtime` over gRPC. The model must be there under `graph.name`, with the same tensors and weights.
 
     Args:
-        url: `host:port` of the server's gRPC face.
+        url: `host:port` of the gRPC server.
         timeout_s: for one execution, attempts to reach the server included; also for finding the model at first.
         max_batch: so many items must fit into one request.
 

@@ -112,12 +112,12 @@ class TorchPixels:
 
     def rectify(self, regions: Sequence[Region]) -> list[Array]:
         """See `PixelWork.rectify`."""
-        places = [around(quad, frame.planes.size) for frame, quad, _ in regions]
-        sources = [_part(region.frame.planes, place) for region, place in zip(regions, places, strict=True)]
+        positions = [around(quad, frame.planes.size) for frame, quad, _ in regions]
+        sources = [_part(region.frame.planes, position) for region, position in zip(regions, positions, strict=True)]
         made: list[Array | None] = [None] * len(regions)
         for numbers in _alike((_is_fast(source), source.full_range, source.matrix) for source in sources):
             rgb = _to_rgb([sources[number] for number in numbers])
-            quads = [regions[number].quad - np.array(places[number][:2], np.float32) for number in numbers]
+            quads = [regions[number].quad - np.array(positions[number][:2], np.float32) for number in numbers]
             warped = _warped(
                 rgb, [sources[number].size for number in numbers], quads, [regions[number].size for number in numbers]
             )
@@ -222,10 +222,10 @@ def _neighbours(source: int, target: int, device: str, *, rows: bool) -> tuple[T
     """Of each of `target` places along an axis of `source` pixels: the two pixels it lies between, and their weights in
     parts of 2**11. Beyond the border OpenCV mixes a row with itself, and takes a column as it is.
     """
-    places = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
-    places = places if rows else places.clip(0, source - 1)
-    first = np.floor(places)
-    share = places - first
+    positions = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
+    positions = positions if rows else positions.clip(0, source - 1)
+    first = np.floor(positions)
+    share = positions - first
     weights = [np.rint(part * np.float32(2048)).astype(np.int32) for part in (1 - share, share)]
     pixels = [(first.astype(np.int64) + step).clip(0, source - 1) for step in (0, 1)]
     one, other, one_weight, other_weight = (torch.from_numpy(part).to(device) for part in (*pixels, *weights))
@@ -282,9 +282,9 @@ def _together(planes: Sequence[Array], size: tuple[int, int]) -> Tensor:
     return padded.int()
 
 
-def _part(planes: Planes, place: tuple[int, int, int, int]) -> Planes:
+def _part(planes: Planes, position: tuple[int, int, int, int]) -> Planes:
     """The pixels inside left, top, right, bottom."""
-    left, top, right, bottom = place
+    left, top, right, bottom = position
     half = np.s_[top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2]
     return planes._replace(y=planes.y[top:bottom, left:right], u=planes.u[half], v=planes.v[half])
 
@@ -323,10 +323,10 @@ def _warped(
     ]
 
 
-def _taps(places: Tensor, last: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def _taps(positions: Tensor, last: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """The four pixels along an axis that the pixel at each place is made of, kept inside it, and their weights."""
-    floor = places.clamp(-(2**31), 2**31 - 1).floor()
-    whole, part = floor.to(torch.int64), (places - floor).float()
+    floor = positions.clamp(-(2**31), 2**31 - 1).floor()
+    whole, part = floor.to(torch.int64), (positions - floor).float()
     pixels = [(whole + step).clamp(min=0).minimum(last[:, None, None]) for step in (-1, 0, 1, 2)]
     a, far, near, beyond = _SHARPNESS, part + 1, 1 - part, 2 - part
     weights = [
@@ -348,15 +348,15 @@ def _area_weights(source: int, target: int, down: bool, device: str) -> Tensor:
     weights = np.zeros((target, source), np.float64)
     growth = target / source
     scale = 1 / growth  # where a place is that of a pixel, the last bit decides
-    for place in range(target):
+    for position in range(target):
         if down:
-            start, end = place * scale, (place + 1) * scale
+            start, end = position * scale, (position + 1) * scale
             for pixel in range(int(start), min(source, int(np.ceil(end)))):
-                weights[place, pixel] = min(pixel + 1, end) - max(pixel, start)
-            weights[place] /= weights[place].sum()
+                weights[position, pixel] = min(pixel + 1, end) - max(pixel, start)
+            weights[position] /= weights[position].sum()
         else:
-            pixel = int(place * scale)
-            share = max(np.float32((place + 1) - (pixel + 1) * growth), np.float32(0)) % 1
-            weights[place, min(pixel, source - 1)] += 1 - share
-            weights[place, min(pixel + 1, source - 1)] += share
+            pixel = int(position * scale)
+            share = max(np.float32((position + 1) - (pixel + 1) * growth), np.float32(0)) % 1
+            weights[position, min(pixel, source - 1)] += 1 - share
+            weights[position, min(pixel + 1, source - 1)] += share
     return torch.from_numpy(weights).float().to(device)

@@ -257,7 +257,7 @@ class _Lines:
         self._waiting.popleft()
         (turn, filled), said = max(zip(waiting.ways, readings, strict=True), key=lambda pair: pair[1].confidence)
         if said.text.strip() and said.confidence >= self._options.min_confidence:
-            breaks = _breaks([place / filled for place in said.places])
+            breaks = _breaks([position / filled for position in said.positions])
             quad = inside(waiting.quad, draft.size)
             draft.lines.append(ReadLine(quad, turn, said.text, said.confidence, breaks, said.characters))
         draft.execution = draft.execution or waiting.replies[0].execution

@@ -83,11 +83,11 @@ class TextLine:
     """Probability of the least certain character."""
     characters: tuple[tuple[Candidate, ...], ...]
     """For each character of the text up to four candidates, best first: the first is the one in the text."""
-    places: tuple[float, ...] = ()
+    positions: tuple[float, ...] = ()
     """Where the middle of each character is: 0 at the left of the model's input, 1 at its right; see `width_of`."""
 
 
-def line_of(characters: Iterable[tuple[Candidate, ...]], *, places: Sequence[float] = ()) -> TextLine:
+def line_of(characters: Iterable[tuple[Candidate, ...]], *, positions: Sequence[float] = ()) -> TextLine:
     """The text of the likeliest characters."""
     characters = tuple(characters)
     sure = [candidates[0].probability for candidates in characters]
@@ -96,7 +96,7 @@ def line_of(characters: Iterable[tuple[Candidate, ...]], *, places: Sequence[flo
         confidence=sum(sure) / len(sure) if sure else 0.0,
         weakest=min(sure, default=0.0),
         characters=characters,
-        places=tuple(places),
+        positions=tuple(positions),
     )
 
 
@@ -281,7 +281,7 @@ def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Se
     """
     best = classes[:, 0]
     starts = np.flatnonzero((best != 0) & (best != np.concatenate(([0], best[:-1]))))
-    characters, places = [], []
+    characters, positions = [], []
     for start in starts:
         end = start + 1
         while end < len(best) and best[end] == best[start]:
@@ -293,5 +293,5 @@ def decode(classes: NDArray[np.int32], scores: NDArray[np.float32], alphabet: Se
             if index
         ]
         characters.append(tuple(candidates[:ALTERNATIVES]))
-        places.append(float(start + end) / 2 / len(best))
-    return line_of(characters, places=places)
+        positions.append(float(start + end) / 2 / len(best))
+    return line_of(characters, positions=positions)

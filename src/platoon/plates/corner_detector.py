@@ -5,7 +5,7 @@ from __future__ import annotations
 from platoon.arrays import Array
 from platoon.plates.detector import PlateBox
 from platoon.plates.engine import PlateEngine
-from platoon.plates.finder import Places
+from platoon.plates.finder import PlateCandidates
 from platoon.plates.heads import nms
 from platoon.settings import PlateSettings
 
@@ -40,8 +40,8 @@ class CornerPlateDetector:
         """The engine belongs to whoever made it; there is nothing of its own to release."""
 
 
-def plate_boxes(places: Places, min_score: float) -> list[PlateBox]:
-    """The plates among `places`, best first, each once."""
-    sure = places[places[:, 0] >= min_score]
+def plate_boxes(candidates: PlateCandidates, min_score: float) -> list[PlateBox]:
+    """The plates among `candidates`, best first, each once."""
+    sure = candidates[candidates[:, 0] >= min_score]
     kept = nms(sure[:, 1:5], sure[:, 0], MAX_IOU)
     return [PlateBox(sure[index, 5:].reshape(4, 2), float(sure[index, 0])) for index in kept]

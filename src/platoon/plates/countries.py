@@ -16,7 +16,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "0123456789"
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """What may stand at one position of a plate."""
 
     usual: str
@@ -33,7 +33,7 @@ class Pattern:
     """As `countries.toml` explains."""
     share: float
     """Of the country's plates, 0..1; the shares of a country sum to 1."""
-    spelled: tuple[tuple[Place, ...], ...]
+    spelled: tuple[tuple[Position, ...], ...]
     """Each length that it allows (and each way to it), position by position."""
 
 
@@ -59,13 +59,13 @@ def load_countries() -> dict[str, Country]:
     return {code: _country(code, entry) for code, entry in sorted(entries.items())}
 
 
-def spell(notation: str, classes: Mapping[str, Place]) -> tuple[tuple[Place, ...], ...]:
+def spell(notation: str, classes: Mapping[str, Position]) -> tuple[tuple[Position, ...], ...]:
     """Every way to write out a pattern's repetitions.
 
     Raises:
         ValueError: this is no notation of a pattern.
     """
-    spelled: list[tuple[Place, ...]] = [()]
+    spelled: list[tuple[Position, ...]] = [()]
     rest = re.sub(r"[ -]+(?![^\[]*\])", "", notation)
     while rest:
         token = _TOKEN.match(rest)
@@ -73,10 +73,10 @@ def spell(notation: str, classes: Mapping[str, Place]) -> tuple[tuple[Place, ...
             raise ValueError(f"the pattern {notation!r} has no meaning from {rest!r} on")
         rest = rest[token.end() :]
         what, low, high, optional = token.groups()
-        place = classes[what] if what in classes else Place(_one_of(what.strip("[]").upper()))
+        position = classes[what] if what in classes else Position(_one_of(what.strip("[]").upper()))
         least = 0 if optional else int(low or 1)
         most = 1 if optional else int(high or low or 1)
-        spelled = [head + (place,) * times for head in spelled for times in range(least, most + 1)]
+        spelled = [head + (position,) * times for head in spelled for times in range(least, most + 1)]
     return tuple(spelled)
 
 
@@ -84,7 +84,7 @@ _TOKEN = re.compile(r"(\[[A-Z0-9-]+\]|[A-Za-z0-9])(?:\{(\d+)(?:,(\d+))?\}|(\?))?
 
 
 def _country(code: str, entry: Mapping[str, Any]) -> Country:
-    classes = {"D": Place(DIGITS), "N": Place(DIGITS[1:]), "L": Place(LETTERS)}
+    classes = {"D": Position(DIGITS), "N": Position(DIGITS[1:]), "L": Position(LETTERS)}
     classes |= {name: _letters(said) for name, said in entry.get("classes", {}).items()}
     total = sum(entry["patterns"].values())
     patterns = tuple(
@@ -93,14 +93,16 @@ def _country(code: str, entry: Mapping[str, Any]) -> Country:
     return Country(code, entry["name"], entry["vehicles"], patterns)
 
 
-def _letters(said: str) -> Place:
+def _letters(said: str) -> Position:
     """The class that `^IOQ` or `ABC` names; only letters stand beside letters."""
     usual = "".join(sorted(set(LETTERS) - set(said) if said.startswith("^") else said))
-    return Place(usual, "".join(char for char in LETTERS if char not in usual) if usual.isalpha() else "")
+    return Position(usual, "".join(char for char in LETTERS if char not in usual) if usual.isalpha() else "")
 
 
 def _one_of(said: str) -> str:
     """The characters that `A-HJ1` names."""
     alphabet = DIGITS + LETTERS
     spans = [(alphabet.index(part[0]), alphabet.index(part[-1])) for part in re.findall(r".-.|.", said)]
-    return "".join(char for place, char in enumerate(alphabet) if any(low <= place <= high for low, high in spans))
+    return "".join(
+        char for position, char in enumerate(alphabet) if any(low <= position <= high for low, high in spans)
+    )

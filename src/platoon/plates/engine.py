@@ -11,7 +11,7 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.recognition import TextLine
-from platoon.plates.finder import PLATE_DETECTION, Places, PlateFinder
+from platoon.plates.finder import PLATE_DETECTION, PlateCandidates, PlateFinder
 from platoon.plates.recogniser import PLATE_READING, PlateRecogniser
 from platoon.settings import EngineSettings
 
@@ -54,7 +54,7 @@ class PlateEngine(TextEngine):
         *,
         priority: Priority = Priority.VIDEO,
         deadline: float | None = None,
-    ) -> list[Reply[Places]]:
+    ) -> list[Reply[PlateCandidates]]:
         """Where plates are in each picture of a list or a batch (N, H, W, 3); see `PlateFinder.submit`."""
         with self._finder.lent(deadline) as finder:
             return finder.submit(pictures, priority=priority, deadline=deadline)

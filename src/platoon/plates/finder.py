@@ -1,7 +1,7 @@
 """Where whole plates are in a picture, by weights of our own: boxes and corners in one pass.
 
-The graph takes pixels as they are and gives the likeliest places, so that little leaves it. Which of those that overlap
-is meant, and what is sure enough, is left to its callers. Training and weights: `training/README.md`.
+The graph takes pixels as they are and gives the likeliest candidates, so that little leaves it. Which of those that
+overlap is meant, and what is sure enough, is left to its callers. Training and weights: `training/README.md`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STRIDE = 32
 LARGEST = (1280, 1280)
 """(height, width) of the largest input that engines built beforehand must take."""
 
-Places = NDArray[np.float32]
+PlateCandidates = NDArray[np.float32]
 """(50, 13), best first: score 0 to 1; left, top, right, bottom; x and y of four corners, clockwise from the plate's top
 left. In pixels of the input."""
 
@@ -52,7 +52,7 @@ class PlateFinder:
     ) -> None:
         item = (*size, 3)
         many = settings.max_batch
-        self._model: BatchedModel[Array, Places] = BatchedModel(
+        self._model: BatchedModel[Array, PlateCandidates] = BatchedModel(
             plate_detection_graph(),
             settings,
             tuning,
@@ -73,7 +73,7 @@ class PlateFinder:
 
     def submit(
         self, pictures: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
-    ) -> list[Reply[Places]]:
+    ) -> list[Reply[PlateCandidates]]:
         """Queue pictures, (H, W, 3) uint8 RGB each, H and W multiples of 32, which must not change until the reply.
 
         Raises:
@@ -100,5 +100,5 @@ def plate_detection() -> Model:
 
 
 def plate_detection_graph() -> Graph:
-    """Pixels in, `Places` of each picture out."""
+    """Pixels in, `PlateCandidates` of each picture out."""
     return adapt(plate_detection(), name=PLATE_DETECTION)

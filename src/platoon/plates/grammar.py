@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from platoon.errors import InvalidSettings
-from platoon.plates.countries import DIGITS, LETTERS, Country, Place, load_countries
+from platoon.plates.countries import DIGITS, LETTERS, Country, Position, load_countries
 from platoon.settings import PlateSettings
 
 Distribution = Mapping[str, float]
@@ -44,12 +44,12 @@ RIVALS = 16
 """So many patterns have a say in what a plate may be."""
 
 _TWINS = {"O": "0", "0": "O", "I": "1", "1": "I"}
-_PLACE_OF = {char: place for place, char in enumerate(PLATE_ALPHABET)}
-_TWIN_OF = np.array([_PLACE_OF[_TWINS.get(char, char)] for char in PLATE_ALPHABET])
+_INDEX_OF = {char: position for position, char in enumerate(PLATE_ALPHABET)}
+_TWIN_OF = np.array([_INDEX_OF[_TWINS.get(char, char)] for char in PLATE_ALPHABET])
 
 Floats = NDArray[np.float64]
 Texts = NDArray[np.intp]
-"""(T, n): texts as places in `PLATE_ALPHABET`."""
+"""(T, n): texts as indices into `PLATE_ALPHABET`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Grammar:
         """The likeliest text, and whose it is."""
         raw = "".join(max(seen, key=seen.__getitem__) for seen in positions)
         patterns = self._by_length.get(len(raw))
-        if patterns is None or not _PLACE_OF.keys() >= set(raw):
+        if patterns is None or not _INDEX_OF.keys() >= set(raw):
             return Reading(raw, raw, likeliest=((raw, 1.0),))
         seen = _possible(raw, positions)
         texts = _texts(raw, seen, patterns)
@@ -180,9 +180,9 @@ def _possible(raw: str, positions: Sequence[Distribution]) -> Floats:
         left = max(0.0, 1.0 - sum(distribution.values())) / max(1, len(PLATE_ALPHABET) - len(distribution))
         row[:] = min(left, *distribution.values())  # the recogniser gives the likeliest, so others are no likelier
         for char, probability in distribution.items():
-            if char in _PLACE_OF:
-                row[_PLACE_OF[char]] = probability
-    read = np.array([_PLACE_OF[char] for char in raw])[:, None] == np.arange(len(PLATE_ALPHABET))
+            if char in _INDEX_OF:
+                row[_INDEX_OF[char]] = probability
+    read = np.array([_INDEX_OF[char] for char in raw])[:, None] == np.arange(len(PLATE_ALPHABET))
     # Clocks, years and names become plates too easily if letters and digits are exchanged at will.
     if raw.isdigit() or raw.isalpha():
         return np.where(read, seen, 0.0)
@@ -192,7 +192,7 @@ def _possible(raw: str, positions: Sequence[Distribution]) -> Floats:
 
 def _texts(raw: str, seen: Floats, patterns: _Patterns) -> Texts:
     """What the plate may say, each text once: as read first, what the patterns make of it, one character otherwise."""
-    read = np.array([_PLACE_OF[char] for char in raw])
+    read = np.array([_INDEX_OF[char] for char in raw])
     otherwise = np.tile(read, (len(raw), 1))
     others = seen.copy()
     others[np.arange(len(raw)), read] = 0.0
@@ -205,7 +205,7 @@ def _texts(raw: str, seen: Floats, patterns: _Patterns) -> Texts:
 
 
 def _spelled(text: NDArray[np.intp]) -> str:
-    return "".join(PLATE_ALPHABET[place] for place in text)
+    return "".join(PLATE_ALPHABET[position] for position in text)
 
 
 def _priors(known: Mapping[str, Country], weights: Mapping[str, float]) -> dict[str, float]:
@@ -232,31 +232,34 @@ def _priors(known: Mapping[str, Country], weights: Mapping[str, float]) -> dict[
 
 
 def _compile(countries: Sequence[Country], priors: Floats) -> dict[int, _Patterns]:
-    by_length: dict[int, dict[tuple[Place, ...], Floats]] = {}
+    by_length: dict[int, dict[tuple[Position, ...], Floats]] = {}
     for number, country in enumerate(countries):
         for pattern in country.patterns:
-            for places in pattern.spelled:
-                alike = by_length.setdefault(len(places), {})
-                shares = alike.setdefault(places, np.zeros(len(countries)))
+            for positions in pattern.spelled:
+                alike = by_length.setdefault(len(positions), {})
+                shares = alike.setdefault(positions, np.zeros(len(countries)))
                 shares[number] += pattern.share / len(pattern.spelled)
     vehicles = np.array([country.vehicles * 1e6 for country in countries])
     compiled = {}
     for length, alike in by_length.items():
-        classes = {place: number for number, place in enumerate(dict.fromkeys(place for row in alike for place in row))}
+        classes = {
+            position: number
+            for number, position in enumerate(dict.fromkeys(position for row in alike for position in row))
+        }
         shares = np.stack(list(alike.values()))
         compiled[length] = _Patterns(
-            chances=np.stack([_chances(place) for place in classes]),
-            classes=np.array([[classes[place] for place in row] for row in alike]),
+            chances=np.stack([_chances(position) for position in classes]),
+            classes=np.array([[classes[position] for position in row] for row in alike]),
             shares=shares * priors,
             vehicles=shares @ vehicles,
         )
     return compiled
 
 
-def _chances(place: Place) -> Floats:
-    """(36,): how often each character stands at such a place."""
+def _chances(position: Position) -> Floats:
+    """(36,): how often each character stands at such a position."""
     chances = np.zeros(len(PLATE_ALPHABET))
-    rare = RARE if place.rare else 0.0
-    for chars, often in ((place.usual, 1.0 - rare), (place.rare, rare)):
-        chances[[_PLACE_OF[char] for char in chars]] = often / max(1, len(chars))
+    rare = RARE if position.rare else 0.0
+    for chars, often in ((position.usual, 1.0 - rare), (position.rare, rare)):
+        chances[[_INDEX_OF[char] for char in chars]] = often / max(1, len(chars))
     return chances

@@ -99,10 +99,10 @@ def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Request
 
 def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, call: RequestContext) -> Readings:
     """Plates, as `CornerPlateDetector` finds them in frames; those that were not read surely are read as lines, too."""
-    place = Letterbox.fit((picture.shape[1], picture.shape[0]), (SIDE_PX, SIDE_PX))
-    look = _scaled(picture, place)
+    letterbox = Letterbox.fit((picture.shape[1], picture.shape[0]), (SIDE_PX, SIDE_PX))
+    look = _scaled(picture, letterbox)
     replies = call.hold("detect", engine.find_plates([look], priority=call.priority, deadline=call.deadline))
-    quads = [place.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.least_score)]
+    quads = [letterbox.to_frame(box.quad) for box in plate_boxes(call.result(replies[0]), plates.least_score)]
     crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
     whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     readings = [[call.result(reply)] for reply in whole]
@@ -113,12 +113,12 @@ def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, c
     return list(zip(quads, readings, strict=True))
 
 
-def _scaled(picture: Pixels, place: Letterbox) -> Pixels:
-    """The picture at its place in the smallest input that its detector takes."""
-    height, width = (STRIDE * math.ceil(side / STRIDE) for side in (place.height, place.width))
+def _scaled(picture: Pixels, letterbox: Letterbox) -> Pixels:
+    """The picture at its position in the smallest input that its detector takes."""
+    height, width = (STRIDE * math.ceil(side / STRIDE) for side in (letterbox.height, letterbox.width))
     scaled = np.zeros((height, width, 3), np.uint8)
-    size = (place.width, place.height)
-    scaled[: place.height, : place.width] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    size = (letterbox.width, letterbox.height)
+    scaled[: letterbox.height, : letterbox.width] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return scaled
 
 

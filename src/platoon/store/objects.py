@@ -1,6 +1,6 @@
 """Pictures under keys: a local folder by default, S3, GCS or Azure behind the same face.
 
-On a local disk an object is written beside its place and renamed, so a reader sees all of it or nothing.
+On a local disk an object is written beside its name and renamed, so a reader sees all of it or nothing.
 Which pictures are still wanted is for `retention` to decide.
 """
 
@@ -54,18 +54,18 @@ class ObjectStore:
     """Bytes under keys such as `crops/gate-1/2026-01-31/0a1b.jpg`. Safe from any thread.
 
     Args:
-        place: a folder (made where there is none), or a URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`,
+        location: a folder (made where there is none), or a URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`,
             `memory:///`; credentials for these come from the environment, as their own tools take them.
         unattended: a folder that cannot be made is no error of the constructor, but of each method until it can be.
 
     Raises:
-        StoreError: from every method, when the place cannot be written or read.
-        InvalidInput: a key is empty, too long, or leads out of the place.
+        StoreError: from every method, when the location cannot be written or read.
+        InvalidInput: a key is empty, too long, or leads out of the location.
     """
 
-    def __init__(self, place: Path | str, *, unattended: bool = False) -> None:
-        self.place = str(place)
-        self._folder = _folder_of(place)
+    def __init__(self, location: Path | str, *, unattended: bool = False) -> None:
+        self.location = str(location)
+        self._folder = _folder_of(location)
         if self._folder is None or not unattended:
             with self._explained("opened"):
                 _ = self._store  # what cannot be used is found out now
@@ -73,7 +73,7 @@ class ObjectStore:
     @cached_property
     def _store(self) -> AnyStore:
         if self._folder is None:
-            return from_url(self.place, client_options=_client(self.place), retry_config=_RETRY)
+            return from_url(self.location, client_options=_client(self.location), retry_config=_RETRY)
         make_folder(self._folder)
         return LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
 
@@ -100,7 +100,7 @@ class ObjectStore:
             try:
                 return bytes(self._store.get(_valid(key)).bytes())
             except (FileNotFoundError, exceptions.NotFoundError) as error:
-                raise NotFound(f"no picture {key!r} in {self.place}: it may have outlived its time") from error
+                raise NotFound(f"no picture {key!r} in {self.location}: it may have outlived its time") from error
 
     def size(self, key: str) -> int:
         """Bytes under `key`; 0 where there is nothing."""
@@ -111,7 +111,7 @@ class ObjectStore:
                 return 0
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove these, as a list where the place takes lists; what is not there is no error."""
+        """Remove these, as a list where the location takes lists; what is not there is no error."""
         going = list(map(_valid, keys))
         with self._explained("deleted"):
             try:
@@ -140,7 +140,7 @@ class ObjectStore:
             if any(sign in reason.lower() for sign in _FULL):
                 reason = f"disk is full ({reason})"
             raise StoreError(
-                f"pictures in {self.place} cannot be {what}: {reason}; {_way_out(reason, self._folder)}"
+                f"pictures in {self.location} cannot be {what}: {reason}; {_way_out(reason, self._folder)}"
             ) from error
 
 
@@ -179,12 +179,12 @@ def _valid(key: str) -> str:
     return key
 
 
-def _folder_of(place: Path | str) -> Path | None:
+def _folder_of(location: Path | str) -> Path | None:
     """The folder that is meant; None: it is elsewhere."""
-    if isinstance(place, str) and "://" in place:
-        parts = urlsplit(place)
+    if isinstance(location, str) and "://" in location:
+        parts = urlsplit(location)
         return Path(url2pathname(parts.path)).absolute() if parts.scheme == "file" else None
-    return Path(place).absolute()
+    return Path(location).absolute()
 
 
 def _client(url: str) -> ClientConfig:

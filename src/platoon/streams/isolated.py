@@ -57,7 +57,7 @@ class IsolatedSite:
         takes_nvdec(settings)
         self._settings, self._recorded, self._loop, self._on_event = settings, recorded, loop, on_event
         self.events = EventStore(settings.store.path / "events.sqlite", unattended=not recorded)
-        self.crops = ObjectStore(settings.store.crops_place, unattended=not recorded)
+        self.crops = ObjectStore(settings.store.crops_location, unattended=not recorded)
         self.metrics: Metrics = _MergedMetrics(self)
         self.engine = open_engine(settings, self.metrics)
         """For all who read beside the cameras, whose processes have their own."""

@@ -79,7 +79,7 @@ class SharedSite:
             settings, self.metrics.pixels, cameras=lambda: sum(spec.enabled for spec in self._specs)
         )
         self.events = EventStore(settings.store.path / "events.sqlite", settings.deliveries, unattended=not recorded)
-        self.crops = ObjectStore(settings.store.crops_place, unattended=not recorded)
+        self.crops = ObjectStore(settings.store.crops_location, unattended=not recorded)
         self._hub = Hub()
         self._sink = EventSink(self.events, self.crops, self.metrics, on_event=self._stored, give_up=recorded)
         self._mux = Mux(stale=lambda camera: self.metrics.frames_dropped.labels(camera, "stale").inc())

@@ -100,7 +100,7 @@ class Extracted(BaseModel):
     endTime: str | None  # noqa: N815
 
 
-class Place(BaseModel):
+class ResultUrl(BaseModel):
     """Where a result is."""
 
     jsonUrl: str  # noqa: N815
@@ -113,7 +113,7 @@ class Standing(BaseModel):
     model: str
     state: Literal["pending", "running", "done", "failed"]
     extractProgress: Extracted  # noqa: N815
-    resultUrl: Place | None = None  # noqa: N815
+    resultUrl: ResultUrl | None = None  # noqa: N815
     errorMsg: str | None = None  # noqa: N815
 
 

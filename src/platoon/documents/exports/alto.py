@@ -54,15 +54,15 @@ class AltoExport:
         """Write the next page."""
         number = page.index + 1
         spaces: dict[str, list[tuple[str, Block]]] = {"TopMargin": [], "BottomMargin": [], "PrintSpace": []}
-        for place, block in enumerate(page.blocks, 1):
-            spaces[_space(block)].append((f"{number}_{place}", block))
+        for index, block in enumerate(page.blocks, 1):
+            spaces[_space(block)].append((f"{number}_{index}", block))
         attributes = {"ID": f"page_{number}", "PHYSICAL_IMG_NR": number, "WIDTH": page.size[0], "HEIGHT": page.size[1]}
         if page.error is not None:
             attributes |= {"QUALITY": "Damaged", "QUALITY_DETAIL": page.error}
         with self._xml.element("Page", attributes):
             for space, blocks in spaces.items():
                 if blocks:
-                    with self._xml.element(space, _place(_hull([block.box for _, block in blocks]))):
+                    with self._xml.element(space, _position(_hull([block.box for _, block in blocks]))):
                         for block_number, block in blocks:
                             self._block(block, block_number)
 
@@ -73,29 +73,31 @@ class AltoExport:
 
     def _block(self, block: Block, number: str) -> None:
         if block.label is Label.FIGURE:
-            self._xml.leaf("Illustration", {"ID": f"image_{number}", "TAGREFS": block.label.value, **_place(block.box)})
+            self._xml.leaf(
+                "Illustration", {"ID": f"image_{number}", "TAGREFS": block.label.value, **_position(block.box)}
+            )
         lines = [line for line in block.lines if line.words]
         if not lines:
             return
         divided = _divided(block, lines)
-        attributes = {"ID": f"block_{number}", "TAGREFS": block.label.value, **_place(block.box)}
+        attributes = {"ID": f"block_{number}", "TAGREFS": block.label.value, **_position(block.box)}
         with self._xml.element("TextBlock", attributes):
-            for place, line in enumerate(lines):
-                self._line(line, f"{number}_{place + 1}", divided.get(place - 1), divided.get(place))
+            for index, line in enumerate(lines):
+                self._line(line, f"{number}_{index + 1}", divided.get(index - 1), divided.get(index))
 
     def _line(self, line: Line, number: str, begun: str | None, divided: str | None) -> None:
         """A line; the word whose end it begins with, and the one that is divided at its end."""
         right, left = line.corners[2], line.corners[3]
         baseline = f"{left[0]:.1f},{left[1]:.1f} {right[0]:.1f},{right[1]:.1f}"
-        with self._xml.element("TextLine", {"ID": f"line_{number}", "BASELINE": baseline, **_place(line.box)}):
+        with self._xml.element("TextLine", {"ID": f"line_{number}", "BASELINE": baseline, **_position(line.box)}):
             last = len(line.words) - 1
-            for place, word in enumerate(line.words):
-                if place:
-                    self._xml.leaf("SP", _place(_between(line.words[place - 1].box, word.box)))
+            for index, word in enumerate(line.words):
+                if index:
+                    self._xml.leaf("SP", _position(_between(line.words[index - 1].box, word.box)))
                 content, more = word.text, {}
-                if begun is not None and not place:
+                if begun is not None and not index:
                     more = {"SUBS_TYPE": "HypPart2", "SUBS_CONTENT": begun}
-                if divided is not None and place == last:
+                if divided is not None and index == last:
                     content, more = word.text[:-1], {"SUBS_TYPE": "HypPart1", "SUBS_CONTENT": divided}
                 self._xml.leaf("String", {**_string(word, content), **more})
             if divided is not None:
@@ -110,18 +112,18 @@ def _divided(block: Block, lines: Sequence[Line]) -> Mapping[int, str]:
     """The words that begin at the end of a line, by the line's place: those that the block's text has joined."""
     said = set(block.text.split())
     divided = {}
-    for place, (line, following) in enumerate(pairwise(lines)):
+    for index, (line, following) in enumerate(pairwise(lines)):
         first, second = line.words[-1].text, following.words[0].text
         if len(first) > 1 and first[-1] in HYPHENS and first[:-1] + second in said:
-            divided[place] = first[:-1] + second
+            divided[index] = first[:-1] + second
     return divided
 
 
 def _string(word: Word, content: str) -> dict[str, object]:
-    return {"CONTENT": content, **_place(word.box), "WC": f"{min(1.0, max(0.0, word.confidence)):.4f}"}
+    return {"CONTENT": content, **_position(word.box), "WC": f"{min(1.0, max(0.0, word.confidence)):.4f}"}
 
 
-def _place(box: Box) -> dict[str, object]:
+def _position(box: Box) -> dict[str, object]:
     left, top, right, bottom = box
     return {"HPOS": left, "VPOS": top, "WIDTH": max(0, right - left), "HEIGHT": max(0, bottom - top)}
 

@@ -36,8 +36,8 @@ class HocrExport:
         image = self._name.replace('"', "'")  # a property cannot hold what delimits it
         where = f'image "{image}"; bbox 0 0 {page.size[0]} {page.size[1]}; ppageno {page.index}; scan_res {dpi} {dpi}'
         with self._xml.element("div", {"class": "ocr_page", "id": f"page_{number}", "title": where}):
-            for place, block in enumerate(page.blocks, 1):
-                self._block(block, f"{number}_{place}")
+            for index, block in enumerate(page.blocks, 1):
+                self._block(block, f"{number}_{index}")
 
     def finish(self) -> None:
         """Write what follows the last page."""
@@ -53,15 +53,15 @@ class HocrExport:
             self._xml.element("div", {"class": "ocr_carea", "id": f"block_{number}", "title": _bbox(block.box)}),
             self._xml.element("p", {"class": "ocr_par", "id": f"par_{number}", "title": _bbox(block.box)}),
         ):
-            for place, line in enumerate(block.lines, 1):
-                self._line(line, f"{number}_{place}")
+            for index, line in enumerate(block.lines, 1):
+                self._line(line, f"{number}_{index}")
 
     def _line(self, line: Line, number: str) -> None:
         title = "; ".join(filter(None, (_bbox(line.box), _slope(line))))
         with self._xml.element("span", {"class": "ocr_line", "id": f"line_{number}", "title": title}):
-            for place, word in enumerate(line.words, 1):
+            for index, word in enumerate(line.words, 1):
                 title = f"{_bbox(word.box)}; x_wconf {round(100 * word.confidence)}"
-                word_id = f"word_{number}_{place}"
+                word_id = f"word_{number}_{index}"
                 self._xml.leaf("span", {"class": "ocrx_word", "id": word_id, "title": title}, word.text)
 
 

@@ -47,7 +47,7 @@ class Road:
         time_s = index / self.scene.fps
         picture = self._scenery.copy()
         quads: dict[int, Points] = {}
-        places = [(self.scene.place(vehicle, time_s), i) for i, vehicle in enumerate(self.scene.vehicles)]
+        places = [(self.scene.depth_of(vehicle, time_s), i) for i, vehicle in enumerate(self.scene.vehicles)]
         barrier = self.scene.barrier_m
         for z, i in sorted(((z, i) for z, i in places if z is not None), reverse=True):
             if barrier is not None and z < barrier:
@@ -143,7 +143,7 @@ def _barrier_times(scene: Scene) -> list[tuple[float, float]]:
         if scene.barrier_m is None or stop is None or vehicle.lane != 0:
             continue
         steps = [step / 10 for step in range(round(scene.duration_s * 10))]
-        places = [(time_s, z) for time_s in steps if (z := scene.place(vehicle, time_s)) is not None]
+        places = [(time_s, z) for time_s in steps if (z := scene.depth_of(vehicle, time_s)) is not None]
         ahead = 1 if scene.barrier_m > stop else -1
         away = [(time_s, ahead * (z - stop)) for time_s, z in places]
         moving = [

@@ -226,7 +226,7 @@ class Scene:
         """Twelve hexadecimal digits that change with any detail of the scene."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
-    def place(self, vehicle: Vehicle, time_s: float) -> float | None:
+    def depth_of(self, vehicle: Vehicle, time_s: float) -> float | None:
         """The z of the face that `vehicle` shows, or None while it is out of sight."""
         if isinstance(vehicle.motion, Parked):
             return vehicle.motion.at_m

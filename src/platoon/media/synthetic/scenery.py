@@ -28,7 +28,7 @@ def paint_scenery(scene: Scene, projection: Projection) -> Pixels:
 def _street(stage: Stage) -> None:
     _houses(stage, stage.left - 3.2, -1)
     _houses(stage, stage.right + 3.2, 1)
-    for i, (_, z) in enumerate(stage.lamp_places()):
+    for i, (_, z) in enumerate(stage.lamp_positions()):
         if i % 2:
             stage.lamp_post(stage.left - 0.7, z, arm=1.6)
         else:
@@ -162,7 +162,7 @@ def _toll(stage: Stage) -> None:
         stage.beside(edge + side * 0.3, (0.8, 0.81), (4.0, z - 4), (210, 208, 200))
         for far in np.arange(z + 20, z * 2.6, 11.0):
             stage.tree(edge + side * float(stage.rng.uniform(4, 14)), float(far), float(stage.rng.uniform(5, 9)))
-    for i, (_, lamp_z) in enumerate(stage.lamp_places()):
+    for i, (_, lamp_z) in enumerate(stage.lamp_positions()):
         side, edge = (-1, stage.left) if i % 2 else (1, stage.right)
         stage.lamp_post(edge + side * 0.9, lamp_z, arm=-side * 1.8)
 

@@ -137,7 +137,7 @@ class Stage:
         """`colour` where the scene's lamps are on, else black."""
         return colour if self.scene.light.lamps else _BLACK
 
-    def lamp_places(self) -> list[tuple[float, float]]:
+    def lamp_positions(self) -> list[tuple[float, float]]:
         """(x, z) of the street lamps' light on the road, left and right by turns; none along a motorway."""
         if self.scene.setting is Setting.MOTORWAY:
             return []
@@ -191,7 +191,7 @@ class Stage:
         self.distance[down] = z[down]
         if self.scene.light.lamps:
             pool = np.zeros_like(x)
-            for lamp_x, lamp_z in self.lamp_places():
+            for lamp_x, lamp_z in self.lamp_positions():
                 pool += np.exp(-((x - lamp_x) ** 2 / 18 + (z - lamp_z) ** 2 / 40))
             light = ground / 255 * np.clip(pool, 0, 1.2)[:, :, None] * _LAMP_LIGHT * 0.62
             self.own_light[down] = np.clip(light, 0, 255)[down]

@@ -40,8 +40,8 @@ MAX_PIXELS: Final = 1_003_520
 """Between these is a picture scaled for the model unless a caller says otherwise: 336 x 336 and 1280 patches of 28 x 28
 pixels, as for PaddleOCR-VL."""
 MAX_TOKENS: Final = 4096
-_PLACES = re.compile(r"((?:<\|LOC_\d{1,4}\|>){8})")
-_PLACE = re.compile(r"<\|LOC_(\d{1,4})\|>")
+_LOCATIONS = re.compile(r"((?:<\|LOC_\d{1,4}\|>){8})")
+_LOCATION = re.compile(r"<\|LOC_(\d{1,4})\|>")
 _UNSAID = frozenset({"image", "header_image", "footer_image"})
 
 
@@ -192,10 +192,10 @@ def _with_replies(
 
 def spotted(said: str, width: int, height: int) -> dict[str, list[Any]]:
     """The texts that the model found, and where: each is followed by its corners, in thousandths of the page."""
-    parts = _PLACES.split(said)
+    parts = _LOCATIONS.split(said)
     texts, polygons = [], []
-    for text, places in zip(parts[::2], parts[1::2], strict=False):
-        numbers = [int(number) / 1000 for number in _PLACE.findall(places)]
+    for text, locations in zip(parts[::2], parts[1::2], strict=False):
+        numbers = [int(number) / 1000 for number in _LOCATION.findall(locations)]
         texts.append(text.strip())
         polygons.append(
             [[round(x * width), round(y * height)] for x, y in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -236,6 +236,11 @@ def test_times_give_what_is_shown_then_in_the_order_of_the_wishes(made: Made) ->
     assert [str(one) for one in result.missing] == ["9.000 s: it ends after 1.500 s"]
 
 
+@pytest.mark.parametrize("times", [[0.0], [0.0, 1.0]])
+def test_times_may_be_an_array(made: Made, times: list[float]) -> None:
+    assert sample(made("x264.mp4"), at_s=np.array(times)).times_s == times
+
+
 def test_times_of_a_result_ask_for_the_same_pictures(made: Made) -> None:
     first = sample(made("intervals.mkv"), n=9)
     again = sample(made("intervals.mkv"), at_s=first.times_s)

@@ -17,12 +17,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import av
 import av.error
 import numpy as np
 from av.codec.hwaccel import HWAccel
+from numpy.typing import NDArray
 
 from platoon.errors import InvalidInput, InvalidSettings
 from platoon.media.decode import planar_frame
@@ -270,7 +271,7 @@ def sample(
     n: int | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
-    at_s: Sequence[float] | None = None,
+    at_s: Sequence[float] | NDArray[np.floating[Any]] | None = None,
     exact: bool = True,
     device: str = "cpu",
 ) -> Sample:
@@ -292,7 +293,8 @@ def sample(
         InvalidSettings: the device cannot decode; the message says what is missing.
         SourceError: no file, no video, empty, damaged as a whole, over the pixel limit, or a live stream.
     """
-    _check_wishes(n, fps, max_frames, at_s)
+    times = None if at_s is None else [float(time_s) for time_s in at_s]
+    _check_wishes(n, fps, max_frames, times)
     with _named_file(source) as (name, file), closing(_sampler(name, file, device)) as sampler:
         index, result = sampler.index, Sample()
         if n is not None:
@@ -302,10 +304,10 @@ def sample(
         elif fps is not None:
             numbers = index.rate(fps, max_frames)
         else:
-            numbers = index.at(at_s or ())
-            for time_s, number in zip(at_s or (), numbers, strict=True):
+            numbers = index.at(times or ())
+            for time_s, number in zip(times or (), numbers, strict=True):
                 if number < 0:
-                    result.missing.append(Missing(float(time_s), f"it ends after {index.end_s:.3f} s"))
+                    result.missing.append(Missing(time_s, f"it ends after {index.end_s:.3f} s"))
             numbers = numbers[numbers >= 0]
         if not exact:
             numbers = index.nearest_keyframes(numbers)

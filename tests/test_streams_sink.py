@@ -19,7 +19,7 @@ from platoon.store import spill as spills
 from platoon.store.event import Event
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
-from platoon.store.spill import Spill
+from platoon.store.spill import Spill, Spilled
 from platoon.streams import sink as sinks
 from platoon.streams.sink import EventSink
 from tests.plate_scripts import drive, passing
@@ -434,6 +434,20 @@ def test_nothing_that_somebody_put_into_the_spill_keeps_what_was_spilled_from_be
         (folder / name).unlink()
     until(lambda: sink.warnings() == [])
     sink.close()
+
+
+def test_an_event_is_spilled_while_another_process_takes_one_in(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (Spilled(event={"id": name, "state": "final"}, cause="", picture=None) for name in ("e0", "e1"))
+    entries, name = Spill._entries, place.spill.put(one)
+
+    def taken_in_meanwhile(spill: Spill) -> list[os.DirEntry[str]]:
+        seen = entries(spill)
+        (spill.folder / name).unlink(missing_ok=True)
+        return seen
+
+    monkeypatch.setattr(Spill, "_entries", taken_in_meanwhile)
+    Spill(place.spill.folder).put(other)
+    assert place.spilled() == ["e1"]
 
 
 def test_what_lies_in_the_spill_is_not_counted_with_each_event_that_goes_or_comes(

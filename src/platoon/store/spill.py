@@ -122,7 +122,7 @@ class Spill:
         """How many events wait, and in how many bytes; now and then they are counted anew."""
         if time.monotonic() - self._counted_at > COUNT_S:
             with self._explained("read"):
-                sizes = [entry.stat().st_size for entry in self._entries()]
+                sizes = [size for entry in self._entries() if (size := _size(entry)) is not None]
             self._count, self._bytes, self._counted_at = len(sizes), sum(sizes), time.monotonic()
         return self._count, self._bytes
 
@@ -161,6 +161,14 @@ class Spill:
         except OSError as error:
             full = "disk is full: " if error.errno in space.FULL else ""
             raise StoreError(f"{full}events in {self.folder} cannot be {what}: {error.strerror or error}") from error
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """In bytes; none: another process has taken it in meanwhile."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

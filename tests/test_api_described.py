@@ -46,7 +46,7 @@ from tests.job_service import opened
 from tests.scripted_reader import ScriptedReader
 
 PATIENCE_S = 60
-CALLS = 30
+CALLS = 15
 """Of each operation and kind; more find nothing new, and take longer."""
 CHECKS = [
     not_a_server_error,

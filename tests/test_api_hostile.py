@@ -49,7 +49,7 @@ def test_hostile_bodies_hurt_neither_the_service_nor_other_callers(text_engine: 
         expected = answer_of(client, honest)
         others = pool.submit(ask_again_and_again)
         try:
-            statuses = Counter(pool.map(send, bodies(540)))
+            statuses = Counter(pool.map(send, bodies(270)))
         finally:
             done.set()
         assert all(answer == expected for answer in others.result(60))

@@ -15,7 +15,7 @@ from tests.drawn import document, page
 from tests.running import LIGHT, Place, Running
 
 PAGES = 12
-KILLS = 4
+KILLS = 3
 LISTENS = re.compile(r"sent to .*(http://[\d.]+:\d+)")
 WATCHES = re.compile(r"watches .*(http://[\d.]+:\d+)")
 PAPER = document([page((f"Leaf {number}", 20, 60), size=(320, 120)) for number in range(1, PAGES + 1)])
@@ -58,7 +58,7 @@ def test_no_page_is_lost_or_notified_twice_however_often_the_service_is_killed(p
 def test_kills_while_the_models_are_loaded_use_up_no_attempt(place: Place) -> None:
     place.settings |= {"jobs__attempts": 2}
     task = ""
-    for _ in range(4):
+    for _ in range(3):
         with place.begin("serve") as process:
             found = process.until(lambda it=process: LISTENS.search(it.log), "it listens")  # type: ignore[misc]
             if not task:

@@ -347,7 +347,7 @@ class Backlog:
             self._look = next(one for one in self._waiting if one.packet is self._keyframe)
 
     def _end_catching_up(self, one: _Waiting) -> None:
-        """Whether what was slept through is made up for, once this packet is taken."""
+        """Note that what was slept through is made up for, if it is once this packet is taken."""
         assert self._woken_at is not None
         if not self._waiting or (one.arrived > self._woken_at and self._now() - one.arrived < self._max_lag_s / 2):
             self._woken_at = None

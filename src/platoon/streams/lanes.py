@@ -29,7 +29,7 @@ from platoon.streams.readiness import Readiness
 _log = logging.getLogger(__name__)
 
 QUIET_S = 20.0
-"""A camera that has given nothing for so long: whoever was in sight has gone, as the next frame would tell."""
+"""A camera that has given nothing for so long: whoever was in sight has gone, as the next frame would show."""
 CHECK_S = 1.0
 """How often at most a batch without any result lets the engine be tried."""
 IDLE_S = 0.25
@@ -114,7 +114,7 @@ class Lanes:
         return max((now - began for began in self._came_round.copy().values()), default=0.0)
 
     def finish(self, camera: Camera) -> None:
-        """Tell the vehicles in sight of a camera that no lane has, nor will have."""
+        """Emit the events of vehicles in sight of a camera that no lane has, nor will have."""
         try:
             self._emit(camera.watch.finish())
         except Exception:
@@ -232,7 +232,7 @@ class Lanes:
         return None
 
     def _let_pass(self, seen: Sequence[tuple[Frame, Camera]]) -> None:
-        """Frames that nobody can look at: they tell at least how late it is."""
+        """Frames that nobody can look at: they say at least how late it is."""
         trouble = self.trouble
         cause = trouble if trouble is not None and says_retry(trouble) else Unavailable("not ready until just now")
         for frame, camera in seen:
@@ -243,13 +243,13 @@ class Lanes:
             self._lose(frame, camera, cause)
 
     def _let_go(self, now: float) -> None:
-        """Tell the vehicles of cameras that went silent, which would otherwise wait for as long as these do."""
+        """Emit the events of cameras that went silent, which would otherwise wait for as long as these do."""
         for camera in list(self._cameras.values()):
             if now - QUIET_S > camera.came_at:
                 self._finish_if_free(camera, came_before=now - QUIET_S)
 
     def _finish_if_free(self, camera: Camera, *, came_before: float = math.inf) -> None:
-        """Tell the vehicles in sight of a camera, unless another lane has it, or just had a frame of it."""
+        """Emit the events of vehicles in sight of a camera, unless another lane has it, or just had a frame of it."""
         if not self._mux.claim(camera.spec.id):
             return
         try:

@@ -285,7 +285,7 @@ class EventSink:
             _log.warning("replaced crops are deleted later: %s", error)
 
     def _announce(self, row: Mapping[str, Any]) -> None:
-        """Tell of an event that is stored. Who cannot hear it does not keep others from being stored."""
+        """Emit an event that is stored. Who cannot hear it does not keep others from being stored."""
         try:
             self._on_event(row)
         except StoreError as error:
@@ -403,9 +403,9 @@ class EventSink:
     def _leave(self, event: Emitted) -> None:
         """It waits no more."""
         with self._changed:
-            for place, other in enumerate(self._waiting):
+            for index, other in enumerate(self._waiting):
                 if other is event:
-                    del self._waiting[place]
+                    del self._waiting[index]
                     self._waiting_bytes -= _bytes(event)
                     break
             self._changed.notify_all()

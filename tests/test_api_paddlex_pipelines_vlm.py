@@ -14,10 +14,11 @@ from platoon.api.paddlex.layout_request import LayoutOptions, LayoutRequest
 from platoon.api.paddlex.pipelines.own import OwnPipeline
 from platoon.api.paddlex.pipelines.vlm_block_reader import MAX_PIXELS, MIN_PIXELS, content_of, limits, spotted, within
 from platoon.engine.batcher import Priority
+from platoon.engine.chat_server import ATTEMPTS, Said, Unreadable
 from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, FailedBehind, Unavailable
 from platoon.ocr.service import OcrService
-from platoon.ocr.vision_model import ATTEMPTS, Said, Unreadable, VisionModel
+from platoon.ocr.vision_model import VisionModel
 from platoon.settings import GatewaySettings, Settings
 from tests.fake_vlm import FakeVlm, Reply, fake_vlm, said
 from tests.made_up_documents import MadeUpReader, parsing

@@ -78,8 +78,8 @@ def test_a_name_that_the_server_does_not_know_is_named(server: VlmServer, caplog
 def test_who_leaves_frees_his_slot_and_who_stays_is_answered_by_a_server_that_died(
     server: VlmServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("platoon.ocr.vision_model.ATTEMPTS", 10_000)  # it takes seconds to start
-    monkeypatch.setattr("platoon.ocr.vision_model._LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr("platoon.engine.chat_server.ATTEMPTS", 10_000)  # it takes seconds to start
+    monkeypatch.setattr("platoon.engine.chat_server._LONGEST_WAIT_S", 0.5)
     before = len(server.under_way()) - 1
     model = VisionModel(GatewaySettings(vlm_url=server.url, vlm_max_requests=1))
     try:

@@ -22,10 +22,11 @@ from platoon.documents.exports.tables import to_html
 from platoon.documents.otsl import is_otsl, table_of
 from platoon.documents.page import Cell, Table
 from platoon.documents.read import ReadPage
+from platoon.engine.chat_server import Said, Unreadable
 from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded
 from platoon.media.frame import Pixels
-from platoon.ocr.vision_model import Said, Unreadable, VisionModel
+from platoon.ocr.vision_model import VisionModel
 
 PROMPTS: Final[Mapping[str, str]] = {
     "ocr": "OCR:",

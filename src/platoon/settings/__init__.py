@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,8 +24,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from platoon.errors import InvalidSettings
 from platoon.gateway_variables import of_gateways
 from platoon.secret_urls import of_redis, of_webhook
+from platoon.settings.captions import CaptionSettings as CaptionSettings
+from platoon.settings.section import Seconds, Section
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
 Scope = Literal["read", "operate", "infer", "admin"]
 """What a key may do."""
@@ -35,11 +34,7 @@ Attention = Literal["auto", "watch", "full"]
 Weights = Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """How cameras are opened and kept."""
 
     decoder: Literal["auto", "cpu", "nvdec", "gstreamer", "deepstream"] = "auto"
@@ -74,7 +69,7 @@ class SourceSettings(_Section):
     """Streams with larger pictures are refused."""
 
 
-class AnalysisSettings(_Section):
+class AnalysisSettings(Section):
     """Which frames are looked at."""
 
     fps: float | None = Field(default=None, gt=0, le=240)
@@ -88,7 +83,7 @@ class AnalysisSettings(_Section):
     frames, where `fps` makes that longer."""
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """How models run."""
 
     runtime: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton", "paddle"] = "auto"
@@ -133,7 +128,7 @@ class EngineSettings(_Section):
         return self
 
 
-class PlateSettings(_Section):
+class PlateSettings(Section):
     """What counts as a plate."""
 
     detector: Literal["plates", "text"] | Path = "plates"
@@ -172,7 +167,7 @@ class PlateSettings(_Section):
         return 0.35 if self.detector == "plates" else 0.5
 
 
-class RemoteSettings(_Section):
+class RemoteSettings(Section):
     """Another Platoon that reads the plates which are found here: only their crops travel."""
 
     url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
@@ -185,7 +180,7 @@ class RemoteSettings(_Section):
     """What it did not read is read here, or (`hold`) stays unread."""
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """What is kept, and for how long."""
 
     path: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "platoon")
@@ -208,7 +203,7 @@ class StoreSettings(_Section):
         return self.crops or self.path / "crops"
 
 
-class DeliverySettings(_Section):
+class DeliverySettings(Section):
     """A webhook that events are delivered to."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -231,7 +226,7 @@ class DeliverySettings(_Section):
     """So many deliveries may wait; of more, the oldest are given up."""
 
 
-class ApiSettings(_Section):
+class ApiSettings(Section):
     """Where the HTTP and gRPC servers listen."""
 
     host: str = "127.0.0.1"
@@ -262,7 +257,7 @@ class ApiSettings(_Section):
     """Which of these answer without a key where keys are set; `/health` with `/health/ready`."""
 
 
-class ApiKey(_Section):
+class ApiKey(Section):
     """Who may call, what for, and how often. The key itself is kept nowhere."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -280,7 +275,7 @@ class ApiKey(_Section):
     """The highest priority that its documents in the background may ask for."""
 
 
-class ServiceSettings(_Section):
+class ServiceSettings(Section):
     """The OCR service: who may call it, and how much one call may ask for."""
 
     keys: tuple[ApiKey, ...] = ()
@@ -327,7 +322,7 @@ class ServiceSettings(_Section):
         return self
 
 
-class DocumentSettings(_Section):
+class DocumentSettings(Section):
     """How documents are read."""
 
     layout: Path | None = None
@@ -335,7 +330,7 @@ class DocumentSettings(_Section):
     PicoDet with the ten classes of CDLA."""
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """`/layout-parsing` and `/restructure-pages`: who parses the documents, and how many at once."""
 
     triton_url: str | None = Field(default=None, pattern=r"^[^\s/@]+:\d{1,5}$")
@@ -366,7 +361,7 @@ class GatewaySettings(_Section):
     `left_out` of each page, as PaddleOCR's own clients ask for charts unless told otherwise; or refuse it by name."""
 
 
-class JobSettings(_Section):
+class JobSettings(Section):
     """Documents that are read in the background."""
 
     at_once: int = Field(default=1, ge=1, le=64)
@@ -420,6 +415,7 @@ class Settings(BaseSettings):
     too. None: this process reads them, and keeps them in the store. Needs the extra `celery`."""
     documents: DocumentSettings = DocumentSettings()
     gateway: GatewaySettings = GatewaySettings()
+    captions: CaptionSettings = CaptionSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """What is worth a log line."""
     log_format: Literal["text", "json"] = "text"

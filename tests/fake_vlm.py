@@ -32,6 +32,8 @@ class FakeVlm:
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     most_at_once: int = 0
+    retry_after: str | None = None
+    """What it says of every refusal."""
     closing: threading.Event = field(default_factory=threading.Event)
 
     def prompts(self) -> list[str]:
@@ -44,8 +46,8 @@ class FakeVlm:
 
 
 def prompt_of(request: dict[str, Any]) -> str:
-    prompt: str = request["messages"][0]["content"][1]["text"]
-    return prompt
+    (prompt,) = (part["text"] for part in request["messages"][0]["content"] if part["type"] == "text")
+    return str(prompt)
 
 
 def picture_of(request: dict[str, Any]) -> Image.Image:
@@ -92,6 +94,8 @@ def fake_vlm(answer: Callable[[str, dict[str, Any]], Reply]) -> Iterator[FakeVlm
             try:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
+                if status == 429 and fake.retry_after is not None:
+                    self.send_header("Retry-After", fake.retry_after)
                 self.end_headers()
                 self.wfile.write(data)
             except OSError:

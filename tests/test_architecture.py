@@ -31,7 +31,8 @@ ALLOWED = {
     "documents": EVERYBODY | {"ocr", "engine", "media", "store", "tracing"},
     "scale": EVERYBODY | {"documents", "ocr"},
     "plates": EVERYBODY | {"ocr", "engine", "media"},
-    "streams": EVERYBODY | {"plates", "ocr", "engine", "media", "store"},
+    "captions": EVERYBODY | {"engine", "media"},
+    "streams": EVERYBODY | {"captions", "plates", "ocr", "engine", "media", "store"},
     "reader": EVERYBODY | {"plates", "ocr", "engine", "media"},
     "doctor": EVERYBODY | {"documents", "plates", "ocr", "engine", "media", "store"},
     "web": EVERYBODY,
@@ -42,7 +43,7 @@ MODULES = {
     for path in SOURCE.rglob("*.py")
 }
 """By their full names."""
-TOP = {"cli", "read_command", "terminal", "__main__", "__init__"}
+TOP = {"cli", "read_command", "caption_command", "terminal", "__main__", "__init__"}
 
 
 def imports_of(module: Path) -> set[str]:

@@ -194,6 +194,43 @@ def read(
 
 
 @app.command()
+def caption(
+    videos: Annotated[list[str], typer.Argument(help="Recordings: files, or their addresses.")],
+    settings_file: SettingsFile = None,
+    url: Annotated[str | None, typer.Option(help="The OpenAI-compatible server that has the model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Its name there; by default the first that the server has.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What the model is asked about each segment.")] = None,
+    every: Annotated[float | None, typer.Option(help="Length of a segment in seconds.")] = None,
+    overlap: Annotated[float | None, typer.Option(help="Seconds that a segment has of the one before.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Show the model so many pictures of each segment.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Or so many of each second.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per segment and line.")] = False,
+    srt: Annotated[bool, typer.Option("--srt", help="Subtitles of SubRip.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Subtitles of WebVTT.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Only the first segment of each.")] = False,
+) -> None:
+    """Describe recordings, segment by segment, by a vision-language model on a server."""
+    from platoon.caption_command import caption_files
+
+    if as_json + srt + vtt > 1:
+        raise InvalidSettings("--json, --srt and --vtt exclude each other")
+    if frames is not None and fps is not None:
+        raise InvalidSettings("--frames and --fps exclude each other")
+    settings = Settings.load(
+        settings_file,
+        captions__url=url,
+        captions__model=model,
+        captions__prompt=prompt,
+        captions__every=every,
+        captions__overlap=overlap,
+        captions__frames=frames,
+        captions__fps=fps,
+    )
+    wording: Literal["text", "json", "srt", "vtt"] = "json" if as_json else "srt" if srt else "vtt" if vtt else "text"
+    caption_files(videos, settings, wording=wording, once=once)
+
+
+@app.command()
 def worker(settings_file: SettingsFile = None) -> None:
     """Read documents that are handed in at any `platoon serve` with the same PLATOON_BROKER."""
     from platoon.metrics import Metrics

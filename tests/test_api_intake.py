@@ -15,6 +15,7 @@ from platoon.engine.batcher import Execution, Reply
 from platoon.errors import Overloaded, PlatoonError
 from platoon.media.frame import Pixels
 from tests.drawn import encoded, page
+from tests.keys import key, shown
 from tests.serving import metric, serving
 
 PATIENCE_S = 30
@@ -99,6 +100,29 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(client: h
 def test_a_body_of_unknown_size_is_cut_off_at_the_limit(client: httpx.Client) -> None:
     reply = client.post("/ocr", content=iter([b"x" * 5000] * 10), headers={"Content-Type": "application/json"})
     assert reply.status_code == 413
+
+
+def test_the_calls_of_one_key_leave_places_for_the_others(engine: Held) -> None:
+    engine.open.clear()
+    busy, other = (shown(f"{name}-secret") for name in ("busy", "other"))
+    keys = (key("busy-secret"), key("other-secret"))
+    with serving(engine, keys=keys, max_requests=6, deadline_s=20) as client, ThreadPoolExecutor(4) as pool:
+
+        def call(headers: dict[str, str]) -> Any:
+            return pool.submit(client.post, "/ocr", files={"image": PNG}, headers=headers)
+
+        waiting = [call(busy) for _ in range(3)]
+        for _ in waiting:
+            assert engine.asked.acquire(timeout=PATIENCE_S)
+        refused = client.post("/ocr", files={"image": PNG}, headers=busy)
+        assert refused.status_code == 429
+        assert "for others" in refused.json()["error"]
+        waiting.append(call(other))
+        assert engine.asked.acquire(timeout=PATIENCE_S)
+        engine.answer()
+        assert [one.result(PATIENCE_S).status_code for one in waiting] == [200] * 4
+        engine.open.set()
+        assert client.post("/ocr", files={"image": PNG}, headers=busy).status_code == 200
 
 
 def test_one_call_more_than_allowed_is_turned_away_at_once(client: httpx.Client, engine: Held) -> None:

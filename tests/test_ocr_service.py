@@ -14,6 +14,7 @@ from platoon.engine.request_context import RequestContext
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unavailable
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
+from platoon.ocr import picture as ocr_picture
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind
 from platoon.ocr.reading import Reading, ReadOptions
@@ -238,6 +239,48 @@ def test_who_gives_up_waiting_for_the_budget_blocks_nobody() -> None:
             pass
 
 
+def test_what_is_slow_to_decode_keeps_no_plain_picture_waiting(blind: Blind, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, opened = threading.Event(), threading.Semaphore(0)
+    apart = ocr_picture._opened_apart
+
+    def endless(*given: Any) -> Any:
+        opened.release()
+        assert stuck.wait(PATIENCE_S)
+        return apart(*given)
+
+    monkeypatch.setattr(ocr_picture, "_opened_apart", endless)
+    settings = ServiceSettings(max_pixels=200_000, max_decoded_pixels=400_000, deadline_s=PATIENCE_S)
+    service = OcrService(blind, settings, Metrics())  # type: ignore[arg-type]
+    gif = encoded(INK, "GIF")
+
+    async def talk() -> None:
+        slow = [asyncio.create_task(service.read_picture(gif, ReadOptions())) for _ in range(70)]
+        assert await asyncio.to_thread(opened.acquire, timeout=PATIENCE_S)
+        await asyncio.wait_for(service.read_picture(PNG, ReadOptions()), PATIENCE_S / 2)
+        assert not any(task.done() for task in slow)
+        for task in slow[4:]:
+            task.cancel()
+        stuck.set()
+        await asyncio.gather(*slow[:4])
+
+    try:
+        asyncio.run(talk())
+    finally:
+        stuck.set()
+        service.close()
+
+
+def test_what_is_slow_to_decode_leaves_room_for_the_largest_plain_picture() -> None:
+    settings = ServiceSettings(max_pixels=100_000, max_decoded_pixels=300_000)
+    service = OcrService(Blind(), settings, Metrics())  # type: ignore[arg-type]
+    slow = soon()
+    with service.slow_budget.holding(200_000, slow), service.budget.holding(100_000, soon()):
+        late = RequestContext(Priority.BULK, time.monotonic() + 0.01)
+        with pytest.raises(DeadlineExceeded), service.slow_budget.holding(1, late):
+            pass
+    service.close()
+
+
 def test_portions_keep_the_order_and_the_limit() -> None:
     assert list(in_portions({0: 5, 2: 4, 3: 9, 5: 1, 6: 1}, 9)) == [[0, 2], [3], [5, 6]]
     assert list(in_portions(dict.fromkeys(range(5), 1), 9, most=2)) == [[0, 1], [2, 3], [4]]
@@ -259,6 +302,7 @@ def test_what_a_call_makes_the_detector_take_is_charged_before_it_is_made(blind:
     settings = ServiceSettings(max_pixels=10_000_000, max_decoded_pixels=10_000_000)
     service = OcrService(blind, settings, Metrics())  # type: ignore[arg-type]
     service.budget = Counting(settings.max_decoded_pixels)
+    service.slow_budget = PixelBudget(settings.max_decoded_pixels, within=service.budget)
     dots = [encoded(INK[:2, :2])] * 5
     how = ReadOptions(limit_side=4000, limit_type="min")
     try:

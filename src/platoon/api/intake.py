@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,6 +75,7 @@ class Intake:
     ) -> None:
         self._settings, self._metrics, self._tracing = settings, metrics, tracing or Tracing()
         self._under_way = 0
+        self._of_callers: Counter[str] = Counter()
         self._bytes = bodies or WaitingBytes(settings.max_waiting_bytes)
 
     async def serve(self, request: Request, endpoint: Endpoint) -> Response:
@@ -86,6 +88,7 @@ class Intake:
         limit_body(request, self._settings.max_body_bytes)
         response: Response
         self._under_way += 1
+        self._of_callers[incoming.caller] += 1
         try:
             response = await self._answer(incoming, endpoint)
         except PlatoonError as error:
@@ -97,6 +100,7 @@ class Intake:
             response = incoming.contract.refuse(public_error(error), incoming)
         finally:
             self._under_way -= 1
+            self._of_callers[incoming.caller] -= 1
             self._bytes.give(incoming.n_held)
         self._record(incoming, response.status_code)
         return response
@@ -105,6 +109,11 @@ class Intake:
         request, settings = incoming.request, self._settings
         if self._under_way > settings.max_requests:
             raise Overloaded(f"{settings.max_requests} calls are under way, the most there may be; try again")
+        own, free = self._of_callers[incoming.caller], max(0, settings.max_requests - self._under_way)
+        if len(settings.keys) > 1 and own > free + 1:
+            raise Overloaded(
+                f"{own - 1} calls of your key are under way, and the other places are for others; try again"
+            )
         try:
             async with asyncio.timeout(settings.deadline_s):
                 work = await endpoint.take(incoming)

@@ -46,8 +46,9 @@ _MOST_ANCILLARY = 1 << 16
 """Bytes of a PNG's chunks that are no pixels: they unpack to a thousand times as many."""
 _PIXEL_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"tRNS"))
 
-_processes = threading.BoundedSemaphore(4)
-"""For the machine's memory, whoever decodes."""
+PROCESSES = 4
+"""That decode at once, for the machine's memory, whoever asks."""
+_processes = threading.BoundedSemaphore(PROCESSES)
 
 
 def load_picture(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
@@ -22,7 +22,7 @@ from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.pages import Kind, kind_of, open_pages
-from platoon.ocr.picture import DECODE_S, load_picture, picture_size
+from platoon.ocr.picture import DECODE_S, PROCESSES, is_plain, load_picture, picture_size
 from platoon.ocr.reading import Reading, ReadOptions, pixels_held, read
 from platoon.ocr.workers import Workers
 from platoon.settings import ServiceSettings
@@ -52,7 +52,11 @@ class OcrService:
         self.tracing = tracing or Tracing()
         self.budget = PixelBudget(settings.max_decoded_pixels)
         """Of all callers together, also of those who read through the engine in other ways."""
+        spare = settings.max_decoded_pixels - settings.max_pixels
+        self.slow_budget = PixelBudget(max(settings.max_pixels, spare), within=self.budget)
+        """For what may take as long to be decoded as it is given: it leaves room for the largest plain picture."""
         self._pictures = Workers(PICTURES_AT_ONCE, "ocr pictures", self.tracing)
+        self._pictures_apart = Workers(PROCESSES, "ocr pictures apart", self.tracing)
         self._documents = Workers(DOCUMENTS_AT_ONCE, "ocr documents", self.tracing)
 
     def not_ready(self) -> list[str]:
@@ -79,9 +83,11 @@ class OcrService:
             DeadlineExceeded: all together took too long.
         """
         options = replace(options, max_lines=self.settings.max_lines)
-        deadline_s = self.settings.deadline_s
-        return await self._pictures.run(
-            priority, lambda call: self._read_pictures(files, options, call), most_s=deadline_s
+        plain = all(map(is_plain, files))
+        workers = self._pictures if plain else self._pictures_apart
+        budget = self.budget if plain else self.slow_budget
+        return await workers.run(
+            priority, lambda call: self._read_pictures(files, options, budget, call), most_s=self.settings.deadline_s
         )
 
     async def read_pages(
@@ -100,10 +106,12 @@ class OcrService:
         options = replace(options, max_lines=self.settings.max_lines)
         document = kind_of(data) is not Kind.IMAGE
         deadline_s = self.settings.deadline_s
-        workers, priority = (self._documents, Priority.BULK) if document else (self._pictures, Priority.CALL)
+        plain = is_plain(data)
+        workers = self._documents if document else self._pictures if plain else self._pictures_apart
+        budget = self.budget if plain else self.slow_budget
         return await workers.run(
-            priority,
-            lambda call: self._read_pages(data, options, make, kind, call),
+            Priority.BULK if document else Priority.CALL,
+            lambda call: self._read_pages(data, options, make, kind, budget, call),
             first_s=deadline_s,
             most_s=deadline_s * (self.settings.max_pages if document else 1),
         )
@@ -111,10 +119,11 @@ class OcrService:
     def close(self) -> None:
         """Give up what is under way, and end the threads."""
         self._pictures.close()
+        self._pictures_apart.close()
         self._documents.close()
 
     def _read_pictures(
-        self, files: Sequence[bytes], options: ReadOptions, call: RequestContext
+        self, files: Sequence[bytes], options: ReadOptions, budget: PixelBudget, call: RequestContext
     ) -> list[Reading | PlatoonError]:
         outcomes: list[Reading | PlatoonError | None] = [None] * len(files)
         sizes: dict[int, int] = {}
@@ -127,7 +136,7 @@ class OcrService:
             except PlatoonError as error:
                 outcomes[index] = error
         for indices in in_portions(sizes, self.settings.max_pixels):
-            with self.budget.holding(sum(sizes[index] for index in indices), call):
+            with budget.holding(sum(sizes[index] for index in indices), call):
                 loaded: dict[int, Pixels] = {}
                 with call.trace.stage("decode", len(indices)):
                     for index in indices:
@@ -162,6 +171,7 @@ class OcrService:
         options: ReadOptions,
         make: Callable[[Pixels, Reading], T],
         kind: Kind | None,
+        budget: PixelBudget,
         call: RequestContext,
     ) -> tuple[Kind, list[T]]:
         call.check()
@@ -176,7 +186,7 @@ class OcrService:
             areas = {index: pixels_held(width, height, options) for index, (width, height) in enumerate(pages.sizes)}
             for indices in in_portions(areas, settings.max_pixels, most=PAGES_AT_A_TIME):
                 call.check()
-                with self.budget.holding(sum(areas[index] for index in indices), call):
+                with budget.holding(sum(areas[index] for index in indices), call):
                     with call.trace.stage("decode", len(indices)):
                         pictures = list(islice(pages.pictures, len(indices)))
                     readings = read(self.engine, pictures, options, call)
@@ -186,10 +196,15 @@ class OcrService:
 
 
 class PixelBudget:
-    """Bounds the pixels that are held decoded; who comes first is served first. Safe from any thread."""
+    """Bounds the pixels that are held decoded; who comes first is served first. Safe from any thread.
 
-    def __init__(self, pixels: int) -> None:
+    Args:
+        within: what is held here is held there, too.
+    """
+
+    def __init__(self, pixels: int, *, within: PixelBudget | None = None) -> None:
         self._all = self._free = pixels
+        self._within = within
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
 
@@ -203,7 +218,8 @@ class PixelBudget:
         pixels = min(pixels, self._all)
         self._take(pixels, call)
         try:
-            yield
+            with nullcontext() if self._within is None else self._within.holding(pixels, call):
+                yield
         finally:
             with self._changed:
                 self._free += pixels

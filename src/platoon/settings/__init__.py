@@ -291,13 +291,14 @@ class ServiceSettings(Section):
     max_body_bytes: int = Field(default=64_000_000, ge=1024)
     """Larger requests are refused (413)."""
     max_requests: int = Field(default=256, ge=1)
-    """Requests under way at once; one more is turned away (429)."""
+    """Requests under way at once; one more is turned away (429). Of several keys none has more places than are free."""
     max_waiting_bytes: int = Field(default=512_000_000, ge=1024)
     """Bytes of all bodies under way; a request that would exceed it is turned away (429)."""
     max_pixels: int = Field(default=64_000_000, ge=1024)
     """Larger pictures and pages are refused by the size they declare, before they are decoded."""
     max_decoded_pixels: int = Field(default=128_000_000, ge=1024)
-    """Pixels that all calls together hold decoded; further pictures wait. At least `max_pixels`."""
+    """Pixels that all calls together hold decoded; further pictures wait. At least `max_pixels`, of which twice as many
+    keep documents and pictures that are slow to decode from holding up the others."""
     max_pictures: int = Field(default=256, ge=1)
     """Pictures in one call of `/ocr/batch`."""
     max_pages: int = Field(default=100, ge=1)

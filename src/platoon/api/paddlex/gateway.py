@@ -35,7 +35,7 @@ def pipeline_for(service: OcrService, settings: Settings, layout: Layout | None)
         reader = reader_for(service, layout, max_pages=service.settings.max_pages)
         workers = Workers(gateway.max_inference_requests, "documents", service.tracing)
         max_lines = service.settings.max_lines
-        pipeline = OwnPipeline(reader, block_reader_for(gateway), workers, service.budget, max_lines=max_lines)
+        pipeline = OwnPipeline(reader, block_reader_for(gateway), workers, service.slow_budget, max_lines=max_lines)
     try:
         yield pipeline
     finally:

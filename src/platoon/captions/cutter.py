@@ -1,8 +1,8 @@
 """Segments cut out of a stream of packets, without decoding: each a recording by itself, from any moment to any other.
 
 A segment is an MP4 file of the very packets. It begins with the keyframe before its first moment, and an edit list says
-from when on it is shown. Behind its last moment there are pictures that others within it refer to: two or three of a stream
-with B-frames. Times are the stream's own.
+from when on it is shown. Behind its last moment there are pictures that others within it refer to: two or three of a
+stream with B-frames. Times are the stream's own.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class IsolatedSite:
         self._specs = list(cameras)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether all recorded sources were read to their end. Raises what stopped one, or kept an event from listeners."""
+        """Whether all recorded sources were read to their end. Raises what stopped one, or a listener to events."""
         if self._failure is not None:
             raise self._failure
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -63,10 +63,10 @@ def serving(
     engine: Any = Mock(not_ready=list)  # nothing here reads pictures
     ocr = OcrService(engine, settings.service, metrics)
     with closing(opened(folder, limits)) as jobs, JobRunner(jobs, reader, metrics, at_once=1) as runner:
-        desk = JobService(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
+        job_service = JobService(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
         with (
             job_webhooks(jobs, fetcher_for(settings.service), SECRET),
-            HttpServer(site, settings, service=ocr, desk=desk) as faces,
+            HttpServer(site, settings, service=ocr, job_service=job_service) as faces,
             httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
         ):
             yield client

@@ -102,7 +102,11 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
             JobRunner(jobs, ScriptedReader(), site.metrics, at_once=1),
             pipeline_for(service, settings, None) as pipeline,
             HttpServer(
-                site, settings, service=service, desk=JobService(jobs, lambda _: None, settings), pipeline=pipeline
+                site,
+                settings,
+                service=service,
+                job_service=JobService(jobs, lambda _: None, settings),
+                pipeline=pipeline,
             ) as faces,
             requests.Session() as caller,
         ):

@@ -224,9 +224,9 @@ def test_what_there_is_no_room_for_is_refused_before_it_is_sent(tmp_path: Path, 
 @pytest.mark.parametrize("garbage", [b"\0" * 5000, b"once upon a time", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_document_is_refused_before_it_is_kept(tmp_path: Path, garbage: bytes) -> None:
     with closing(opened(tmp_path)) as jobs:
-        desk = JobService(jobs, lambda _: None, Settings())
+        job_service = JobService(jobs, lambda _: None, Settings())
         with pytest.raises(InvalidInput):
-            desk.add(Order(), garbage)
+            job_service.add(Order(), garbage)
         assert jobs.waiting() == 0
 
 

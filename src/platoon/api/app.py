@@ -45,7 +45,7 @@ def create_app(
     *,
     access: Access | None = None,
     service: OcrService | None = None,
-    desk: JobService | None = None,
+    job_service: JobService | None = None,
     pipeline: Pipeline | None = None,
     connections: health.Part | None = None,
     event_file: health.Part | None = None,
@@ -55,7 +55,7 @@ def create_app(
 
     Args:
         access: says who may call, on all ports alike; none: one of its own.
-        desk: takes documents that are read in the background, if there is a service.
+        job_service: takes documents that are read in the background, if there is a service.
         pipeline: parses documents while their callers wait, if there is a service.
         connections: says when no more calls are taken.
         event_file: says why it cannot be written.
@@ -98,17 +98,17 @@ def create_app(
         if pipeline is not None:
             parsing = layout_parsing.routes(pipeline, intake, settings.gateway, fetcher)
             doors.add(parsing, "infer", layout_parsing.refuse)
-        if desk is not None:
-            doors.add(jobs.routes(desk, intake), "infer")
-            doors.add(documents.routes(desk, intake), "infer")
-            doors.add(sdk_jobs.routes(desk, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
-            doors.add(sdk_jobs.result_routes(desk), "signature")
-    parts = [part for part in (site, service, pipeline, desk, connections, event_file) if part is not None]
+        if job_service is not None:
+            doors.add(jobs.routes(job_service, intake), "infer")
+            doors.add(documents.routes(job_service, intake), "infer")
+            doors.add(sdk_jobs.routes(job_service, intake, fetcher, hosts), "infer", sdk_jobs.refuse)
+            doors.add(sdk_jobs.result_routes(job_service), "signature")
+    parts = [part for part in (site, service, pipeline, job_service, connections, event_file) if part is not None]
     open_paths = settings.api.open_paths
     health_routes = health.routes(parts) if site is None else health.routes(parts, site.warnings)
     doors.add(health_routes, "nothing" if "/health" in open_paths else "key")
     doors.add(health.metrics_routes(metrics), "nothing" if "/metrics" in open_paths else "read")
-    pages = web.Pages(cameras=site is not None, documents=service is not None and desk is not None)
+    pages = web.Pages(cameras=site is not None, documents=service is not None and job_service is not None)
     for page, route in pages.routes():
         doors.add([route], page.scope or "key", partial(_login_page, pages))
     doors.add([web.assets()], "nothing")

@@ -124,14 +124,14 @@ Batch = Annotated[str, Query(min_length=16, max_length=64)]
 Number = Annotated[int, Path(ge=1, le=1_000_000)]
 
 
-def routes(desk: JobService, intake: Intake) -> APIRouter:
+def routes(job_service: JobService, intake: Intake) -> APIRouter:
     """The calls of `/api/documents`."""
     router = APIRouter(prefix="/api/documents", tags=["documents"])
-    jobs, contract = desk.jobs, JobContract()
+    jobs, contract = job_service.jobs, JobContract()
     drawing = asyncio.Semaphore(_DRAWN_AT_ONCE)
 
     def asked(incoming: Incoming) -> Job:
-        return desk.find(incoming.request.path_params["job_id"], incoming.caller)
+        return job_service.find(incoming.request.path_params["job_id"], incoming.caller)
 
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
         fields = await incoming.fields("file")
@@ -143,22 +143,22 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
 
     def listed(incoming: Incoming) -> Response:
         found = jobs.batch(incoming.request.query_params["batch"], incoming.caller)
-        documents = [_document(desk, job) for job in reversed(found[-_LISTED:])]
-        return _json(Documents(documents=documents, max_bytes=desk.settings.service.max_body_bytes))
+        documents = [_document(job_service, job) for job in reversed(found[-_LISTED:])]
+        return _json(Documents(documents=documents, max_bytes=job_service.settings.service.max_body_bytes))
 
     def opened(incoming: Incoming) -> Response:
         job = asked(incoming)
         numbers = sorted(index + 1 for index in jobs.indices(job.id))
-        return _json(OpenDocument(**_document(desk, job).model_dump(), numbers=numbers))
+        return _json(OpenDocument(**_document(job_service, job).model_dump(), numbers=numbers))
 
     def cancelled(incoming: Incoming) -> Response:
-        return _json(_document(desk, desk.cancel(asked(incoming))))
+        return _json(_document(job_service, job_service.cancel(asked(incoming))))
 
     def shown(incoming: Incoming) -> Response:
         job, number = asked(incoming), int(incoming.request.path_params["number"])
-        return _json(_shown(_page(desk, job, number)))
+        return _json(_shown(_page(job_service, job, number)))
 
-    submission = Submission(contract, desk, read, lambda job: _json(_document(desk, job), 202))
+    submission = Submission(contract, job_service, read, lambda job: _json(_document(job_service, job), 202))
     listing, opening, showing = (JobCall(contract, answer) for answer in (listed, opened, shown))
     cancelling = JobCall(contract, cancelled)
 
@@ -209,10 +209,10 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
         owner = caller_of(request.scope).name
 
         def picture() -> bytes | None:
-            job = desk.find(job_id, owner)
+            job = job_service.find(job_id, owner)
             if request.headers.get("if-none-match") == headers["ETag"]:
                 return None
-            ((_, drawn),) = desk.redrawn(job, _page(desk, job, number))
+            ((_, drawn),) = job_service.redrawn(job, _page(job_service, job, number))
             if not drawn.size:
                 raise NotFound(f"page {number} cannot be drawn")
             return as_jpeg(_scaled(drawn), quality=_QUALITY)
@@ -242,8 +242,8 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
         owner = caller_of(request.scope).name
 
         def export() -> tuple[Job, BinaryIO]:
-            job = desk.find(job_id, owner)
-            return job, _exported(desk, job, form)
+            job = job_service.find(job_id, owner)
+            return job, _exported(job_service, job, form)
 
         async with drawing:
             job, file = await asyncio.to_thread(export)
@@ -256,14 +256,14 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
     return router
 
 
-def _document(desk: JobService, job: Job) -> Document:
+def _document(job_service: JobService, job: Job) -> Document:
     return Document(
         id=job.id,
         name=job.order.name,
         state=_WORDS[job.state],
         pages=job.total,
         done=job.done,
-        queue_position=desk.jobs.queue_position(job) if job.state is State.PENDING else None,
+        queue_position=job_service.jobs.queue_position(job) if job.state is State.PENDING else None,
         error=job.error,
         created=job.created,
         expires=job.expires,
@@ -271,8 +271,8 @@ def _document(desk: JobService, job: Job) -> Document:
     )
 
 
-def _page(desk: JobService, job: Job, number: int) -> Page:
-    page = desk.jobs.page(job.id, number - 1)
+def _page(job_service: JobService, job: Job, number: int) -> Page:
+    page = job_service.jobs.page(job.id, number - 1)
     if page is None:
         raise NotFound(f"page {number} is not read, or not yet")
     return page
@@ -306,14 +306,14 @@ def _scaled(picture: Pixels) -> Pixels:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _exported(desk: JobService, job: Job, form: Form) -> BinaryIO:
+def _exported(job_service: JobService, job: Job, form: Form) -> BinaryIO:
     """The document in this form, at the end of a file that is nowhere else."""
     if job.state is not State.SUCCESS:
         raise NotFound("the document is not read to its end, or not yet: there are no other forms of it")
-    document = desk.jobs.document(job.id) if form is Form.PDF else b""
+    document = job_service.jobs.document(job.id) if form is Form.PDF else b""
     source = document if kind_of(document) is Kind.PDF else None
     drawn = form is Form.PDF and source is None
-    pages = desk.redrawn(job) if drawn else ((page, _NOTHING_DRAWN) for page in desk.jobs.pages(job.id))
+    pages = job_service.redrawn(job) if drawn else ((page, _NOTHING_DRAWN) for page in job_service.jobs.pages(job.id))
     # Closed by whoever sends it.
     file = tempfile.TemporaryFile()  # noqa: SIM115
     try:

@@ -72,12 +72,12 @@ class Submission:
     def __init__(
         self,
         contract: Contract,
-        desk: JobService,
+        job_service: JobService,
         read: Callable[[Incoming], Awaitable[tuple[bytes, Order]]],
         accepted: Callable[[Job], Response],
     ) -> None:
         self.name, self.refuse = contract.name, contract.refuse
-        self._desk, self._read, self._accepted = desk, read, accepted
+        self._job_service, self._read, self._accepted = job_service, read, accepted
 
     async def take(self, incoming: Incoming) -> Work:
         """See `Endpoint.take`."""
@@ -85,12 +85,12 @@ class Submission:
         n_bytes = (
             int(declared) if declared.isdecimal() and content_type(incoming.request) == "multipart/form-data" else 0
         )
-        await asyncio.to_thread(self._desk.check_room, incoming.caller, n_bytes)
+        await asyncio.to_thread(self._job_service.check_room, incoming.caller, n_bytes)
         document, order = await self._read(incoming)
 
         async def work() -> Response:
             # Shielded: a document that was taken is announced to whoever is still there.
-            return self._accepted(await asyncio.shield(asyncio.to_thread(self._desk.add, order, document)))
+            return self._accepted(await asyncio.shield(asyncio.to_thread(self._job_service.add, order, document)))
 
         return work
 

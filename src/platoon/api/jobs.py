@@ -73,10 +73,10 @@ class Standing(BaseModel):
     """Once it is read: where its other forms are, as `{exports}/md`."""
 
 
-def routes(desk: JobService, intake: Intake) -> APIRouter:
+def routes(job_service: JobService, intake: Intake) -> APIRouter:
     """The calls of `/api/v1/ocr`."""
     router = APIRouter(prefix="/api/v1/ocr", tags=["documents"])
-    jobs, webhooks = desk.jobs, desk.settings.jobs.webhook_secret is not None
+    jobs, webhooks = job_service.jobs, job_service.settings.jobs.webhook_secret is not None
 
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
         fields = await incoming.fields("file")
@@ -86,15 +86,15 @@ def routes(desk: JobService, intake: Intake) -> APIRouter:
         return JSONResponse(Queued(task_id=job.id, status="pending", message=_QUEUED).model_dump(), 202)
 
     def standing(incoming: Incoming) -> Response:
-        job = desk.find(incoming.request.path_params["task_id"], incoming.caller)
+        job = job_service.find(incoming.request.path_params["task_id"], incoming.caller)
         return Response(_as_json(_standing(jobs, job)), media_type="application/json")
 
     def cancel(incoming: Incoming) -> Response:
-        desk.cancel(desk.find(incoming.request.path_params["task_id"], incoming.caller))
+        job_service.cancel(job_service.find(incoming.request.path_params["task_id"], incoming.caller))
         return standing(incoming)
 
     contract = JobContract()
-    submission = Submission(contract, desk, read, accepted)
+    submission = Submission(contract, job_service, read, accepted)
     asking, cancelling = JobCall(contract, standing), JobCall(contract, cancel)
 
     @router.post(

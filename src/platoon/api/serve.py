@@ -162,7 +162,7 @@ class HttpServer:
     Args:
         site: none: there are no cameras, only the service.
         service: the OCR service, on the main port.
-        desk: takes documents for the service to read in the background.
+        job_service: takes documents for the service to read in the background.
         pipeline: parses documents while their callers wait.
         access: says who may call, if other servers share it.
         bodies: counts the bytes of all bodies under way, if other servers share it.
@@ -179,13 +179,13 @@ class HttpServer:
         settings: Settings,
         *,
         service: OcrService | None = None,
-        desk: JobService | None = None,
+        job_service: JobService | None = None,
         pipeline: Pipeline | None = None,
         access: Access | None = None,
         event_file: Part | None = None,
         bodies: WaitingBytes | None = None,
     ) -> None:
-        self._site, self._settings, self._service, self._desk = site, settings, service, desk
+        self._site, self._settings, self._service, self._job_service = site, settings, service, job_service
         self._pipeline, self._event_file, self._bodies = pipeline, event_file, bodies
         check_listening(settings.api.host, settings.service)
         self._access = access or Access(settings.service, settings.store.path)
@@ -251,7 +251,7 @@ class HttpServer:
             self._settings,
             access=self._access,
             service=self._service,
-            desk=self._desk,
+            job_service=self._job_service,
             pipeline=self._pipeline,
             connections=listeners.connections,
             bodies=self._bodies,

@@ -71,7 +71,7 @@ def servers(
             site,
             settings,
             service=service,
-            desk=stack.enter_context(documents_in_background(service, settings, layout)),
+            job_service=stack.enter_context(documents_in_background(service, settings, layout)),
             pipeline=stack.enter_context(pipeline_for(service, settings, layout)),
             access=access,
             event_file=event_file,

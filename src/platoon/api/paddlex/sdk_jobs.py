@@ -156,14 +156,14 @@ def refuse(error: PlatoonError, _: HTTPConnection) -> Response:
     return JSONResponse({"code": status, "msg": message_of(error)}, status, headers_for(error))
 
 
-def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
+def routes(job_service: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hosts) -> APIRouter:
     """The calls of `/api/v2/ocr/jobs`.
 
     Args:
         fetcher: none: files are not fetched.
     """
     router = APIRouter(prefix=_PREFIX, tags=["documents"])
-    jobs, contract = desk.jobs, SdkContract()
+    jobs, contract = job_service.jobs, SdkContract()
 
     async def read(incoming: Incoming) -> tuple[bytes, Order]:
         if content_type(incoming.request) != "application/json":
@@ -193,7 +193,7 @@ def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hos
         return _success({"jobId": job.id})
 
     def standing(incoming: Incoming) -> Response:
-        job = desk.find(incoming.request.path_params["job_id"], incoming.caller)
+        job = job_service.find(incoming.request.path_params["job_id"], incoming.caller)
         return _success(_standing(job, hosts.base_url(incoming.request.scope)))
 
     def batch_standing(incoming: Incoming) -> Response:
@@ -204,7 +204,7 @@ def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hos
         results = [_standing(job, hosts.base_url(incoming.request.scope)) for job in found]
         return _success({"batchId": batch, "extractResult": results})
 
-    submission = Submission(contract, desk, read, accepted)
+    submission = Submission(contract, job_service, read, accepted)
     asking, asking_batch = JobCall(contract, standing), JobCall(contract, batch_standing)
 
     @router.post("", response_model=AddedReply, openapi_extra=_BODY, responses=_refusals(InvalidInput, TooLarge))
@@ -231,7 +231,7 @@ def routes(desk: JobService, intake: Intake, fetcher: Fetcher | None, hosts: Hos
     return router
 
 
-def result_routes(desk: JobService) -> APIRouter:
+def result_routes(job_service: JobService) -> APIRouter:
     """Where results are fetched, at addresses that `routes` give. They are signed, and that is what guards them."""
     router = APIRouter(prefix=_PREFIX, tags=["documents"])
 
@@ -245,12 +245,12 @@ def result_routes(desk: JobService) -> APIRouter:
     )
     def get_result(job_id: str, until: Until = 0, signature: Signature = "") -> Response:
         """The result: a line of JSON for each page. Needs no key, only an address that was given within the hour."""
-        job = desk.at(job_id, until, signature)
+        job = job_service.at(job_id, until, signature)
         if not job.order.form:
             raise NotFound(f"the job {job_id[:60]!r} was handed in over another API: it has no such result")
         if job.state is not State.SUCCESS:
             raise NotFound(f"the job {job_id[:60]!r} was not read to its end")
-        return StreamingResponse(result_lines(desk, job), media_type=_JSON_LINES)
+        return StreamingResponse(result_lines(job_service, job), media_type=_JSON_LINES)
 
     return router
 
@@ -284,14 +284,14 @@ def asked(model: str, payload: Mapping[str, Any]) -> tuple[Options, Shown | None
     return layout.options(), layout.shown()
 
 
-def result_lines(desk: JobService, job: Job) -> Iterator[bytes]:
+def result_lines(job_service: JobService, job: Job) -> Iterator[bytes]:
     """The result, a line for each page."""
     wanted = json.loads(job.order.form)
     options, shown = asked(wanted["model"], wanted["payload"])
-    kind = kind_of(desk.jobs.document(job.id))
-    pages: Iterable[tuple[Page, Pixels | None]] = ((page, None) for page in desk.jobs.pages(job.id))
+    kind = kind_of(job_service.jobs.document(job.id))
+    pages: Iterable[tuple[Page, Pixels | None]] = ((page, None) for page in job_service.jobs.pages(job.id))
     if shown is not None and (shown.images or shown.visualize):
-        pages = desk.redrawn(job)
+        pages = job_service.redrawn(job)
     for page, picture in pages:
         info = data_info(kind, [page.size]) | ({} if kind is Kind.IMAGE else {"numPages": job.done})
         if shown is None:

@@ -69,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         service = OcrService(engine, settings.service, Metrics())
         stack.callback(service.close)
         job_service = JobService(stack.enter_context(closing(opened(folder))), lambda _: None, settings)
-        parts: dict[str, Any] = {"service": service, "desk": job_service, "pipeline": pipeline}
+        parts: dict[str, Any] = {"service": service, "job_service": job_service, "pipeline": pipeline}
         faces = stack.enter_context(HttpServer(site, settings, **parts))
         app = create_app(site, settings, **parts)
         yield Whole(app, faces.address, f"http://127.0.0.1:{port}", site.metrics)

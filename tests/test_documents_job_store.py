@@ -202,6 +202,21 @@ def test_a_job_that_is_given_back_may_be_begun_at_once_and_lost_no_attempt(jobs:
     assert claimed(jobs).job.id == job.id
 
 
+def test_a_job_that_is_put_behind_others_goes_after_those_that_wait(jobs: Jobs, clock: Clock) -> None:
+    long, second, third = (jobs.add(Order(name=name), b"x") for name in ("long", "second", "third"))
+    later = jobs.add(Order(priority=-2), b"x")
+    claim = claimed(jobs)
+    assert claim.job.id == long.id
+    jobs.keep(claim, page(0))
+    clock.now += 200
+    jobs.release(claim, behind=True)
+    order = (second, third, long, later)
+    assert [jobs.queue_position(standing(jobs, job)) for job in order] == [1, 2, 3, 4]
+    assert [claimed(jobs, f"{number}").job.id for number in range(4)] == [job.id for job in order]
+    assert standing(jobs, long).attempts == 1
+    assert jobs.indices(long.id) == {0}
+
+
 def test_a_cancelled_job_is_lost_to_whoever_reads_it(jobs: Jobs) -> None:
     waits, runs = jobs.add(Order(priority=-1), b"x"), jobs.add(Order(), b"y")
     claim = claimed(jobs)

@@ -174,6 +174,23 @@ def test_a_result_without_room_fails_by_itself_and_says_so(tmp_path: Path) -> No
     assert 0 < large.done < 100
 
 
+def test_a_document_that_takes_long_gives_way_to_those_that_wait(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platoon.documents.runner._TURN_S", 0.0)
+    reader = ScriptedReader(turns=threading.Semaphore(0))
+    with running(jobs, reader):
+        long = jobs.add(Order(), b"50")
+        assert reader.begun.acquire(timeout=PATIENCE_S)
+        short = jobs.add(Order(), b"2")
+        reader.turns = threading.Semaphore(4)
+        assert ended(jobs, short).state is State.SUCCESS
+        assert until(jobs, long, lambda now: now.state is not State.SUCCESS).done < 5
+        reader.turns = None
+        assert ended(jobs, long).state is State.SUCCESS
+    assert sorted(reader.read) == sorted([*range(50), 0, 1])
+
+
 def test_as_many_documents_are_read_at_once_as_was_said(jobs: JobStore) -> None:
     reader = ScriptedReader(turns=threading.Semaphore(0))
     added = [jobs.add(Order(), b"1") for _ in range(3)]

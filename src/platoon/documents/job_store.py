@@ -50,7 +50,8 @@ _QUEUE_POSITION: Final = """
 WITH mine AS MATERIALIZED (
     SELECT priority, owner, (
         SELECT count(*) FROM job AS earlier WHERE earlier.state = 'PENDING' AND earlier.priority = job.priority
-            AND earlier.owner = job.owner AND (earlier.attempts, earlier.number) <= (job.attempts, job.number)
+            AND earlier.owner = job.owner
+            AND (earlier.attempts, earlier.due, earlier.number) <= (job.attempts, job.due, job.number)
     ) AS round
     FROM job WHERE id = ? AND state = 'PENDING'
 ), lane AS MATERIALIZED (
@@ -176,7 +177,7 @@ class JobStore:
         chosen = _CAN_BEGIN if job_id is None else f"{_CAN_BEGIN} AND id = :id"
         query = f"""
             SELECT id, attempts, job.owner FROM job JOIN share ON share.owner = job.owner WHERE {chosen}
-            ORDER BY priority DESC, turn, attempts, number LIMIT 1
+            ORDER BY priority DESC, turn, attempts, due, number LIMIT 1
         """
         while self._find(query, now=self._now(), id=job_id):  # not as a writer, while there is nothing to do
             with self._writing() as db:
@@ -257,12 +258,12 @@ class JobStore:
                 (self._now() + backoff_s(attempts), error, *_of(claim)),
             )
 
-    def release(self, claim: Claim, error: str | None = None) -> None:
+    def release(self, claim: Claim, error: str | None = None, *, behind: bool = False) -> None:
         """See `Jobs.release`."""
         self._write(
             "UPDATE job SET state = 'PENDING', holder = NULL, lease = NULL, attempts = max(0, attempts - 1), "
-            f"due = ?, error = coalesce(?, error) WHERE {_HELD}",
-            self._now() + (OUTAGE_WAIT_S if error else 0),
+            f"due = coalesce(?, due), error = coalesce(?, error) WHERE {_HELD}",
+            self._now() + (OUTAGE_WAIT_S if error else 0) if error or behind else None,
             error,
             *_of(claim),
         )

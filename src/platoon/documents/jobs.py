@@ -257,7 +257,7 @@ class Jobs(Protocol):
         """The next job that is due, begun; or this one. None: there is none, or somebody works on it.
 
         The highest priority goes first. Of one priority the owners take turns, and of an owner's jobs those go first
-        that were begun the least often, and then the oldest.
+        that were begun the least often, and then the oldest, or those that were put behind others first.
         """
 
     def renew(self, claim: Claim) -> bool:
@@ -275,9 +275,12 @@ class Jobs(Protocol):
     def retry(self, claim: Claim, error: str) -> None:
         """Let it be tried again after a while, or fail where it was tried too often. As `finish`."""
 
-    def release(self, claim: Claim, error: str | None = None) -> None:
+    def release(self, claim: Claim, error: str | None = None, *, behind: bool = False) -> None:
         """Let anybody go on with it, as if this attempt had not been: at once, or, where an error says what is away,
         after `OUTAGE_WAIT_S`. As `finish`.
+
+        Args:
+            behind: after the others of its priority and owner that wait now.
         """
 
     def cancel(self, job_id: str) -> None:

@@ -27,10 +27,16 @@ _BEAT_S: Final = 1.0
 _LOOK_S: Final = 1.0
 """How often a worker looks for jobs that other processes have added, or whose time has come."""
 _SWEEP_S: Final = 60.0
+_TURN_S: Final = 180.0
+"""A document gives way to others after so long: more than the pages take after which the rest of it is not drawn."""
 _STOP_S: Final = 10.0
 """What does not let itself be stopped within so long is given back, and left behind."""
 
 _log = logging.getLogger(__name__)
+
+
+class _GivesWay(Exception):
+    """A document has been read for long, and others wait."""
 
 
 class Worker:
@@ -101,6 +107,9 @@ class Worker:
                 self._read(claim, call)
                 self._jobs.finish(claim)
                 _log.info("job %s is read", claim.job.id)
+            except _GivesWay:
+                self._jobs.release(claim, behind=True)
+                _log.info("job %s gives way to others, and goes on after them", claim.job.id)
             except Lost:
                 _log.info("job %s was cancelled, or is another's", claim.job.id)
             except CancelledError:
@@ -122,9 +131,15 @@ class Worker:
         kept = self._jobs.indices(job.id)
         with self._reader.open(self._jobs.document(job.id), job.order.options, call, skip=kept) as document:
             self._jobs.begin(claim, len(kept) + len(document.indices))
+            until, left = time.monotonic() + _TURN_S, len(document.indices)
             for read in document:
                 self._jobs.keep(claim, read.page)
                 self._metrics.job_pages.inc()
+                left -= 1
+                if left and time.monotonic() >= until:
+                    if self._jobs.due():
+                        raise _GivesWay
+                    until = time.monotonic() + _BEAT_S
 
     def _failed(self, claim: Claim, error: Exception, *, again: bool) -> None:
         _log.warning("job %s: %s", claim.job.id, error)

@@ -227,11 +227,12 @@ class RedisJobs:
         else:
             self._put_back(claim, backoff_s(job.attempts), job.attempts, error)
 
-    def release(self, claim: Claim, error: str | None = None) -> None:
+    def release(self, claim: Claim, error: str | None = None, *, behind: bool = False) -> None:
         """See `Jobs.release`."""
         job = self.get(claim.job.id)
         if job is not None:
-            self._put_back(claim, OUTAGE_WAIT_S if error else 0, max(0, job.attempts - 1), error or "")
+            wait_s = OUTAGE_WAIT_S if error else 0
+            self._put_back(claim, wait_s, max(0, job.attempts - 1), error or "", behind=behind)
 
     def cancel(self, job_id: str) -> None:
         """See `Jobs.cancel`."""
@@ -293,8 +294,8 @@ class RedisJobs:
         keys = [_pages(claim.job.id)]
         return int(self._run("renew", keys, claim.job.id, claim.holder, self.lease_s, total, index, page, *most))
 
-    def _put_back(self, claim: Claim, wait_s: float, attempts: int, error: str) -> None:
-        self._run("put_back", [], claim.job.id, claim.holder, wait_s, attempts, error)
+    def _put_back(self, claim: Claim, wait_s: float, attempts: int, error: str, *, behind: bool = False) -> None:
+        self._run("put_back", [], claim.job.id, claim.holder, wait_s, attempts, error, "1" if behind else "")
 
     def _end(self, job: Job, holder: str, state: State, error: str | None) -> None:
         keys = [_document(job.id), _pages(job.id), _batch(job.order.batch, job.order.owner)]

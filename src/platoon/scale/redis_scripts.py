@@ -173,11 +173,16 @@ return 1
 """
 
 _PUT_BACK: Final = """
-local _, id, holder, wait_s, attempts, error = unpack(ARGV)
+local _, id, holder, wait_s, attempts, error, behind = unpack(ARGV)
 local job = key('job', id)
 if not held(job, holder) then return 0 end
 redis.call('HSET', job, 'attempts', attempts)
 if error ~= '' then redis.call('HSET', job, 'error', error) end
+if behind == '1' then
+    local before = redis.call('HGET', job, 'queue_score') or redis.call('HGET', job, 'place')
+    local score = redis.call('INCR', prefix .. 'number') + math.floor(before / 1e12) * 1e12
+    redis.call('HSET', job, 'queue_score', string.format('%.0f', score))
+end
 put_back(id, job, tonumber(wait_s))
 return 1
 """

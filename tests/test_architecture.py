@@ -43,7 +43,7 @@ MODULES = {
     for path in SOURCE.rglob("*.py")
 }
 """By their full names."""
-TOP = {"cli", "read_command", "caption_command", "terminal", "__main__", "__init__"}
+TOP = {"cli", "read_command", "read_files", "caption_command", "terminal", "__main__", "__init__"}
 
 
 def imports_of(module: Path) -> set[str]:

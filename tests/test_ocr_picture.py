@@ -165,3 +165,85 @@ def test_heic_without_its_library_says_what_is_missing(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(MissingExtra, match=r"platoon\[heic\]"):
         load_picture(b"\0\0\0\x1cftypheic" + b"\0" * 20)
+
+
+def slope(*, progressive: bool = False, restart: int = 0, size: tuple[int, int] = (150, 90)) -> bytes:
+    """A JPEG whose every row and column differ, without an end marker."""
+    down, across = np.mgrid[: size[1], : size[0]]
+    rgb = np.stack([down * 255 // size[1], across * 255 // size[0], (down + across) % 256], axis=2).astype(np.uint8)
+    options = {"restart_marker_blocks": restart} if restart else {}
+    whole = encoded("JPEG", rgb, quality=90, progressive=progressive, **options)
+    assert whole.endswith(b"\xff\xd9")
+    return whole[:-2]
+
+
+@pytest.mark.parametrize("tail", [b"", b"\xff", b"\0" * 700, b"made by CAM-7"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("restart", [0, 4])
+def test_a_jpeg_that_misses_only_its_end_marker_is_whole(tail: bytes, progressive: bool, restart: int) -> None:
+    cut_off = slope(progressive=progressive, restart=restart)
+    np.testing.assert_array_equal(load_picture(cut_off + tail), load_picture(cut_off + b"\xff\xd9"))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [12, 60, 400, 1500])
+def test_a_jpeg_that_misses_pixels_too_is_an_error(missing: int, progressive: bool) -> None:
+    with pytest.raises(InvalidInput, match=r"(?i)truncated"):
+        load_picture(slope(progressive=progressive)[:-missing])
+
+
+def test_a_jpeg_within_a_larger_one_does_not_end_it() -> None:
+    """As thumbnails in EXIF data are, and what phones put behind their pictures."""
+    whole = slope() + b"\xff\xd9"
+    thumbnail = slope(size=(32, 32)) + b"\xff\xd9"
+    segment = b"\xff\xe2" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    with_thumbnail = whole[:2] + segment + whole[2:]
+    for data in (with_thumbnail, with_thumbnail[:-2], whole + thumbnail):
+        np.testing.assert_array_equal(load_picture(data), load_picture(whole))
+
+
+SHADES = np.linspace(0.02, 0.98, 256 * 64).reshape(64, 256)
+
+
+def grey(kind: str, array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_grey_is_as_the_same_picture_of_eight_bits(kind: str, bits: int) -> None:
+    deep = np.round(SHADES * (2**bits - 1)).astype(np.uint16)
+    picture = load_picture(grey(kind, deep))
+    expected = np.round(SHADES * 255)
+    assert np.abs(picture.astype(float) - expected[..., None]).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("array", "shown"),
+    [
+        (SHADES.astype(np.float32), SHADES),
+        ((SHADES * 255).astype(np.float32), SHADES),
+        ((SHADES * 4000 - 700).astype(np.float32), (SHADES - SHADES.min()) / np.ptp(SHADES)),
+        ((SHADES * 65535).astype(np.int32), SHADES),
+        ((SHADES * 2e9).astype(np.int32), (SHADES - SHADES.min()) / np.ptp(SHADES)),
+        ((SHADES * 2e6 - 1e6).astype(np.int32), (SHADES - SHADES.min()) / np.ptp(SHADES)),
+        (np.zeros((64, 256), np.float32), np.zeros((64, 256))),
+        (np.full((64, 256), 7e6, np.float32), np.zeros((64, 256))),
+    ],
+)
+def test_floats_and_large_numbers_are_spread_over_eight_bits(array: np.ndarray, shown: np.ndarray) -> None:
+    picture = load_picture(grey("TIFF", array))
+    assert np.abs(picture.astype(float) - shown[..., None] * 255).max() <= 1.5
+
+
+def test_big_endian_grey_is_read_too() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(SHADES * 65535).astype(">u2")).save(buffer, "TIFF")
+    assert np.abs(load_picture(buffer.getvalue()).astype(float) - SHADES[..., None] * 255).max() <= 1.5
+
+
+def test_grey_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="no numbers"):
+        load_picture(grey("TIFF", np.full((8, 8), np.nan, np.float32)))

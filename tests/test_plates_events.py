@@ -80,14 +80,16 @@ def test_a_plate_that_is_cut_by_the_border_is_not_read() -> None:
 )
 def test_moving_text_that_is_no_plate_becomes_no_event_and_is_counted(text: str, gate: Gate) -> None:
     rejected: list[Gate] = []
-    emitted = drive(watch(rejected=rejected.append), passing(text))
+    emitted = drive(watch(rejected=lambda one: rejected.append(one.gate)), passing(text))
     assert emitted.events == []
     assert rejected == [gate]
 
 
 def test_a_burnt_in_overlay_is_no_plate_even_if_it_reads_like_one() -> None:
     rejected: list[Gate] = []
-    emitted = drive(watch(rejected=rejected.append), [(i / 10, [Seen("CAM12", 30, 20)]) for i in range(30)])
+    emitted = drive(
+        watch(rejected=lambda one: rejected.append(one.gate)), [(i / 10, [Seen("CAM12", 30, 20)]) for i in range(30)]
+    )
     assert emitted.events == []
     assert rejected == [Gate.STILL]
 

@@ -176,7 +176,7 @@ def test_a_track_that_is_read_ever_otherwise_keeps_no_more_than_its_last_texts()
 
 def test_of_a_picture_full_of_boxes_the_best_are_followed_and_the_others_counted() -> None:
     gates: list[Gate] = []
-    watch = PlatePipeline("lane", Grammar({"GB": 1}), rejected=gates.append)
+    watch = PlatePipeline("lane", Grammar({"GB": 1}), rejected=lambda one: gates.append(one.gate))
     now: Any = At(0.0)
     boxes = [PlateBox(Seen("", 40 + 12 * number, 300, 8).quad, number / 100) for number in range(BOXES_MOST + 9)]
     looks, _ = watch.observe(now, boxes)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from platoon.engine.batcher import Priority, Reply
 from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
 from platoon.media.synthetic.demo import demo_scenes
+from platoon.media.synthetic.plates import STYLES, draw_plate
 from platoon.media.synthetic.road import Road
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import Candidate, TextLine, line_of
@@ -81,3 +83,30 @@ def test_a_plate_that_is_not_read_surely_is_read_as_lines_too(
     assert doubts
     assert text not in doubts
     assert found[0].text == text
+
+
+@pytest.mark.parametrize("opened", ["plates"], indirect=True)
+@pytest.mark.parametrize("size", [(1, 1), (94, 24), (96, 32), (3, 200), (640, 8)])
+def test_a_picture_of_any_size_is_looked_at(opened: tuple[PlateEngine, PlateSettings], size: tuple[int, int]) -> None:
+    width, height = size
+    with RequestContext(Priority.BULK) as call:
+        assert read_picture(opened[0], np.full((height, width, 3), 90, np.uint8), opened[1], Grammar(), call) == []
+
+
+@pytest.mark.parametrize("opened", ["plates"], indirect=True)
+@pytest.mark.parametrize(
+    ("width", "share"), [(94, 1.0), (130, 1.0), (640, 0.95), (1280, 0.8), (1280, 0.65), (1280, 0.5)]
+)
+def test_a_plate_that_fills_its_picture_is_read_whole(
+    opened: tuple[PlateEngine, PlateSettings], width: int, share: float
+) -> None:
+    plate = draw_plate("KX52 NHA", STYLES["GB"], px_per_mm=2.0)
+    across = round(width * share)
+    down = round(across * plate.shape[0] / plate.shape[1])
+    height = down if share == 1.0 else max(down * 2, width * 3 // 4)
+    picture = np.full((height, width, 3), (70, 74, 80), np.uint8)
+    left, top = (width - across) // 2, (height - down) // 2
+    picture[top : top + down, left : left + across] = cv2.resize(plate, (across, down), interpolation=cv2.INTER_AREA)
+    with RequestContext(Priority.BULK) as call:
+        found = read_picture(opened[0], picture, opened[1], Grammar(), call)
+    assert [plate.text for plate in found] == ["KX52NHA"]

@@ -159,10 +159,18 @@ def serve(settings_file: SettingsFile = None, host: Host = None, port: Port = No
 
 @app.command()
 def read(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures and clips; documents, folders of them or patterns.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="PATHS...", help="Pictures, clips or documents; folders of them or patterns.")
+    ],
     settings_file: SettingsFile = None,
     plates: Annotated[bool, typer.Option("--plates", help="Only licence plates, best first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, max=240, help="Of clips, read at most so many frames a second.")
+    ] = None,
+    held_back: Annotated[
+        bool, typer.Option("--all", help="Of plates, also what was held back, with the reason.")
+    ] = False,
     document: Annotated[
         bool, typer.Option("--document", help="Read documents: blocks, tables, figures. All that follows implies it.")
     ] = False,
@@ -181,16 +189,21 @@ def read(
 ) -> None:
     """Read the text of pictures and clips; or documents, into other forms."""
     from platoon.documents.read import Options
-    from platoon.read_command import read_documents, read_files
+    from platoon.read_command import read_documents
+    from platoon.read_files import read_files
 
     settings = Settings.load(settings_file)
     if not (document or forms or out or pages or overlay or text_layer != "auto"):
-        read_files(paths, settings, plates=plates, as_json=as_json)
+        if held_back and not plates:
+            raise InvalidSettings("--all goes with --plates")
+        read_files(names, settings, plates=plates, as_json=as_json, fps=fps, held_back=held_back)
         return
-    if plates or as_json:
-        raise InvalidSettings("--plates and --json are for pictures and clips; documents take --format json")
+    if plates or as_json or fps is not None or held_back:
+        raise InvalidSettings(
+            "--plates, --json, --fps and --all are for pictures and clips; documents take --format json"
+        )
     options = Options(pages=pages, text_layer=text_layer)
-    read_documents(paths, settings, options, forms=forms or [], folder=out, overlay=overlay)
+    read_documents(list(map(Path, names)), settings, options, forms=forms or [], folder=out, overlay=overlay)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.media.failures import SourceError
 from platoon.media.frame import Pixels
-from platoon.media.input import Input
+from platoon.media.input import recording
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture
@@ -116,15 +116,18 @@ class Reader:
 
     def read_clip(
         self,
-        path: Path,
+        source: Path | str,
         settings: SourceSettings | None = None,
         *,
+        fps: float | None = None,
         on_frame: Callable[[int, int | None], None] = lambda _done, _total: None,
     ) -> tuple[list[ClipLine], SourceError | None]:
         """The texts of a clip, each once, by time, and why it ended before its time if it did.
 
         Args:
+            source: a path, or the address of a recording.
             settings: how it is opened; none: as the defaults are.
+            fps: so many frames a second are read at most; none: one.
             on_frame: called for each frame with its number and how many the clip says it has.
 
         Raises:
@@ -132,24 +135,24 @@ class Reader:
         """
         surest: dict[str, ClipLine] = {}
         broken = None
-        source = Input(str(path), settings or SourceSettings())
-        due = 0.0
-        try:
-            for number, (picture, stamp) in enumerate(source.pictures(), 1):
-                on_frame(number, source.frames)
-                time_s = stamp if stamp is not None else number / (source.fps or 25.0)
-                if time_s < due:
-                    continue
-                due = time_s + SECONDS_BETWEEN
-                for line in self.read([picture.to_ndarray(format="rgb24")])[0].lines:
-                    before = surest.get(line.text)
-                    # To the digits that are shown: what is no surer by these leaves the text where it was first.
-                    if line.text and (before is None or round(line.confidence, 4) > round(before.line.confidence, 4)):
-                        surest[line.text] = ClipLine(line, time_s)
-        except SourceError as error:
-            broken = error
-        finally:
-            source.close()
+        due, between_s = 0.0, SECONDS_BETWEEN if fps is None else 1 / fps
+        with recording(source, settings or SourceSettings()) as clip:
+            try:
+                for number, (picture, stamp) in enumerate(clip.pictures(), 1):
+                    on_frame(number, clip.frames)
+                    time_s = stamp if stamp is not None else number / (clip.fps or 25.0)
+                    if time_s < due:
+                        continue
+                    due = time_s + between_s
+                    for line in self.read([picture.to_ndarray(format="rgb24")])[0].lines:
+                        before = surest.get(line.text)
+                        # To the digits that are shown: what is no surer by these leaves the text where it was first.
+                        if line.text and (
+                            before is None or round(line.confidence, 4) > round(before.line.confidence, 4)
+                        ):
+                            surest[line.text] = ClipLine(line, time_s)
+            except SourceError as error:
+                broken = error
         return sorted(surest.values(), key=lambda found: (found.time_s, found.line.box[1])), broken
 
     def close(self) -> None:

@@ -71,25 +71,29 @@ def test_plates_of_pictures_and_clips_are_lines_of_json_and_each_bad_file_says_w
         "sound.mov": "there is no video in it",
         "missing.mp4": "no such file",
         "cut.jpg": "truncated",
-        "text.jpg": "is none of JPEG",
-        "empty.jpg": "is none of JPEG",
+        "text.jpg": "no picture",
+        "empty.jpg": "the file is empty",
         "huge.png": "pixels",
-        "missing.jpg": "does not exist",
-        "folder": "is a folder; name the files in it",
+        "missing.jpg": "no such file",
+        "folder": "is a folder with no files in it",
     }
     names = ["good.jpg", "good.mkv", *reasons]
     done = quick.run("read", "--plates", "--json", *(files / name for name in names))
     results = [json.loads(line) for line in done.out.splitlines()]
     assert [result["path"] for result in results] == [str(files / name) for name in names]
-    assert all(result.keys() == {"path", "plates", "error"} for result in results)
+    assert all(result.keys() == {"path", "plates", "notes", "error"} for result in results)
     picture, clip, *bad = results
     assert [plate["text"] for plate in picture["plates"]] == PLATES
     assert sorted(plate["text"] for plate in clip["plates"]) == PLATES
     for plate in (*picture["plates"], *clip["plates"]):
-        assert plate.keys() == {"text", "raw", "confidence", "box"}
+        assert plate.keys() - {"time_s"} == {"text", "raw", "confidence", "box", "candidates", "countries"}
+        assert plate["candidates"][0]["text"] == plate["text"]
+        assert plate["countries"]["GB"] > 0.1
         left, top, right, bottom = plate["box"]
         assert right - left > 2 * (bottom - top) > 0
         assert 0.5 < plate["confidence"] <= 1
+    assert all("time_s" not in plate for plate in picture["plates"])
+    assert sorted(plate["text"] for plate in clip["plates"] if plate["time_s"] > 2) == PLATES[1:]
     assert picture["error"] is None
     assert clip["error"] is None
     for result, reason in zip(bad, reasons.values(), strict=True):
@@ -107,7 +111,7 @@ def test_without_plates_all_lines_of_text_are_read(quick: Place, files: Path) ->
     for name in ("good.jpg", "good.mkv"):
         read = {text.replace(" ", "") for path, text, _ in rows if path == str(files / name)}
         assert set(PLATES) <= read
-    assert "missing.jpg does not exist" in done.err
+    assert "missing.jpg: no such file" in done.err
 
 
 def test_cameras_that_cannot_be_read_are_named_and_the_others_are_read_to_their_end(quick: Place, files: Path) -> None:

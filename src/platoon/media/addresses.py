@@ -14,8 +14,8 @@ from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
 _FORMATS: Final = (
-    "rtsp,mpjpeg,mjpeg,mpegts,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,"
-    "h264,hevc,av1,obu,ivf,ogg,mxf,wav,mp3,aac,flac"
+    "rtsp,mpjpeg,mjpeg,mpegts,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,m4v,dhav,"
+    "h264,hevc,av1,obu,ivf,ogg,mxf,nut,yuv4mpegpipe,wav,mp3,aac,flac"
 )
 """Audio formats are among them so that a file of sound is told from a file of nonsense."""
 

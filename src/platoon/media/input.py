@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 import av
@@ -21,7 +24,7 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
-from platoon.media.addresses import host_of, is_remote, target_of
+from platoon.media.addresses import file_of, host_of, is_remote, target_of
 from platoon.media.attention import EVERYTHING, Arrival, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
@@ -91,6 +94,27 @@ class Opener(Protocol):
 
     def __call__(self, url: str, settings: SourceSettings, *, taker: Taker) -> OpenInput:
         """Open `url`. Raises SourceError."""
+
+
+@contextmanager
+def recording(source: Path | str, settings: SourceSettings) -> Iterator[Input]:
+    """A recording by its path or address. What a file is, its content says: FFmpeg itself believes its name, too.
+
+    Raises:
+        SourceError: as `Input`, or it is a live stream.
+    """
+    name = str(source)
+    with ExitStack() as stack:
+        file = None if "://" in name else stack.enter_context(_nameless(file_of(name)))
+        opened = stack.enter_context(closing(Input(name, settings, file=file)))
+        if opened.live:
+            raise opened.error(SourceFailure.UNSUPPORTED, "a live stream, which has no end")
+        yield opened
+
+
+def _nameless(path: Path) -> BinaryIO:
+    """The file, with a number for a name: FFmpeg would ask it for one."""
+    return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")  # noqa: PTH123  (a descriptor has no path)
 
 
 class Input:

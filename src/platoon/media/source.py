@@ -27,7 +27,7 @@ from platoon.media.failures import SourceError
 from platoon.media.failures import SourceFailure as SourceFailure
 from platoon.media.frame import Detection, Frame, PixelWork
 from platoon.media.input import Input, Opener, OpenInput
-from platoon.media.sampling import MediaClock, Sampler
+from platoon.media.sampling import MAX_STEP_S, MediaClock, Sampler
 from platoon.media.slot import NewestSlot
 from platoon.metrics import Metrics
 from platoon.redaction import redact
@@ -77,6 +77,8 @@ class SourceStatus:
     lag: float = 0.0
     """How many seconds after their arrival live pictures are decoded, at worst in the last seconds; around 0 where the
     decoder keeps up."""
+    by_arrival: bool = False
+    """Whether the time at which its pictures come counts, as its time stamps stand still, crawl, race or jump."""
     attention: Level = Level.FULL
     """What is decoded of it."""
     reason: Reason | None = None
@@ -233,7 +235,7 @@ class Source:
             self._clock.restart(period_s=period_s, gap_s=gap_s)
             begin: float | None = None
             for picture, stamp in source.pictures():
-                media_time = self._clock.tick(stamp)
+                media_time = self._clock.tick(stamp, self._arrival(picture) if source.live else None)
                 if not source.live and self._pace is Pace.REAL_TIME:
                     begin = self._await_turn(media_time, begin)
                 if self._stop.is_set():
@@ -251,11 +253,17 @@ class Source:
             source.close()
             self._input = None
 
+    def _arrival(self, picture: av.VideoFrame) -> float:
+        """When a live picture came, by the clock of the camera."""
+        arrival: Arrival | None = picture.opaque
+        return self.attention.now() if arrival is None else arrival.at
+
     def _await_turn(self, media_time: float, begin: float | None) -> float:
         """Wait until a recording's frame is due; returns the (monotonic) time at which media time was 0."""
         now = time.monotonic()
-        if begin is None or now - begin - media_time > _FALLEN_BEHIND_S:
-            # As with a camera, what a busy machine could not decode in time is not made up for in a burst.
+        if begin is None or not -MAX_STEP_S <= now - begin - media_time <= _FALLEN_BEHIND_S:
+            # As with a camera, what a busy machine could not decode in time is not made up for in a burst. Nor is what
+            # a recording left out waited for.
             return now - media_time
         self._stop.wait(max(0.0, begin + media_time - now))
         return begin
@@ -288,6 +296,17 @@ class Source:
             )
         elif (picture.width, picture.height) != (self._status.width, self._status.height):
             self._status = replace(self._status, width=picture.width, height=picture.height)
+        if self._clock.by_arrival is not self._status.by_arrival:
+            self._status = replace(self._status, by_arrival=self._clock.by_arrival)
+            said = "cannot be used; the time at which its pictures come counts"
+            said = said if self._clock.by_arrival else "are right again and count"
+            _log.log(
+                logging.WARNING if self._clock.by_arrival else logging.INFO,
+                "camera %s: time stamps %s",
+                self.camera,
+                said,
+            )
+            self._on_status(self.status)
         behind = source.lag > self._settings.max_lag_s
         if behind is not self._behind:
             self._behind = behind

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from platoon.errors import PlatoonError
 from platoon.media.frame import Pixels
-from platoon.ocr.picture import kind_of_picture, load_sheet, picture_size
+from platoon.ocr.picture import kind_of_picture, load_sheet, may_hold_several, picture_size
 from platoon.ocr.sheets import Sheet, Sheets, check_size
 
 
@@ -29,6 +29,8 @@ class Kind(StrEnum):
 
 PROGRAMS = {Kind.PDF: "platoon.ocr.pdf_process", Kind.TIFF: "platoon.ocr.picture_process"}
 """What draws the pages of a file; see `Sheets`."""
+MOST_PICTURES = 10_000
+"""Of one file; one with more is refused."""
 
 
 class File(Protocol):
@@ -94,6 +96,24 @@ def open_file(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) ->
 
 
 @contextmanager
+def open_pictures(data: bytes, name: str, *, max_pixels: int, picture_s: float) -> Iterator[File]:
+    """All pictures in a file: the pages of a TIFF, those of an animation, or the one.
+
+    Args:
+        picture_s: none may take longer to be decoded.
+
+    Raises:
+        TooLarge, InvalidInput, DeadlineExceeded: as `open_pages`; drawing one gives the same as its outcome.
+    """
+    if not may_hold_several(data):
+        yield _Picture(data, max_pixels, picture_s, name)
+        return
+    program = PROGRAMS[Kind.TIFF]
+    with Sheets(data, program, name, max_pages=MOST_PICTURES, max_pixels=max_pixels, page_s=picture_s) as sheets:
+        yield _Apart(kind_of(data), sheets)
+
+
+@contextmanager
 def open_pages(data: bytes, *, max_pages: int, max_pixels: int, page_s: float) -> Iterator[Pages]:
     """The pages of the picture, TIFF or PDF in `data`, all of them or an error.
 
@@ -126,15 +146,15 @@ class _Apart:
 class _Picture:
     kind = Kind.IMAGE
 
-    def __init__(self, data: bytes, max_pixels: int, page_s: float) -> None:
-        self._data, self._max_pixels, self._page_s = data, max_pixels, page_s
-        self.sizes = [picture_size(data, max_pixels=max_pixels, most_s=page_s)]
+    def __init__(self, data: bytes, max_pixels: int, page_s: float, name: str = "") -> None:
+        self._data, self._max_pixels, self._page_s, self._name = data, max_pixels, page_s, name
+        self.sizes = [picture_size(data, name=name, max_pixels=max_pixels, most_s=page_s)]
 
     def draw(self, indices: Sequence[int], *, text: bool = False) -> Iterator[Sheet | PlatoonError]:
         del text  # there is none
         for _ in indices:
             try:
-                yield load_sheet(self._data, max_pixels=self._max_pixels, most_s=self._page_s)
+                yield load_sheet(self._data, name=self._name, max_pixels=self._max_pixels, most_s=self._page_s)
             except PlatoonError as error:
                 yield error
 

@@ -3,7 +3,8 @@
 What a file is, its content says. The size that it declares is checked before a pixel is decoded, so a few bytes cannot
 ask for gigabytes. Plain JPEG, PNG, WebP and BMP, whose cost their size bounds, are decoded right here; all others, and
 those with parts that may hold anything, in a process that is killed when it takes too much (`picture_process`). A
-damaged or truncated file is an error, never a picture that is half grey.
+damaged or truncated file is an error, never a picture that is half grey; but of a JPEG that misses only its end marker
+every pixel is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -40,6 +42,9 @@ _BEGINNINGS = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
 }
+_FRAME_MARKERS = frozenset((0xC0, 0xC1, 0xC2))
+"""Baseline, extended and progressive."""
+_JPEG_END = b"\xff\xd9"
 _MOST_SEGMENTS = 256
 """Of a JPEG before its first scan."""
 _MOST_ANCILLARY = 1 << 16
@@ -77,6 +82,11 @@ def load_sheet(
     data, name = _bytes_of(source, name)
     if is_plain(data):
         with _opened(data, name, max_pixels) as picture:
+            if picture.format != "JPEG" or _has_end(data):
+                return Sheet(as_pixels(picture), density(picture))
+        with reading(name):
+            data = _ended(data)
+        with _opened(data, name, max_pixels) as picture:
             return Sheet(as_pixels(picture), density(picture))
     with _opened_apart(data, name, max_pixels, most_s) as sheets:
         (sheet,) = sheets.draw([0])
@@ -86,13 +96,13 @@ def load_sheet(
 
 
 def picture_size(
-    source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, most_s: float = DECODE_S
+    source: Path | str | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS, most_s: float = DECODE_S
 ) -> tuple[int, int]:
     """(width, height) that a picture declares, before turning it upright; nothing is decoded.
 
     Raises as `load_picture`, though what is damaged further on goes unnoticed.
     """
-    data, name = _bytes_of(source, "")
+    data, name = _bytes_of(source, name)
     if is_plain(data):
         with _opened(data, name, max_pixels) as picture:
             return picture.width, picture.height
@@ -130,6 +140,62 @@ def kind_of_picture(data: bytes) -> str | None:
     return next((kind for begin, kind in _BEGINNINGS.items() if data.startswith(begin)), None)
 
 
+def may_hold_several(data: bytes) -> bool:
+    """Whether a picture is a TIFF, or an animation by its header."""
+    match kind_of_picture(data):
+        case "TIFF" | "GIF":
+            return True
+        case "PNG":
+            return 0 < data.find(b"acTL", 8) < data.find(b"IDAT", 8)
+        case "WEBP":
+            return data[12:16] == b"VP8X" and bool(data[20] & 2)
+    return False
+
+
+def is_motion_jpeg(data: bytes) -> bool:
+    """Whether a file that begins so is a video of JPEGs: behind the first comes another one of the same size.
+
+    Phones put smaller ones behind their pictures, or say in these that there are more.
+    """
+    first = _jpeg_head(data, 0)
+    if first is None or first.names_others:
+        return False
+    end = data.find(_JPEG_END, first.scan)
+    after = end + 2
+    while data[after : after + 1] in (b"\0", b"\r", b"\n"):
+        after += 1
+    second = _jpeg_head(data, after) if end > 0 else None
+    return second is not None and second.size == first.size
+
+
+class _JpegHead(NamedTuple):
+    """What stands before the first scan of a JPEG."""
+
+    size: tuple[int, int]
+    scan: int
+    """Where that begins."""
+    names_others: bool
+    """Whether it has a list of pictures behind it (multi-picture format)."""
+
+
+def _jpeg_head(data: bytes, start: int) -> _JpegHead | None:
+    """Of the JPEG that begins there; none: none does, or it is not all there."""
+    if not data.startswith(b"\xff\xd8\xff", start):
+        return None
+    at, size, names_others = start + 2, None, False
+    for _ in range(_MOST_SEGMENTS):
+        head = data[at : at + 9]
+        if len(head) < 9 or head[0] != 0xFF:
+            return None
+        if head[1] == 0xDA:
+            return _JpegHead(size, at, names_others) if size is not None else None
+        if head[1] in _FRAME_MARKERS:
+            size = int.from_bytes(head[7:9], "big"), int.from_bytes(head[5:7], "big")
+        names_others |= head[1] == 0xE2 and head[4:8] == b"MPF\0"
+        at += 2 + int.from_bytes(head[2:4], "big")
+    return None
+
+
 def _is_plain_jpeg(data: bytes) -> bool:
     """Whether what stands before the first scan is short. Where it is damaged, it is for the decoder to say so."""
     at, has_exif = 2, False
@@ -162,6 +228,29 @@ def _is_plain_png(data: bytes) -> bool:
             ancillary += length
         at += 12 + length
     return False
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Whether an end marker follows its last scan: in coded data FF is followed by 00 or a restart marker."""
+    return jpeg.rfind(_JPEG_END) > jpeg.rfind(b"\xff\xda")
+
+
+def _ended(jpeg: bytes) -> bytes:
+    """A JPEG without its end marker with one, if nothing else is missing; otherwise as it is.
+
+    A decoder makes up pixels that are missing out of whatever comes next; so it is given two ends. What gives the same
+    picture with both misses none. Of a progressive one, whose scans refine each other, the last must be there.
+    """
+    scan = jpeg.rfind(b"\xff\xda")
+    last = jpeg[scan + 4 : scan + 4 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big") - 2]
+    if len(last) < 6 or last[-1] & 15:  # its scan leaves bits to later ones
+        return jpeg
+    coded = jpeg.rstrip(b"\xff")
+    pixels = []
+    for follows in (b"", b"\x55" * 64, b"\xaa" * 64):
+        with JpegImageFile(io.BytesIO(coded + follows + _JPEG_END)) as picture:
+            pixels.append(picture.tobytes())
+    return coded + _JPEG_END if pixels[0] == pixels[1] == pixels[2] else jpeg
 
 
 def _bytes_of(source: Path | str | bytes, name: str) -> tuple[bytes, str]:

@@ -7,6 +7,7 @@ Whoever imports it gets what is the same for pictures that are decoded here and 
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ MEMORY_BYTES = 3 << 29
 MAX_SCANS = 100
 """Of a JPEG. Each scan passes over the whole picture: thousands fit into a small file and take hours. Encoders
 write about ten."""
+ANIMATED = frozenset(("GIF", "PNG", "WEBP"))
+"""Formats of `FORMATS` that may hold several pictures in the place of one."""
+_DEEP = frozenset(("I", "F", "I;16", "I;16B", "I;16L", "I;16N"))
+"""Pillow's modes of one channel with more than eight bits."""
+_MOST_GREY = 65535
 _ROWS = 256
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -60,7 +66,7 @@ def serve(file: BinaryIO, requests: BinaryIO, out: BinaryIO, *, max_pages: int, 
     """Answer requests for pages of the picture in `file` until there are no more."""
     allow(page_s)
     with reading(""), _open(file) as picture:
-        frames = [frame.size for frame in pages_of(picture, max_pages + 1)]
+        frames = sizes_of(picture, max_pages + 1)
         if len(frames) > max_pages != ONLY_THE_FIRST:
             raise InvalidInput(f"has more than {max_pages} pages")
         reply(out, {"sizes": frames})
@@ -69,7 +75,7 @@ def serve(file: BinaryIO, requests: BinaryIO, out: BinaryIO, *, max_pages: int, 
             allow(page_s)
             try:
                 with reading(""):
-                    if picture.format == "TIFF":
+                    if len(frames) > 1:
                         picture.seek(index)
                     drawn = upright(picture)
                     scale = density(picture)
@@ -84,19 +90,39 @@ def serve(file: BinaryIO, requests: BinaryIO, out: BinaryIO, *, max_pages: int, 
             out.flush()
 
 
-def pages_of(picture: Image.Image, most: int) -> Iterator[Image.Image]:
-    """The first pages of a TIFF, and the first picture of whatever else."""
-    for number, frame in enumerate(ImageSequence.Iterator(picture), 1):
-        yield frame
-        if number >= (most if picture.format == "TIFF" else 1):
-            return
+def sizes_of(picture: Image.Image, most: int) -> list[tuple[int, int]]:
+    """(width, height) of the first pages of a TIFF, or of the first pictures of an animation, which have one size."""
+    if picture.format == "TIFF":
+        return [frame.size for frame, _ in zip(ImageSequence.Iterator(picture), range(most), strict=False)]
+    return [picture.size] * (min(getattr(picture, "n_frames", 1), most) if picture.format in ANIMATED else 1)
 
 
 def upright(picture: Image.Image) -> Image.Image:
     """The frame that `picture` is at, in RGB and upright as its EXIF data say."""
     turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
-    rgb = picture.convert("RGB")
+    rgb = (_eight_bits(picture) if picture.mode in _DEEP else picture).convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or of floats, with the whole range that it uses: what would be clipped at 255 else.
+
+    Whole numbers have as many bits as the largest takes, as cameras of 10, 12 or 14 bits write them. Floats are shares
+    of 1, or levels up to 255. Whatever lies beyond is spread between its least and its largest value.
+    """
+    grey = picture if picture.mode in ("I", "F") else picture.convert("I")
+    least, largest = (float(end) for end in grey.getextrema())  # type: ignore[arg-type]  # it has one channel
+    if not (math.isfinite(least) and math.isfinite(largest)):
+        raise InvalidInput("has grey values that are no numbers")
+    start, span = min(least, 0.0), 255.0
+    if grey.mode == "F" and least >= 0 and largest <= 1:
+        span = 1.0
+    elif least < 0 or largest > _MOST_GREY or (grey.mode == "F" and largest > span):
+        start, span = least, largest - least
+    elif largest > span:
+        span = 2.0 ** int(largest).bit_length() - 1
+    scale = 255.0 / (span or 1.0)
+    return grey.convert("F").point(lambda value: value * scale - start * scale).convert("L")
 
 
 def density(picture: Image.Image) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from platoon.arrays import Array
 from platoon.media.frame import Frame, Pixels, Quad
@@ -45,6 +45,17 @@ class Gate(StrEnum):
     """More was found in one frame than is followed."""
     FAILED = "failed"
     """An error in Platoon, which its log names."""
+
+
+class Rejected(NamedTuple):
+    """A track that became no event."""
+
+    gate: Gate
+    plate: PlateText | None = None
+    """What was read; none: nothing."""
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Where that was read best: x1, y1, x2, y2 in frame pixels."""
+    media_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,7 @@ class PlatePipeline:
         hold_finals: emit only final texts, and only once the vehicle has gone, as for recorded files.
         same_vehicle_s: a text that comes back within this time is the same vehicle.
         parked_s: the same at the same place.
+        rejected: called with each track that became no event.
     """
 
     def __init__(
@@ -142,7 +154,7 @@ class PlatePipeline:
         hold_finals: bool = False,
         same_vehicle_s: float = 8.0,
         parked_s: float = 3600.0,
-        rejected: Callable[[Gate], None] = lambda _gate: None,
+        rejected: Callable[[Rejected], None] = lambda _: None,
     ) -> None:
         self._camera, self._grammar, self._rejected = camera, grammar, rejected
         self._min_reads, self._hold_finals = min_reads, hold_finals
@@ -164,7 +176,7 @@ class PlatePipeline:
         if len(boxes) > BOXES_MOST:
             boxes = sorted(boxes, key=lambda box: -box.score)
             for _ in boxes[BOXES_MOST:]:
-                self._rejected(Gate.CROWDED)
+                self._rejected(Rejected(Gate.CROWDED))
         tracks, _ = self._tracker.update([box.quad for box in boxes[:BOXES_MOST]], frame.media_time)
         tasks = []
         self._visible = []
@@ -390,7 +402,7 @@ class PlatePipeline:
                 events += self._end(track_state)
             except Exception:
                 _log.exception("camera %s: the event of a vehicle that has gone cannot be emitted", self._camera)
-                self._rejected(Gate.FAILED)
+                self._rejected(Rejected(Gate.FAILED))
         return events
 
     def _end(self, track_state: TrackState) -> list[PlateEvent]:
@@ -398,10 +410,12 @@ class PlatePipeline:
         if not events and track_state.vehicle is None:
             result = track_state.vote.result()
             if result is None:
-                self._rejected(Gate.UNREAD)
+                self._rejected(Rejected(Gate.UNREAD))
             else:
                 too_few = result.agreeing < self._min_reads
-                self._rejected(self._gate(track_state, result) or (Gate.FEW_READS if too_few else Gate.UNSURE))
+                gate = self._gate(track_state, result) or (Gate.FEW_READS if too_few else Gate.UNSURE)
+                seen = track_state.best_evidence(result)
+                self._rejected(Rejected(gate, result, box_of(seen.quad), seen.media_time))
         return events
 
 

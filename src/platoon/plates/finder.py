@@ -28,6 +28,8 @@ from platoon.settings import EngineSettings
 PLATE_DETECTION: Final = "plate-detection"
 STRIDE = 32
 """Width and height of the input are multiples of this."""
+LEAST_SIDE = 128
+"""And no smaller: the graph chooses among more places than a smaller input has."""
 LARGEST = (1280, 1280)
 """(height, width) of the largest input that engines built beforehand must take."""
 
@@ -74,7 +76,9 @@ class PlateFinder:
     def submit(
         self, pictures: Iterable[Array], *, priority: Priority = Priority.VIDEO, deadline: float | None = None
     ) -> list[Reply[PlateCandidates]]:
-        """Queue pictures, (H, W, 3) uint8 RGB each, H and W multiples of 32, which must not change until the reply.
+        """Queue pictures, (H, W, 3) uint8 RGB each, which must not change until the reply.
+
+        H and W are multiples of `STRIDE` from `LEAST_SIDE` on.
 
         Raises:
             Overloaded, Unavailable: see `Batcher.submit`; pictures already queued are cancelled.
@@ -91,7 +95,7 @@ class PlateFinder:
 
 
 def plate_detection() -> Model:
-    """Platoon's own: pictures in, uint8 (N, height, width, 3) with sides that are multiples of 32; likely plates out.
+    """Platoon's own: pictures in, uint8 (N, height, width, 3) sides multiples of 32 from 128; likely plates out.
 
     They are float32 (N, 50, 13), best first: score of 0-1; left, top, right, bottom; x and y of the four corners,
     clockwise from the plate's top left, all in pixels.

@@ -250,7 +250,7 @@ class SharedSite:
             self._grammar.of(spec.id),
             min_reads=self._settings.plates.min_reads,
             hold_finals=recorded,
-            rejected=lambda gate: self.metrics.rejected_reads.labels(spec.id, gate).inc(),
+            rejected=lambda rejected: self.metrics.rejected_reads.labels(spec.id, rejected.gate).inc(),
         )
         source = None
         if spec.enabled:

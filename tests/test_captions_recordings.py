@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from platoon import sample
-from platoon.captions.recordings import chosen
+from platoon.captions.showing import chosen
 from platoon.cli import app
 from platoon.errors import PlatoonError
 from platoon.settings import CaptionSettings

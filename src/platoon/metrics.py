@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ANSWER_BUCKETS_S = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -129,6 +130,53 @@ class Metrics:
             "platoon_capture_to_event_seconds",
             "From receiving the deciding frame to its event being stored",
             buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.caption_segments_cut = Counter(
+            "platoon_caption_segments_cut_total",
+            "Segments that were cut for captions, by why they end: full (their length), end (of the stream), jump, "
+            "size, bytes (too large)",
+            ["camera", "cause"],
+            registry=registry,
+        )
+        self.caption_segments = Counter(
+            "platoon_caption_segments_total",
+            "What became of them: captioned, superseded, expired, failed, skipped (nothing moved); the rest waits",
+            ["camera", "state"],
+            registry=registry,
+        )
+        self.caption_lag = Histogram(
+            "platoon_caption_lag_seconds",
+            "From the end of a segment to its caption",
+            buckets=ANSWER_BUCKETS_S,
+            registry=registry,
+        )
+        self.caption_seconds = Histogram(
+            "platoon_caption_seconds",
+            "Decoding what the model is shown of a segment, and its answer",
+            buckets=ANSWER_BUCKETS_S,
+            registry=registry,
+        )
+        self.caption_frames = Counter(
+            "platoon_caption_frames_total",
+            "Pictures of segments: wanted, shown (to the model, or with the caption)",
+            ["step"],
+            registry=registry,
+        )
+        self.caption_bytes = Counter(
+            "platoon_caption_bytes_total", "Pictures and video that captions were asked for with", registry=registry
+        )
+        self.caption_tokens = Counter(
+            "platoon_caption_tokens_total", "Tokens by the server's count: prompt, answer", ["part"], registry=registry
+        )
+        self.caption_frames_share = Gauge(
+            "platoon_caption_frames_share",
+            "Of the pictures that the model should be shown, so many are, as it is too slow",
+            registry=registry,
+        )
+        self.caption_stride = Gauge(
+            "platoon_caption_stride",
+            "Every so many segments one is queued, as the model is too slow",
             registry=registry,
         )
         self.stage = Histogram(
@@ -258,6 +306,8 @@ class Metrics:
             self.events_lost,
             self.events_spilled,
             self.rejected_reads,
+            self.caption_segments_cut,
+            self.caption_segments,
         ):
             samples = [sample for family in metric.collect() for sample in family.samples]
             for labels in {tuple(one.labels.values()) for one in samples if one.labels.get("camera") == camera}:

@@ -116,7 +116,7 @@ def event_deliveries(
         closing(EventOutbox(store, settings.deliveries, metrics, unattended=unattended)) as outbox,
         OutboxPublisher(outbox, transport, what="events", deadline_s=LEASE_S / 2) as publisher,
     ):
-        yield lambda message: publisher.look() if message["type"] == "event" else None
+        yield lambda message: publisher.look() if "event" in message else None
         deadline = time.monotonic() + patience_s
         try:
             while (left := outbox.waiting()) and time.monotonic() < deadline:

@@ -16,23 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from platoon.captions.captioner import Captioner
 from platoon.captions.cutter import Cause, Cutter
-from platoon.captions.payload import Clip, Form, jpeg, shrunk
+from platoon.captions.payload import Clip, Form
+from platoon.captions.showing import ROUNDING_S, chosen, shown
 from platoon.engine.chat_server import Said
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError
-from platoon.media.frame_index import Numbers
 from platoon.media.input import Input
 from platoon.media.picture_sampler import PictureSampler
 from platoon.redaction import visible
-from platoon.settings import SourceSettings
-from platoon.settings.captions import MOST_FRAMES, CaptionSettings
+from platoon.settings import CaptionSettings, SourceSettings
 
 BUSY_TRIES: Final = 8
 """So often may the server say of one segment that it is busy."""
-_ROUNDING_S: Final = 1e-6
 
 OnSegment = Callable[[int, int], None]
 """Hears of progress: segments done, and how many there are."""
@@ -116,8 +112,8 @@ class RecordingCaptioner:
             clips = self._videos(path, len(segments)) if form is Form.MP4 else self._pictures(sampler, segments)
             under_way: deque[_Asked] = deque()
             on_segment(done := 0, len(segments))
-            for shown in clips:
-                under_way.append(_Asked(shown, self._begin(shown)))
+            for piece in clips:
+                under_way.append(_Asked(piece, self._begin(piece)))
                 while under_way and (len(under_way) >= self._settings.max_requests or under_way[0].answer.done()):
                     yield _ended(under_way.popleft())
                     on_segment(done := done + 1, len(segments))
@@ -137,7 +133,7 @@ class RecordingCaptioner:
     def _segments(self, end_s: float) -> list[_Segment]:
         every, stride = self._settings.every, self._settings.every - self._settings.overlap
         # What the overlap alone would be of has been shown already.
-        count = max(1, math.ceil((end_s - self._settings.overlap - _ROUNDING_S) / stride))
+        count = max(1, math.ceil((end_s - self._settings.overlap - ROUNDING_S) / stride))
         starts = (number * stride for number in range(count))
         return [_Segment(number, start, min(start + every, end_s)) for number, start in enumerate(starts)]
 
@@ -145,12 +141,7 @@ class RecordingCaptioner:
         """The segments as pictures, each for one look into the recording."""
         for segment in segments:
             numbers = chosen(sampler.index.times_s, segment.start_s, segment.end_s, self._settings)
-            jpegs, missing = [], []
-            for number, picture in sampler.pictures(numbers):
-                if isinstance(picture, str):
-                    missing.append(f"{sampler.index.times_s[number]:.3f} s: {picture}")
-                else:
-                    jpegs.append(jpeg(shrunk(picture, self._settings.max_side)))
+            jpegs, _, missing = shown(sampler, numbers, self._settings.max_side)
             yield _Shown(segment, Clip(jpegs=jpegs) if jpegs else None, tuple(missing))
 
     def _videos(self, path: Path | str, count: int) -> Iterator[_Shown]:
@@ -187,28 +178,6 @@ class RecordingCaptioner:
             except Overloaded as busy:
                 self._pause.extend(busy.retry_after_s)
         raise DeadlineExceeded(f"the caption server said {BUSY_TRIES} times that it is busy")
-
-
-def chosen(times_s: np.ndarray, start_s: float, end_s: float, settings: CaptionSettings) -> Numbers:
-    """The pictures of a segment that the model is shown: one at each 1 / `fps` seconds from its start, or so many as
-    the settings say, evenly; never more than servers take.
-
-    Args:
-        times_s: when each picture of the video is shown, ascending.
-    """
-    within = np.flatnonzero((times_s >= start_s - _ROUNDING_S) & (times_s < end_s - _ROUNDING_S))
-    if not within.size:
-        return within
-    if settings.frames is None:
-        wanted = np.arange(start_s, end_s - _ROUNDING_S, 1 / settings.fps)
-        found = np.searchsorted(times_s, wanted + _ROUNDING_S, side="right") - 1
-        numbers = np.unique(np.clip(found, within[0], within[-1]))
-    else:
-        numbers = within
-    most = settings.frames or MOST_FRAMES
-    if len(numbers) > most:
-        numbers = numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.int64)]
-    return numbers.astype(np.int64)
 
 
 class _Pause:

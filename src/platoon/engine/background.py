@@ -46,7 +46,7 @@ class BackgroundExecutor:
         self._shared, self._number = shared, number
         # A priority once lowered cannot be raised again: the thread that calls must not be the one that yields, as it
         # has other things to do, under a lock that all threads share.
-        self._thread = ThreadPoolExecutor(1, "background", initializer=_yield_processor)
+        self._thread = ThreadPoolExecutor(1, "background", initializer=yield_processor)
 
     def __call__(self, batch: Array) -> tuple[NDArray[Any], ...]:
         """See `Executor`."""
@@ -86,6 +86,7 @@ class _Shared:
                 self._runtime.close()
 
 
-def _yield_processor() -> None:
+def yield_processor() -> None:
+    """Give this thread the lowest priority for good, where threads have one of their own."""
     if sys.platform == "linux":  # elsewhere this is the priority of the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

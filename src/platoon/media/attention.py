@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
+
+import av
 
 from platoon.media.slot import NewestSlot
 
@@ -137,6 +139,19 @@ class Attention:
         return True
 
 
+class PacketTap(Protocol):
+    """Somebody who looks at the packets of a camera or clip as they come; for one thread, and returns at once."""
+
+    def opened(self, stream: av.VideoStream) -> None:
+        """A stream that stays open until `closed`."""
+
+    def packet(self, packet: av.Packet, *, asleep: bool) -> None:
+        """The next packet in order, which is not to be changed; `asleep`: its camera sleeps."""
+
+    def closed(self) -> None:
+        """No packet of the stream comes any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taker:
     """Who takes the pictures of a camera, for who decodes them."""
@@ -148,6 +163,8 @@ class Taker:
     attention: Attention = field(default_factory=Attention)
     skipped: Callable[[int, Skipped], None] = lambda _count, _why: None
     """Called with packets that are never decoded."""
+    tap: PacketTap | None = None
+    """Looks at all packets, if FFmpeg reads the stream."""
 
     @property
     def watches(self) -> bool:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
 from platoon.media.addresses import file_of, host_of, is_remote, target_of
-from platoon.media.attention import EVERYTHING, Arrival, Reason, Role, Taker
+from platoon.media.attention import EVERYTHING, Arrival, Level, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
 from platoon.media.frame import Detection
@@ -142,6 +142,7 @@ class Input:
     ) -> None:
         self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
+        self._is_tapped = False
         self._thinning = Thinning(taker.rate)
         self._change = PictureChange()
         self._empty = True
@@ -209,6 +210,8 @@ class Input:
         """Free the decoder and the connection; of a live stream with its next packet, or at the read deadline."""
         if self._backlog is not None:
             self._backlog.close()
+        if self._is_tapped and self._taker.tap is not None:
+            self._taker.tap.closed()
         self._container.close()
 
     def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
@@ -226,7 +229,7 @@ class Input:
         given, end_s = 0, 0.0
         last_picture = time.monotonic()
         try:
-            for packet in self._arrivals() if self.live else self.packets():
+            for packet in self._arrivals() if self.live else self._tapped(self.packets()):
                 self._fruitless += 1
                 if self.live and self._fruitless > _REORDERED_MOST:
                     self._check_decoding(time.monotonic() - last_picture, waiting_for_key)
@@ -275,7 +278,7 @@ class Input:
         slot = taker.slot if taker.watches else None
         sleeps = slot is not None and self._acceleration is None  # of a picture on a GPU no change is looked for
         backlog = self._backlog = Backlog(
-            self._watched(self.packets()) if sleeps else self.packets(),
+            self._tapped(self._watched(self.packets()) if sleeps else self.packets()),
             max_lag_s=settings.max_lag_s,
             keyframe_max_s=settings.keyframe_max_s,
             skipped=taker.skipped,
@@ -295,6 +298,17 @@ class Input:
             if slot is not None:
                 context.skip_frame = "NONREF" if self._thinning.allowed or backlog.saturated else "DEFAULT"
             packet.opaque = Arrival(taken.arrived, taken.role)
+            yield packet
+
+    def _tapped(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        """The packets, which whoever looks at all of them has seen; `close` says that no more come."""
+        if (tap := self._taker.tap) is None:
+            yield from packets
+            return
+        tap.opened(self._stream)
+        self._is_tapped = True
+        for packet in packets:
+            tap.packet(packet, asleep=self._taker.attention.level is Level.IDLE)
             yield packet
 
     def _watched(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import av
 
-from platoon.media.attention import Arrival, Attention, Level, Reason, Role, Skipped, Taker
+from platoon.media.attention import Arrival, Attention, Level, PacketTap, Reason, Role, Skipped, Taker
 from platoon.media.decode import planar_frame
 from platoon.media.failures import SourceError
 from platoon.media.failures import SourceFailure as SourceFailure
@@ -108,6 +108,7 @@ class Source:
             again; must return at once.
         on_look: called on the decoder's thread with every keyframe of a camera that sleeps, which nobody else may see;
             must return at once.
+        tap: looks at its packets.
         open_input: decodes what is there.
         random: of the jitter; a seeded one makes the waits repeatable.
         now: the clock by which packets arrive, in seconds.
@@ -130,6 +131,7 @@ class Source:
         loop: bool = False,
         on_status: Callable[[SourceStatus], None] = lambda _: None,
         on_look: Callable[[Frame], None] = lambda _: None,
+        tap: PacketTap | None = None,
         open_input: Opener = Input,
         random: Random | None = None,
         now: Callable[[], float] = time.monotonic,
@@ -149,7 +151,9 @@ class Source:
         self.attention = Attention(mode, awake_s=settings.awake_s, now=now)
         """Says how much is decoded of it, where it is live."""
         self.attention.on_change = self._note_attention
-        self._taker = Taker(slot=slot, rate=sampler.rate, attention=self.attention, skipped=self._count_skipped)
+        self._taker = Taker(
+            slot=slot, rate=sampler.rate, attention=self.attention, skipped=self._count_skipped, tap=tap
+        )
         self._offered = -math.inf
         """Media time of the last frame that was handed on."""
         self._input: OpenInput | None = None

@@ -73,7 +73,7 @@ class EventFile:
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take a message of a site: where it is of an event, there is one to be written. Returns at once."""
-        if message["type"] == "event":
+        if "event" in message:
             self._wake.set()
 
     def not_ready(self) -> list[str]:

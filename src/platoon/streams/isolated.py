@@ -16,7 +16,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from platoon.errors import NotFound, PlatoonError, StoreError
+from platoon.errors import InvalidSettings, NotFound, PlatoonError, StoreError
 from platoon.media.decoder import takes_nvdec
 from platoon.metrics import Metrics
 from platoon.plates import open_engine
@@ -55,6 +55,8 @@ class IsolatedSite:
         # What these refuse would end each process instead.
         self._grammar = SiteGrammar(settings.plates)
         takes_nvdec(settings)
+        if settings.captions.url is not None and not recorded:
+            raise InvalidSettings("captions.url and --isolated: the cameras would not share the server; leave one out")
         self._settings, self._recorded, self._loop, self._on_event = settings, recorded, loop, on_event
         self.events = EventStore(settings.store.path / "events.sqlite", unattended=not recorded)
         self.crops = ObjectStore(settings.store.crops_location, unattended=not recorded)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from platoon.captions.live import LiveCaptions
 from platoon.errors import NotFound, Unavailable
 from platoon.media.attention import Level, Reason
 from platoon.media.decoder import open_decoder
@@ -27,6 +28,7 @@ from platoon.plates.remote import RemoteReader
 from platoon.plates.served import FOR_CALLERS
 from platoon.redaction import redact
 from platoon.settings import Settings
+from platoon.store.event import PLATE
 from platoon.store.events import EventStore
 from platoon.store.objects import ObjectStore
 from platoon.streams.camera import DISABLED, Camera
@@ -103,6 +105,7 @@ class SharedSite:
             recorded=recorded,
             count=lanes,
         )
+        self._captions = self._open_captions() if settings.captions.url is not None and not recorded else None
 
     @property
     def engine(self) -> PlateEngine:
@@ -155,6 +158,8 @@ class SharedSite:
         for camera in list(self._cameras.values()):
             if camera.source is not None:
                 camera.source.join(STOP_S)
+        if self._captions is not None:
+            self._captions.close()
         try:
             self._sink.close()
         finally:
@@ -182,7 +187,7 @@ class SharedSite:
 
     def warnings(self) -> list[str]:
         """See `Site.warnings`."""
-        return self._sink.warnings()
+        return self._sink.warnings() + ([] if self._captions is None else self._captions.warnings())
 
     def quiet_s(self) -> float:
         """For how long the analysis has been with the same frames; 0 before the first. One that stands still hangs."""
@@ -266,6 +271,7 @@ class SharedSite:
                 loop=self._loop,
                 on_status=lambda status: self._hear(spec.id, status),
                 on_look=lambda frame: self._see(spec.id, frame),
+                tap=None if self._captions is None else self._captions.tap(spec.id),
                 open_input=self._decoder.open_input,
             )
         self._cameras[spec.id] = Camera(spec, watch, source)
@@ -280,11 +286,22 @@ class SharedSite:
         if camera.source is not None:
             camera.source.join(STOP_S)  # so that its last words do not follow the first of its successor
         self._lanes.finish(camera)
+        if self._captions is not None:
+            self._captions.remove(identity)
         if gone:
             del self._cameras[identity]
             self._removed.add(identity)
             self.metrics.forget(identity)
             self._hub.publish(identity, {"type": "removed", "camera": identity})
+
+    def _open_captions(self) -> LiveCaptions:
+        return LiveCaptions(
+            self._settings.captions,
+            self._settings.source,
+            self.metrics,
+            emit=self._sink.put,
+            on_gap=lambda gap: self._hub.publish(gap["camera"], {"type": "caption_gap", **gap}),
+        )
 
     def _see(self, identity: str, frame: Frame) -> None:
         if (camera := self._cameras.get(identity)) is not None:
@@ -317,10 +334,11 @@ class SharedSite:
         )
 
     def _stored(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("kind", PLATE)
         camera = self._cameras.get(event["camera"])
-        if camera is not None:
+        if camera is not None and kind == PLATE:
             camera.last_event_at = time.time()
-        self._hub.publish(event["camera"], {"type": "event", "event": event})
+        self._hub.publish(event["camera"], {"type": "event" if kind == PLATE else kind, "event": event})
         self._on_event(event)
 
     def _show(self, frame: Frame, camera: Camera) -> None:

@@ -68,8 +68,10 @@ class Emitted(Protocol):
         """When what it is of was seen, seconds since 1970."""
 
     @property
-    def emitted_at(self) -> float:
-        """When the frame was received that decided it was to be emitted."""
+    def emitted_at(self) -> float | None:
+        """When the frame was received that decided it was to be emitted; None: whoever emits it counts it, and how
+        late it is.
+        """
 
     @property
     def crop(self) -> Pixels:
@@ -262,8 +264,9 @@ class EventSink:
         finally:
             self._began = None
         self.error = None
-        self._metrics.events.labels(event.camera, event.state).inc()
-        self._metrics.capture_to_event.observe(max(0.0, self._now() - event.emitted_at))
+        if event.emitted_at is not None:
+            self._metrics.events.labels(event.camera, event.state).inc()
+            self._metrics.capture_to_event.observe(max(0.0, self._now() - event.emitted_at))
         return True
 
     def _fail(self, error: StoreError) -> None:

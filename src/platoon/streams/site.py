@@ -22,6 +22,8 @@ Message = Mapping[str, Any]
 - `overlay`: `camera, time, width, height, boxes: [{track, box: [x1, y1, x2, y2], text, confidence, state}]`,
   boxes in frame pixels, state `seen`, `preview` or `final`;
 - `event`: `event`, a plate event as `/api/events` gives it;
+- `caption`: `event`, an event of that kind as `/api/captions` gives it;
+- `caption_gap`: `camera, time, until, media_start, media_end, cause, state`, a segment that got no caption;
 - `camera`: `camera`, a `CameraStatus` as `/api/cameras` gives it; sent on every change of state, and when decoding
   falls behind or keeps up again;
 - `removed`: `camera`, the id of a camera taken out of the registry.

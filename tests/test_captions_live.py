@@ -178,7 +178,7 @@ def test_silence_ends_with_the_deadline(clip: Path) -> None:
 
 
 def test_a_busy_server_is_asked_again_about_the_same_segment(clip: Path) -> None:
-    replies = iter([(429, {})])
+    replies: Iterator[Reply] = iter([(429, {})])
     with fake_vlm(probed(lambda *what: next(replies, None) or telling(*what))) as fake, captioning(fake) as site:
         fake.retry_after = "0.1"
         play(site.live.tap("gate"), write_clip(clip.with_name("one.mp4"), frames=8, fps=8))

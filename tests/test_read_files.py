@@ -16,7 +16,7 @@ from PIL import Image
 
 import platoon.read_files as module
 from platoon.media.frame import Pixels
-from platoon.media.input import recording
+from platoon.media.recording import recording
 from platoon.plates.events import Gate
 from platoon.plates.recorded import ClipPlates, FoundPlate, HeldBack
 from platoon.read_files import PICTURES_MOST, read_files

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from platoon.errors import InvalidSettings
-from platoon.streams.registry import CameraSpec, RegistryFollower, changes, parse_registry, read_registry
+from platoon.streams.registry import CameraSpec, RegistryFollower, camera_of, changes, parse_registry, read_registry
 
 
 def parse(text: str, main_port: int = 0) -> list[CameraSpec]:
@@ -177,3 +177,25 @@ def test_an_edit_that_cannot_be_applied_does_not_keep_the_next_from_being(tmp_pa
         assert applied.wait(20)
     finally:
         follower.stop()
+
+
+def test_an_address_is_a_camera_without_a_registry() -> None:
+    camera = camera_of("RTSP://admin:S3|cret@10.0.0.5:8554/cam?channel=1")
+    assert (camera.id, camera.name, camera.port) == ("camera", "10.0.0.5", 0)
+    assert camera.url == "RTSP://admin:S3|cret@10.0.0.5:8554/cam?channel=1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://admin:S3cret@h/x",
+        "rtsp://admin:S3cret@h:port/x",
+        "rtsp://",
+        "rtsp://admin:S3c/ret@10.0.0.1/x",
+        "http://a b/",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        camera_of(url)
+    assert "S3c" not in str(caught.value)

@@ -88,7 +88,9 @@ def demo(
 
 @app.command()
 def run(
-    cameras: Annotated[Path, typer.Argument(help="The registry: lines of id|name|url|port.")],
+    cameras: Annotated[
+        str, typer.Argument(help="The registry: lines of id|name|url|port; or the address of one camera.")
+    ],
     settings_file: SettingsFile = None,
     host: Host = None,
     port: Port = None,
@@ -107,7 +109,7 @@ def run(
     ] = None,
 ) -> None:
     """Read the plates of every camera in a registry."""
-    from platoon.streams.registry import read_registry
+    from platoon.streams.registry import camera_of, read_registry
 
     settings = Settings.load(
         settings_file,
@@ -118,14 +120,15 @@ def run(
         store__path=store,
         remote__url=ocr,
     )
-    specs = read_registry(cameras, main_port=settings.api.port)
+    registry = None if "://" in cameras else Path(cameras)
+    specs = [camera_of(cameras)] if registry is None else read_registry(registry, main_port=settings.api.port)
     if once and loop:
         raise InvalidSettings("--once and --loop exclude each other")
     if once:
         with _lines_of(events) as on_event:
             _run_once(specs, settings, isolated=isolated, on_event=on_event)
     else:
-        _run_live(specs, settings, isolated=isolated, loop=loop, events=events, registry=cameras)
+        _run_live(specs, settings, isolated=isolated, loop=loop, events=events, registry=registry)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from platoon.engine.request_context import RequestContext
 from platoon.errors import InvalidInput
 from platoon.media.failures import SourceError
 from platoon.media.frame import Pixels
-from platoon.media.input import recording
+from platoon.media.recording import recording
 from platoon.metrics import Metrics
 from platoon.ocr.engine import TextEngine
 from platoon.ocr.picture import MAX_PIXELS, as_pixels, load_picture

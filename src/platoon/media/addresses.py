@@ -1,6 +1,6 @@
 """What FFmpeg may open, by which protocols and as which formats.
 
-A playlist leads to no other file, and a text is not taken for text art.
+A playlist leads to no file: one over HTTP (HLS) to what is there over HTTP alone. A text is not taken for text art.
 """
 
 from __future__ import annotations
@@ -35,14 +35,27 @@ def is_remote(url: str) -> bool:
     return _scheme(url) in _REMOTE
 
 
+def is_http(url: str) -> bool:
+    """Whether `url` is a network stream over HTTP."""
+    return _scheme(url) in ("http", "https")
+
+
+def lower_scheme(url: str) -> str:
+    """`url` as FFmpeg and GStreamer know schemes: in small letters."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.lower()}{separator}{rest}" if separator else url
+
+
 def target_of(url: str, settings: SourceSettings, file: BinaryIO | None) -> tuple[str | BinaryIO, dict[str, str]]:
     """Name what FFmpeg opens, and its options."""
     options = {"format_whitelist": _FORMATS, "max_pixels": str(settings.max_pixels)}
     if file is not None:  # what it may name is opened by no protocol
         file.seek(0)
         return file, {**options, "protocol_whitelist": "none"}
+    if is_http(url):
+        options["format_whitelist"] += ",hls"
     if is_remote(url):
-        return url, {**options, **_REMOTE[_scheme(url)]}
+        return lower_scheme(url), {**options, **_REMOTE[_scheme(url)]}
     return f"file:{file_of(url)}", {**options, "protocol_whitelist": "file"}
 
 

@@ -16,7 +16,8 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 
 from platoon.errors import InvalidSettings
 from platoon.media.frame import PixelWork
-from platoon.media.input import Input, Opener
+from platoon.media.http_pictures import open_stream
+from platoon.media.input import Opener
 from platoon.media.opencv_pixels import OpenCvPixels
 from platoon.media.openers import PIPELINES, opener
 from platoon.metrics import PixelMeter
@@ -32,7 +33,7 @@ class Decoder:
 
     pixels: PixelWork
     """Takes the pictures where they were decoded."""
-    open_input: Opener = Input
+    open_input: Opener = open_stream
     close: Callable[[], None] = lambda: None
 
 
@@ -53,7 +54,7 @@ def open_decoder(settings: Settings, meter: PixelMeter, *, cameras: Callable[[],
     if not takes_nvdec(settings):
         return Decoder(OpenCvPixels(meter))
     device = settings.engine.device
-    return Decoder(on_gpu(meter, device), partial(Input, acceleration=nvdec(device, or_else_the_cpu=True)))
+    return Decoder(on_gpu(meter, device), partial(open_stream, acceleration=nvdec(device, or_else_the_cpu=True)))
 
 
 def on_gpu(meter: PixelMeter, number: int) -> PixelWork:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 import av
@@ -24,11 +21,13 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
-from platoon.media.addresses import file_of, host_of, is_remote, target_of
+from platoon.media.addresses import host_of, is_remote, target_of
 from platoon.media.attention import EVERYTHING, Arrival, Level, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
+from platoon.media.challenges import unsupported_login
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
 from platoon.media.frame import Detection
+from platoon.media.pacing import SEGMENTED, paced
 from platoon.media.sampling import Thinning
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
@@ -96,27 +95,6 @@ class Opener(Protocol):
         """Open `url`. Raises SourceError."""
 
 
-@contextmanager
-def recording(source: Path | str, settings: SourceSettings) -> Iterator[Input]:
-    """A recording by its path or address. What a file is, its content says: FFmpeg itself believes its name, too.
-
-    Raises:
-        SourceError: as `Input`, or it is a live stream.
-    """
-    name = str(source)
-    with ExitStack() as stack:
-        file = None if "://" in name else stack.enter_context(_nameless(file_of(name)))
-        opened = stack.enter_context(closing(Input(name, settings, file=file)))
-        if opened.live:
-            raise opened.error(SourceFailure.UNSUPPORTED, "a live stream, which has no end")
-        yield opened
-
-
-def _nameless(path: Path) -> BinaryIO:
-    """The file, with a number for a name: FFmpeg would ask it for one."""
-    return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb")  # noqa: PTH123  (a descriptor has no path)
-
-
 class Input:
     """An open source, for one thread; an `OpenInput` by FFmpeg.
 
@@ -126,6 +104,7 @@ class Input:
         acceleration: decodes what it can on a device, and leaves the pictures there; none: the CPU decodes.
         file: what is read from its beginning in the place of `url`, which is then its name for people; it can seek,
             and stays open.
+        format: FFmpeg's name of the format that it has; none: its content says.
 
     Raises:
         SourceError: it cannot be opened within the deadline, or holds no video that can be decoded.
@@ -139,7 +118,9 @@ class Input:
         taker: Taker = EVERYTHING,
         acceleration: HWAccel | None = None,
         file: BinaryIO | None = None,
+        format: str | None = None,  # noqa: A002  (av.open's name for it)
     ) -> None:
+        self._address, self._told = url, format is not None
         self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
         self._is_tapped = False
@@ -155,6 +136,7 @@ class Input:
         try:
             self._container = av.open(
                 target,
+                format=format,
                 options=options,
                 timeout=(settings.open_timeout_s, settings.read_timeout_s),
                 hwaccel=acceleration,
@@ -367,6 +349,8 @@ class Input:
             SourceError: the stream broke.
         """
         packets = self._container.demux(self._stream)
+        if self._live and self._container.format.name == SEGMENTED:
+            packets = paced(packets)
         while True:
             asked = time.monotonic()
             try:
@@ -406,6 +390,8 @@ class Input:
         context = stream.codec_context
         if context is None:
             raise self.error(SourceFailure.UNSUPPORTED, "no decoder for its video")
+        if self._told and not context.width:
+            raise self.error(SourceFailure.UNSUPPORTED, "not a video, or damaged at its beginning")
         self.check_size(context.width, context.height)
         # One thread per camera: more add contention, and no throughput once cameras outnumber cores.
         context.thread_count = 1
@@ -460,7 +446,10 @@ class Input:
     def _cause(self, error: Exception, opening_s: float | None, host: str | None) -> tuple[SourceFailure, str]:
         """Find the failure behind an error of FFmpeg, whose own text is not used: it repeats the address."""
         match error:
-            case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+            case av.error.HTTPUnauthorizedError():
+                reason = unsupported_login(self._address) or "user or password are not accepted"
+                return SourceFailure.UNAUTHORISED, reason
+            case av.error.HTTPForbiddenError():
                 return SourceFailure.UNAUTHORISED, "user or password are not accepted"
             case av.error.HTTPNotFoundError():
                 return SourceFailure.NOT_FOUND, "the host has no such stream"
@@ -478,7 +467,7 @@ class Input:
                 return SourceFailure.OPEN_TIMEOUT, f"no answer within {limit:g} s"
             if code == errno.EIO and host and not is_known(host):
                 return SourceFailure.UNREACHABLE, f"there is no host {host}"
-            if self._live and (code == errno.EIO or self._url.startswith("rtsp")):
+            if self._live and (code == errno.EIO or self._url.lower().startswith("rtsp")):
                 return SourceFailure.CLOSED, "the other side hung up, or speaks another protocol"
             if isinstance(error, ValueError | LookupError | av.error.EOFError):
                 return SourceFailure.UNSUPPORTED, "not a video, or damaged at its beginning"

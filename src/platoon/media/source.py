@@ -26,7 +26,8 @@ from platoon.media.decode import planar_frame
 from platoon.media.failures import SourceError
 from platoon.media.failures import SourceFailure as SourceFailure
 from platoon.media.frame import Detection, Frame, PixelWork
-from platoon.media.input import Input, Opener, OpenInput
+from platoon.media.http_pictures import open_stream
+from platoon.media.input import Opener, OpenInput
 from platoon.media.sampling import MAX_STEP_S, MediaClock, Sampler
 from platoon.media.slot import NewestSlot
 from platoon.metrics import Metrics
@@ -132,7 +133,7 @@ class Source:
         on_status: Callable[[SourceStatus], None] = lambda _: None,
         on_look: Callable[[Frame], None] = lambda _: None,
         tap: PacketTap | None = None,
-        open_input: Opener = Input,
+        open_input: Opener = open_stream,
         random: Random | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:

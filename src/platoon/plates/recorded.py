@@ -21,8 +21,9 @@ from platoon.engine.request_context import RequestContext
 from platoon.media.decode import planar_frame
 from platoon.media.failures import SourceError
 from platoon.media.frame import Frame, Pixels, Quad
-from platoon.media.input import Input, recording
+from platoon.media.input import Input
 from platoon.media.opencv_pixels import OpenCvPixels, rectify
+from platoon.media.recording import recording
 from platoon.media.sampling import MediaClock, Sampler
 from platoon.metrics import Metrics
 from platoon.ocr.reading import MODES, ReadOptions, find, read

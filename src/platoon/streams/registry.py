@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from platoon.errors import InvalidSettings
+from platoon.media.addresses import host_of
 from platoon.redaction import redact
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,14 @@ def parse_registry(text: str, *, where: str, folder: Path, main_port: int = 0) -
     if not cameras:
         raise InvalidSettings(f"{where} names no camera; a line is id|name|url|port")
     return cameras
+
+
+def camera_of(url: str) -> CameraSpec:
+    """The camera at an address, for whoever has one and no registry. Raises InvalidSettings: it is none."""
+    url, reason = _resolve(url.strip(), Path())
+    if reason:
+        raise InvalidSettings(reason)
+    return CameraSpec("camera", host_of(url) or "camera", url, 0)
 
 
 def changes(old: Sequence[CameraSpec], new: Sequence[CameraSpec]) -> tuple[list[CameraSpec], list[CameraSpec]]:

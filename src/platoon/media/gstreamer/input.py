@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import av
 
-from platoon.media.addresses import file_of, is_remote
+from platoon.media.addresses import file_of, is_remote, lower_scheme
 from platoon.media.attention import Skipped, Taker
 from platoon.media.failures import SourceError, SourceFailure, unreachable
 from platoon.media.frame import Detection
@@ -32,7 +32,7 @@ class PipelineInput:
         self._pipeline, self._url, self._settings = pipeline, redact(url), settings
         self._live = is_remote(url)
         self._detections: Sequence[Detection] | None = None
-        target = url if self._live else file_of(url).absolute().as_uri()
+        target = lower_scheme(url) if self._live else file_of(url).absolute().as_uri()
         try:
             self._branch = pipeline.attach(target, settings, skipped=lambda count: taker.skipped(count, Skipped.BEHIND))
         except Broken as broken:

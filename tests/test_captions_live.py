@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +16,13 @@ from platoon.captions.cutter import Cause
 from platoon.captions.live import CameraTap, CaptionEvent, LiveCaptions
 from platoon.captions.scheduler import State
 from platoon.errors import InvalidSettings
+from platoon.media.source import Pace
 from platoon.metrics import Metrics
 from platoon.settings import CaptionSettings, SourceSettings
 from tests.clips import write_clip
 from tests.fake_vlm import FakeVlm, Reply, fake_vlm, said
+from tests.rtsp_server import Fault, RtspServer
+from tests.source_watch import Watch
 from tests.test_captions_recordings import probed, questions, telling
 
 PATIENCE_S = 20
@@ -229,3 +233,65 @@ def test_without_packets_there_are_no_captions() -> None:
             emit=lambda _: None,
             on_gap=lambda _: None,
         )
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Iterator[tuple[RtspServer, Path]]:
+    """An RTSP camera that shows a clip of two seconds again and again, and a clip of another size."""
+    clip = write_clip(tmp_path / "clip.mp4", frames=32, fps=16, keyframe_every=8)
+    large = write_clip(tmp_path / "large.mp4", frames=32, fps=16, keyframe_every=8, width=320)
+    with RtspServer({"/gate": clip}) as server:
+        yield server, large
+
+
+def causes(site: Site) -> list[str]:
+    return [event.facts["cause"] for event in site.events]
+
+
+def test_segments_of_a_camera_end_early_where_its_stream_breaks_jumps_or_changes(
+    camera: tuple[RtspServer, Path],
+) -> None:
+    server, large = camera
+    with (
+        fake_vlm(probed(telling)) as fake,
+        captioning(fake, fps=16) as site,
+        Watch(
+            server.url("/gate"),
+            settings=SourceSettings(backoff_min_s=0.1, backoff_max_s=0.2),
+            keep_all=False,
+            pace=Pace.REAL_TIME,
+            tap=site.live.tap("gate"),
+        ),
+    ):
+        site.until(lambda: len(site.events) >= 2)
+        server.fault("/gate", Fault.DROP)
+        site.until(lambda: (Cause.END, Cause.FULL) in itertools.pairwise(causes(site)))
+        server.restamp("/gate", lambda stamp: stamp + 3600 * 90_000)
+        site.until(lambda: (Cause.JUMP, Cause.FULL) in itertools.pairwise(causes(site)))
+        server.switch("/gate", large)
+        site.until(lambda: Cause.SIZE in causes(site))
+        assert not site.gaps
+        for event in site.events:
+            seen = [int(number) for number in event.text.split()]
+            steps = {(after - before) % 16 for before, after in itertools.pairwise(seen)}
+            assert steps <= {1} or event.facts["cause"] != Cause.FULL
+            length = event.facts["media_end"] - event.facts["media_start"]
+            assert length <= 1.001
+            assert abs(event.time - time.time()) < PATIENCE_S
+
+
+def test_lag_is_bounded_however_slow_the_model(camera: tuple[RtspServer, Path]) -> None:
+    """Answers take two segments and a half: most are superseded, and those that are captioned are recent."""
+    server, _ = camera
+
+    def slow(prompt: str, request: dict[str, Any]) -> Reply:
+        fake.closing.wait(2.5)
+        return telling(prompt, request)
+
+    with fake_vlm(probed(slow)) as fake, captioning(fake) as site:
+        with Watch(server.url("/gate"), keep_all=False, pace=Pace.REAL_TIME, tap=site.live.tap("gate")) as watch:
+            site.until(lambda: len(site.events) >= 3)
+            decoded = watch.source.status.decoded
+        assert decoded > 60  # the model never holds the decoder
+        assert all(event.facts["lag"] < 2.5 + 1.5 for event in site.events)
+        assert {gap["state"] for gap in site.gaps} == {State.SUPERSEDED}

@@ -85,6 +85,9 @@ class ChatServer:
             trust_env=False,  # pages and pictures of cameras go through no proxy
         )
         self._slots = asyncio.Semaphore(server.max_requests)
+        self._closing = threading.Lock()
+        """Held by whoever asks, so that nobody does while the loop ends."""
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="language model", daemon=True)
         self._thread.start()
@@ -117,8 +120,13 @@ class ChatServer:
             did not answer in time. Overloaded: it is busy, and says for how long.
         """
         body = {"messages": [{"role": "user", "content": list(content)}], **options}
-        asking = self._ask(body, deadline, attempts or ATTEMPTS, wait_while_busy=wait_while_busy)
-        return asyncio.run_coroutine_threadsafe(asking, self._loop)
+        with self._closing:
+            if self._closed:
+                asked: Future[Said] = Future()
+                asked.cancel()
+                return asked
+            asking = self._ask(body, deadline, attempts or ATTEMPTS, wait_while_busy=wait_while_busy)
+            return asyncio.run_coroutine_threadsafe(asking, self._loop)
 
     def not_ready(self) -> list[str]:
         """Why it cannot be asked; waits as long as a health check may."""
@@ -133,7 +141,9 @@ class ChatServer:
         return []
 
     def close(self) -> None:
-        """Take back all questions."""
+        """Take back all questions, and those that are asked from now on."""
+        with self._closing:
+            self._closed = True
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

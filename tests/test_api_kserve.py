@@ -30,7 +30,7 @@ from platoon.api.kserve.models import MAX_ITEMS, ServedModel, ServedModels
 from platoon.api.kserve.rpc import GrpcServer, _host_of
 from platoon.api.serve import bind
 from platoon.arrays import on_host
-from platoon.engine.batcher import Priority
+from platoon.engine.batcher import Batcher, Priority
 from platoon.engine.tuning import Choice, Tuning
 from platoon.media.frame import Pixels
 from platoon.metrics import Metrics
@@ -43,6 +43,7 @@ grpcclient = pytest.importorskip("tritonclient.grpc", reason="tritonclient[grpc]
 httpclient = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
 from tritonclient.utils import InferenceServerException  # noqa: E402  only once it is known to be there
 
+PATIENCE_S = 120
 LIMIT = 2_000_000
 LINE = np.zeros((1, 48, 320, 3), np.uint8)
 
@@ -186,37 +187,41 @@ def test_ids_and_scores_decode_to_what_is_written(client: Any, kind: Any, model:
 
 
 @contextmanager
-def busy(served: Serving) -> Iterator[None]:
-    """While entered, plates are not read: they wait, some of them with the model, as many as it executes at once."""
-    begun, may_end = threading.Semaphore(0), threading.Event()
+def busy(served: Serving) -> Iterator[threading.Semaphore]:
+    """While entered, plates are not read: they wait, some of them with the model, as many as it executes at once.
+
+    The semaphore is released for each that comes meanwhile, once it waits.
+    """
+    begun, comes, may_end = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
     with served.engine._plate_lines.lent() as recogniser:
         lanes = recogniser._model._runtime.foreground()
     execute = type(lanes[0]).__call__
 
     def hold(self: Any, batch: NDArray[Any]) -> Any:
         begun.release()
-        assert may_end.wait(60)
+        assert may_end.wait(PATIENCE_S)
         return execute(self, batch)
+
+    submit = Batcher.submit
+
+    def submitted(self: Any, *args: Any, **how: Any) -> Any:
+        reply = submit(self, *args, **how)
+        comes.release()
+        return reply
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(lanes[0]), "__call__", hold)
         first = []
         for _ in lanes:
             first += served.engine.read_plate_lines([LINE[0]])
-            assert begun.acquire(timeout=30)
+            assert begun.acquire(timeout=PATIENCE_S)
+        patch.setattr(Batcher, "submit", submitted)
         try:
-            yield
+            yield comes
         finally:
             may_end.set()
         for reply in first:
-            reply.result(30)
-
-
-def until_waiting(served: Serving, items: int) -> None:
-    deadline = time.monotonic() + 30
-    while sample(served.metrics.queue_depth.labels("plate-recognition")) < items:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+            reply.result(PATIENCE_S)
 
 
 def sample(metric: Any) -> float:
@@ -236,11 +241,12 @@ def test_items_of_many_clients_share_batches_and_answers_stay_as_they_were_alone
 
     alone = [infer(line) for line in lines]
     with ThreadPoolExecutor(len(lines)) as pool:
-        with busy(served):
+        with busy(served) as comes:
             before = sample(executions)
             answers = [pool.submit(infer, line) for line in lines]
-            until_waiting(served, len(lines))
-        assert [answer.result(30) for answer in answers] == alone
+            for _ in lines:
+                assert comes.acquire(timeout=PATIENCE_S)
+        assert [answer.result(PATIENCE_S) for answer in answers] == alone
     assert sample(executions) - before <= 3, "two of eight each, and the one that kept it busy if it began late"
 
 
@@ -248,16 +254,16 @@ def test_what_a_caller_who_left_had_waiting_is_dropped(served: Serving) -> None:
     items = served.metrics.batch_items.labels("plate-recognition")
     address = f"http://{served.http}/v2/models/plate-recognition/infer"
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [3, 48, 32, 3], "data": [0] * 3 * 4608}
-    with served.client(grpcclient) as client, busy(served):
+    with served.client(grpcclient) as client, busy(served) as comes:
         before = sample(items)
         call = client.async_infer("plate-recognition", [asked(grpcclient, LINE)], callback=lambda *_, **__: None)
-        until_waiting(served, 1)
+        assert comes.acquire(timeout=PATIENCE_S)
         call.cancel()
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(address, json={"inputs": [tensor]}, timeout=1)
         for contract in ("kserve", "kserve-grpc"):
             left = served.metrics.requests.labels(contract, "499")
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while not sample(left):
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
@@ -352,12 +358,12 @@ def test_a_request_that_waited_past_its_own_timeout_is_given_up(served: Serving,
             client.infer("plate-recognition", [asked(kind, LINE)], timeout=1000)
 
     with ThreadPoolExecutor(1) as pool:
-        with busy(served):
+        with busy(served) as comes:
             answer = pool.submit(infer)
-            until_waiting(served, 1)
+            assert comes.acquire(timeout=PATIENCE_S)
             time.sleep(0.002)  # its whole timeout
         with pytest.raises(InferenceServerException, match="past its deadline") as refused:
-            answer.result(30)
+            answer.result(PATIENCE_S)
     assert refused.value.status() == ("504" if kind is httpclient else "StatusCode.DEADLINE_EXCEEDED")
 
 

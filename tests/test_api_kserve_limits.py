@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from platoon.api.bodies import WaitingBytes
-from platoon.api.kserve.messages import SERVICE, message, size_in_memory
+from platoon.api.kserve.messages import SERVICE, joined, message, size_in_memory, split
 from platoon.api.kserve.models import ServedModels
 from platoon.api.kserve.rpc import GrpcServer
 from platoon.errors import NotFound, Overloaded
@@ -151,14 +152,30 @@ def test_a_message_of_few_bytes_and_many_objects_is_refused(name: str, sent: byt
     assert resident_bytes() - before < 100_000_000
 
 
-def test_the_size_of_a_message_in_memory_is_known_before_it_is_parsed() -> None:
-    assert size_in_memory(b"") == 0
-    assert BODY <= size_in_memory(tensor(BODY)) <= BODY + 2_000
-    made = message("ModelInferRequest")(model_name="m", inputs=[{"name": "x", "shape": [1, 2]}], id="i")
-    structure = made.SerializeToString()
+def test_tensors_stay_where_they_lie_and_what_is_parsed_is_known_to_be_small() -> None:
+    assert split(b"") == ([], b"")
+    made = message("ModelInferRequest")(
+        model_name="m", inputs=[{"name": "x", "shape": [1, 2]}], id="i", raw_input_contents=[b"first", bytes(300)]
+    )
+    raw = made.SerializeToString()
+    tensors, structure = split(raw)
+    assert [bytes(tensor) for tensor in tensors] == list(made.raw_input_contents)
+    assert all(tensor.obj is raw for tensor in tensors)
+    del made.raw_input_contents[:]
+    assert message("ModelInferRequest").FromString(structure) == made
     assert size_in_memory(structure) >= 50 * len(structure)
     with pytest.raises(ValueError, match="cut short"):
-        size_in_memory(tensor(100)[:-1])
+        split(raw[:-1])
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 3_000_000])
+def test_an_answer_is_what_protobuf_makes_of_it(length: int) -> None:
+    rng = np.random.default_rng(length)
+    tensors = [rng.integers(0, 256, (length, 2), np.uint8)[:, 0], rng.random((1, 3), np.float32)]
+    answer = message("ModelInferResponse")(model_name="m", outputs=[{"name": "x", "shape": [1, 2]}])
+    sent = joined(answer, tensors)
+    answer.raw_output_contents.extend(tensor.tobytes() for tensor in tensors)
+    assert message("ModelInferResponse").FromString(sent) == answer
 
 
 def test_an_unpacked_message_is_bounded_like_any_other() -> None:

@@ -6,13 +6,15 @@ They live in a pool of their own, as `tritonclient` registers messages of the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 from google.protobuf.descriptor_pb2 import FileDescriptorProto  # type: ignore[import-untyped]
 from google.protobuf.descriptor_pool import DescriptorPool  # type: ignore[import-untyped]
 from google.protobuf.message_factory import GetMessageClass  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 SERVICE = "inference.GRPCInferenceService"
 METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelConfig", "ModelInfer")
@@ -114,20 +116,28 @@ DATA_TYPES: Mapping[str, int] = {"BOOL": 1, "UINT8": 2, "INT32": 8, "INT64": 9, 
 
 _RAW_CONTENTS = 7
 """The field of `ModelInferRequest` with tensors as they are."""
+_RAW_OUTPUTS = 6
+"""Likewise of `ModelInferResponse`."""
 _MAX_FIELDS = 1_000
 _MAX_STRUCTURE_BYTES = 4_000_000
 _OBJECT_BYTES = 64
 """What a byte of a message becomes at most, where it is not a tensor as it is: measured, with empty messages in it."""
 
 
-def size_in_memory(raw: bytes) -> int:
-    """How many bytes a serialised `ModelInferRequest` may take once it is parsed.
+def split(raw: bytes) -> tuple[list[memoryview], bytes]:
+    """The raw tensors of a serialised `ModelInferRequest`, where they lie in it, and the message without them.
+
+    So no tensor is copied, and what is left to be parsed is small.
 
     Raises:
         ValueError: it is none that could be parsed, or more than an inference needs.
     """
-    at = fields = tensors = 0
+    tensors: list[memoryview] = []
+    rest: list[memoryview] = []
+    view = memoryview(raw)
+    at = fields = structure = 0
     while at < len(raw):
+        begin = at
         tag, at = _varint(raw, at)
         fields += 1
         length = {0: 0, 1: 8, 5: 4}.get(tag & 7)
@@ -137,15 +147,30 @@ def size_in_memory(raw: bytes) -> int:
             _, at = _varint(raw, at)
         if length is None or length > len(raw) - at:
             raise ValueError("it is cut short, or of no known form")
+        if tag == _RAW_CONTENTS << 3 | 2:
+            tensors.append(view[at : at + length])
+        else:
+            rest.append(view[begin : at + length])
+            structure += at + length - begin
         at += length
-        if tag >> 3 == _RAW_CONTENTS:
-            tensors += length
         if fields > _MAX_FIELDS:
             raise ValueError(f"it has more than {_MAX_FIELDS} fields")
-    structure = len(raw) - tensors
-    if structure > _MAX_STRUCTURE_BYTES:
-        raise ValueError(f"it has {structure} bytes that are no raw tensors, more than {_MAX_STRUCTURE_BYTES}")
-    return tensors + structure * _OBJECT_BYTES
+        if structure > _MAX_STRUCTURE_BYTES:
+            raise ValueError(f"it has more than {_MAX_STRUCTURE_BYTES} bytes that are no raw tensors")
+    return tensors, b"".join(rest)
+
+
+def joined(response: Any, tensors: Iterable[NDArray[Any]]) -> bytes:
+    """A `ModelInferResponse`, serialised, with these as its raw tensors, which are copied once and not thrice."""
+    parts: list[Any] = [response.SerializeToString()]
+    for tensor in tensors:
+        parts += (bytes([_RAW_OUTPUTS << 3 | 2]), _as_varint(tensor.nbytes), np.ascontiguousarray(tensor).data)
+    return b"".join(parts)
+
+
+def size_in_memory(structure: bytes) -> int:
+    """How many bytes a serialised message without raw tensors may take once it is parsed."""
+    return len(structure) * _OBJECT_BYTES
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
@@ -160,6 +185,16 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return value, at
     raise ValueError("it is cut short, or of no known form")
+
+
+def _as_varint(value: int) -> bytes:
+    """A number as `_varint` reads it."""
+    found = bytearray()
+    while value >= 128:
+        found.append(value & 127 | 128)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 @cache

@@ -129,12 +129,13 @@ class ServedModel:
             Overloaded, DeadlineExceeded, Unavailable: see `Batcher.submit`.
         """
         # In a thread, as the first submission loads the model.
-        replies = await asyncio.to_thread(self._queue, request)
+        replies = list(await asyncio.to_thread(self._queue, request))
         try:
             answers = await asyncio.gather(*map(asyncio.wrap_future, replies))
         finally:
-            for reply in replies:
-                reply.cancel()
+            # The error of one keeps this frame: it would keep itself, with the pixels, if that kept the replies.
+            while replies:
+                replies.pop().cancel()
         columns = zip(*map(self._outputs_of, answers), strict=True)
         outputs = {spec.name: np.stack(column) for spec, column in zip(self.signature.outputs, columns, strict=True)}
         return {name: outputs[name] for name in request.outputs}

@@ -6,6 +6,7 @@ Bodies may be compressed (gzip, deflate); what they unpack to is bounded as they
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import zlib
@@ -231,26 +232,24 @@ def _unpacked(body: bytes, coding: str, limit: int, *, hold: Callable[[int], Non
     if coding not in _WBITS:
         raise Unsupported(f"Content-Encoding is {coding}; this takes {', '.join(_WBITS)}")
     unpacker = zlib.decompressobj(_WBITS[coding])
-    parts: list[bytes] = []
-    size = 0
+    whole = io.BytesIO()  # pieces that are joined would take twice the memory
     try:
         for start in range(0, len(body), _PACKED_BYTES):
             part, left = b"", body[start : start + _PACKED_BYTES]
             while left or len(part) == _UNPACKED_BYTES:
                 part = unpacker.decompress(left, _UNPACKED_BYTES)
                 left = unpacker.unconsumed_tail
-                size += len(part)
-                if size > limit:
+                if whole.tell() + len(part) > limit:
                     raise TooLarge(f"the body unpacks to more than {limit} bytes")
                 hold(len(part))
-                parts.append(part)
+                whole.write(part)
             if unpacker.eof:
                 break
     except zlib.error as error:
         raise InvalidInput(f"the body is not {coding}: {error}") from error
     if not unpacker.eof or unpacker.unused_data or start + _PACKED_BYTES < len(body):
         raise InvalidInput(f"the body's {coding} data are cut short, or something follows them")
-    return b"".join(parts)
+    return whole.getvalue()
 
 
 def _parsed(

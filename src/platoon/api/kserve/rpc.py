@@ -11,7 +11,7 @@ import logging
 import resource
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ import numpy as np
 
 from platoon.api.access import Access, Need, check_listening
 from platoon.api.bodies import WaitingBytes
-from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, message, size_in_memory
+from platoon.api.kserve.messages import DATA_TYPES, METHODS, SERVICE, joined, message, size_in_memory, split
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, ServedModel, ServedModels
 from platoon.api.problems import message_of
 from platoon.engine.signature import TensorSpec
@@ -183,6 +183,10 @@ class _Ending:
     def code(self) -> str:
         return _CODES.get(self.status, "INTERNAL")
 
+    def refuse(self, error: PlatoonError) -> None:
+        """It ended with this."""
+        self.status, self.text = error.status, message_of(error)
+
 
 class _Servicer:
     """Answers each method."""
@@ -200,9 +204,9 @@ class _Servicer:
         self._models, self._settings, self._grpc = models, settings, grpc
         self._metrics, self._tracing = metrics, tracing
         self._access, self._bodies = access, bodies
-        # How large a message is shows only once it is here. So many are received at once that they could take as much
-        # as all that may be under way, and no more.
-        self._receiving = asyncio.Semaphore(max(1, settings.max_waiting_bytes // settings.max_body_bytes))
+        # How large a message is shows only once it is here. So many are received at once that they could take half as
+        # much as all that may be under way, and no more.
+        self._receiving = asyncio.Semaphore(max(1, settings.max_waiting_bytes // settings.max_body_bytes // 2))
 
     def handlers(self) -> Any:
         """What a server needs to know of the methods."""
@@ -212,7 +216,6 @@ class _Servicer:
                 # As a stream of requests, of which there is one: so the key is looked at before the body is received.
                 name: self._grpc.stream_unary_rpc_method_handler(
                     self._answering(name, NEEDS[name]),
-                    response_serializer=message(f"{name}Response").SerializeToString,
                 )
                 for name in METHODS
             },
@@ -224,65 +227,77 @@ class _Servicer:
         Args:
             need: what it asks of its caller.
         """
-        method: Callable[[Any, Any], Awaitable[Any]] = getattr(self, name)
 
         async def answer(requests: Any, context: Any) -> Any:
+            ending = _Ending()
             try:
-                self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()), need)
-            except PlatoonError as error:
-                self._metrics.calls_refused.labels(type(error).__name__).inc()
-                return await self._abort(context, _Ending(error.status, message_of(error)))
-            try:
-                raw = await self._received(requests)
-                with self._bodies.holding(_size(name, raw)):
-                    request = _parsed(name, raw)
-                    del raw
-                    return await self._answer(name, method, request, context)
-            except PlatoonError as error:
-                self._metrics.requests.labels(CONTRACT, str(error.status)).inc()
-                return await self._abort(context, _Ending(error.status, message_of(error)))
+                response = await self._answer(name, need, context, ending)
+                if ending.status == 200:
+                    return response
+                await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
+            finally:
+                # gRPC keeps the error that ends a call with the call, and the error keeps this frame. What lies in it,
+                # or in one below, would stay until the garbage collector comes by; so nothing does.
+                del requests, context
 
         return answer
 
-    async def _received(self, requests: Any) -> bytes:
+    async def _answer(self, name: str, need: Need, context: Any, ending: _Ending) -> Any:
+        """The response as it is sent, where `ending` says that there is one."""
+        try:
+            self._access.admit(dict(context.invocation_metadata() or ()), _host_of(context.peer()), need)
+        except PlatoonError as error:
+            self._metrics.calls_refused.labels(type(error).__name__).inc()
+            ending.refuse(error)
+            return None
+        try:
+            raw = await self._received(context)
+            tensors, fields = _split(name, raw)
+            with self._bodies.holding(len(raw) + size_in_memory(fields)):
+                request = _parsed(name, fields)
+                inferring = name == "ModelInfer"
+                with self._observed(request, len(raw), context, ending) if inferring else nullcontext():
+                    return await self._respond(name, request, tensors, context, ending)
+        except PlatoonError as error:
+            self._metrics.requests.labels(CONTRACT, str(error.status)).inc()
+            ending.refuse(error)
+
+    async def _received(self, context: Any) -> bytes:
         """The one message of a call, as it came. Raises InvalidInput, DeadlineExceeded."""
         try:
             async with asyncio.timeout(self._settings.deadline_s), self._receiving:
-                raw: bytes | None = await anext(requests, None)
+                # Not from the iterator of requests: that keeps the message, and itself.
+                raw = await context.read()
         except TimeoutError as error:
             raise DeadlineExceeded(f"the message did not arrive within {self._settings.deadline_s:g} s") from error
-        if raw is None:
+        if raw is self._grpc.aio.EOF:
             raise InvalidInput("the call has no message")
-        return raw
+        return bytes(raw)
 
-    async def _answer(self, name: str, method: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any) -> Any:
-        with self._observed(request, context) if name == "ModelInfer" else nullcontext(_Ending()) as ending:
-            try:
-                response = await method(request, context)
-                ending.status = 200
-            except PlatoonError as error:
-                ending.status, ending.text = error.status, message_of(error)
-            except Exception as error:
-                _log.exception("a call over gRPC failed")
-                ending.status = 500
-                ending.text = f"an error inside Platoon ({type(error).__name__}); its log says more"
-        if ending.status == 200:
-            return response
-        return await self._abort(context, ending)
-
-    async def _abort(self, context: Any, ending: _Ending) -> Any:
-        """End a call without an answer."""
-        return await context.abort(getattr(self._grpc.StatusCode, ending.code), ending.text)
+    async def _respond(
+        self, name: str, request: Any, tensors: Sequence[memoryview], context: Any, ending: _Ending
+    ) -> Any:
+        """What the method called `name` answers, as it is sent; every error is in `ending`."""
+        method: Callable[..., Awaitable[Any]] = getattr(self, name)
+        try:
+            response = await method(request, context, *tensors)
+            ending.status = 200
+            return response if isinstance(response, bytes) else response.SerializeToString()
+        except PlatoonError as error:
+            ending.refuse(error)
+        except Exception as error:
+            _log.exception("a call over gRPC failed")
+            ending.status = 500
+            ending.text = f"an error inside Platoon ({type(error).__name__}); its log says more"
 
     @contextmanager
-    def _observed(self, request: Any, context: Any) -> Iterator[_Ending]:
+    def _observed(self, request: Any, n_bytes: int, context: Any, ending: _Ending) -> Iterator[None]:
         """What happens inside is an inference, for metrics and traces."""
-        started, ending = time.monotonic(), _Ending()
+        started = time.monotonic()
         with self._tracing.call(f"{SERVICE}/ModelInfer", dict(context.invocation_metadata() or ())):
             try:
-                yield ending
+                yield
             finally:
-                n_bytes = request.ByteSize()
                 self._metrics.requests.labels(CONTRACT, str(ending.status)).inc()
                 self._metrics.request_bytes.labels(CONTRACT).inc(n_bytes)
                 self._metrics.request_seconds.labels(CONTRACT).observe(time.monotonic() - started)
@@ -343,48 +358,48 @@ class _Servicer:
         )
         return message("ModelConfigResponse")(config=config)
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelInfer(self, request: Any, context: Any, *tensors: memoryview) -> Any:  # noqa: N802
         model = self._models.find(request.model_name, request.model_version)
         left_s = context.time_remaining()
         longest_s = self._settings.deadline_s if left_s is None else min(left_s, self._settings.deadline_s)
-        asked = await asyncio.to_thread(_inference, model, request, longest_s)
+        asked = await asyncio.to_thread(_inference, model, request, tensors, longest_s)
         outputs = await model.infer(asked)
         datatypes = {spec.name: spec.datatype for spec in model.signature.outputs}
         tensor = message("ModelInferResponse.InferOutputTensor")
-        return message("ModelInferResponse")(
+        response = message("ModelInferResponse")(
             model_name=model.name,
             model_version=VERSION,
             id=request.id,
             outputs=[
                 tensor(name=name, datatype=datatypes[name], shape=values.shape) for name, values in outputs.items()
             ],
-            raw_output_contents=[values.tobytes() for values in outputs.values()],
         )
+        return joined(response, outputs.values())
 
 
-def _size(name: str, raw: bytes) -> int:
-    """The bytes that a message takes at most while its call is under way. Raises InvalidInput, TooLarge."""
+def _split(name: str, raw: bytes) -> tuple[list[memoryview], bytes]:
+    """The raw tensors of a message, and the rest of it. Raises InvalidInput, TooLarge."""
     if name == "ModelInfer":
         try:
-            return size_in_memory(raw)
+            return split(raw)
         except ValueError as error:
             raise InvalidInput(f"the message cannot be read: {error}") from error
     if len(raw) > _SMALL_BYTES:
         raise TooLarge(f"the message has {len(raw)} bytes; {name} takes {_SMALL_BYTES}")
-    return len(raw)
+    return [], raw
 
 
-def _parsed(name: str, raw: bytes) -> Any:
+def _parsed(name: str, fields: bytes) -> Any:
     """The message of a method. Raises InvalidInput."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
-        return message(f"{name}Request").FromString(raw)
+        return message(f"{name}Request").FromString(fields)
     except DecodeError as error:
         raise InvalidInput("the message cannot be read") from error
 
 
-def _inference(model: ServedModel, request: Any, longest_s: float) -> Any:
+def _inference(model: ServedModel, request: Any, tensors: Sequence[memoryview], longest_s: float) -> Any:
     """What a message asks of `model`."""
     if len(request.inputs) != 1:
         raise InvalidInput(f"there are {len(request.inputs)} inputs; {model.name} takes one")
@@ -393,10 +408,10 @@ def _inference(model: ServedModel, request: Any, longest_s: float) -> Any:
         if asked := {"classification", "shared_memory_region"} & set(named.parameters):
             raise InvalidInput(f"tensor {named.name!r}: {', '.join(sorted(asked))} cannot be had here")
     shape = model.check_input(tensor.name, tensor.datatype, list(tensor.shape))
-    if request.raw_input_contents:
-        if len(request.raw_input_contents) != 1 or tensor.HasField("contents"):
+    if tensors:
+        if len(tensors) != 1 or tensor.HasField("contents"):
             raise InvalidInput(f"input {tensor.name!r} is there more than once")
-        values = np.frombuffer(request.raw_input_contents[0], np.uint8)
+        values = np.frombuffer(tensors[0], np.uint8)
     else:
         numbers = np.array(tensor.contents.uint_contents, np.uint32)
         if numbers.size and numbers.max() > 255:

@@ -1,4 +1,4 @@
-"""`python -m tests.kserve_process MAX_BODY MAX_WAITING`: both faces of the inference protocol, over made-up models.
+"""`python -m tests.kserve_process MAX_BODY MAX_WAITING`: the inference protocol, over models that are made up.
 
 It writes its ports, HTTP's and gRPC's. Then it answers each line that it reads with the bytes that it holds and the
 most that it has held: after `asked` once the model `held` has been asked once more, after `free` once that may answer.
@@ -26,7 +26,7 @@ from platoon.api.guard import Doors, Guard
 from platoon.api.intake import Intake
 from platoon.api.kserve import rest
 from platoon.api.kserve.models import ServedModel
-from platoon.api.kserve.rpc import GrpcFace
+from platoon.api.kserve.rpc import GrpcServer
 from platoon.api.serve import bind
 from platoon.engine.batcher import Reply
 from platoon.engine.signature import Signature, TensorSpec
@@ -100,7 +100,7 @@ def main(max_body: int, max_waiting: int) -> None:
     bound = bind("127.0.0.1", 0, way_out="")
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     threading.Thread(target=server.run, args=([bound],), daemon=True).start()
-    with GrpcFace(served, settings, metrics, bodies=bodies, host="127.0.0.1", port=0) as face:
+    with GrpcServer(served, settings, metrics, bodies=bodies, host="127.0.0.1", port=0) as face:
         say(bound.getsockname()[1], face.port)
         for line in sys.stdin:
             if line.strip() == "asked":

@@ -34,18 +34,21 @@ def check_json(body: bytes, *, max_keys: int = MAX_KEYS, max_values: int = MAX_V
     Raises:
         InvalidInput: there is too much in it.
     """
-    if _n_values(body) < min(max_keys, max_values):
+    if most_values(body) < min(max_keys, max_values):
         return  # as few as that, even with those that only stand in texts
     n_keys, n_values = 0, 1
     for part in _outside_texts(body):
         n_keys += part.count(b":")
-        n_values += _n_values(part)
+        n_values += most_values(part)
         if n_keys > max_keys or n_values > max_values:
             raise InvalidInput(f"the JSON has more than {max_keys} keys or {max_values} values")
 
 
-def _n_values(part: bytes) -> int:
-    """In JSON without texts: each is the first of a list or object, or follows a comma."""
+def most_values(part: bytes) -> int:
+    """How many values there are at most in JSON, and exactly in JSON without texts.
+
+    Each is the first of a list or object, or follows a comma.
+    """
     return part.count(b",") + part.count(b"[") + part.count(b"{")
 
 

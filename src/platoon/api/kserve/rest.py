@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 
 from platoon.api.intake import Incoming, Intake, Work, body_of
-from platoon.api.json_body import check_json
+from platoon.api.json_body import check_json, most_values
 from platoon.api.kserve.models import EXTENSIONS, MAX_ITEMS, PLATFORM, VERSION, Inference, ServedModel, ServedModels
 from platoon.api.problems import described, headers_for, message_of
 from platoon.engine.signature import TensorSpec
@@ -46,6 +46,8 @@ from platoon.settings import ServiceSettings
 _HEADER: Final = "Inference-Header-Content-Length"
 _MAX_JSON_BYTES: Final = 8_000_000
 """Of numbers written out, which take many times their size while they are parsed."""
+_VALUE_BYTES: Final = 80
+"""What a value of JSON takes at most while it is parsed: an empty list does, a small number 22."""
 _PACKED_BYTES: Final = 65_536
 _UNPACKED_BYTES: Final = 4_194_304
 """At a time."""
@@ -140,7 +142,9 @@ class _Infer:
         def parse() -> tuple[Inference, _Wishes]:
             coding = headers.get("content-encoding", "")
             unpacked = _unpacked(body, coding, self._settings.max_body_bytes, hold=incoming.hold)
-            return _parsed(model, unpacked, headers.get(_HEADER), longest_s=self._settings.deadline_s)
+            length = _json_length(unpacked, headers.get(_HEADER))
+            incoming.hold(most_values(unpacked[:length]) * _VALUE_BYTES)
+            return _parsed(model, unpacked, length, longest_s=self._settings.deadline_s)
 
         # Checking a large body is work, and the loop has others to serve.
         asked, wishes = await asyncio.to_thread(parse)
@@ -252,17 +256,20 @@ def _unpacked(body: bytes, coding: str, limit: int, *, hold: Callable[[int], Non
     return whole.getvalue()
 
 
-def _parsed(
-    model: ServedModel, body: bytes, header_length: str | None, *, longest_s: float
-) -> tuple[Inference, _Wishes]:
-    """What a body asks of `model`."""
+def _json_length(body: bytes, declared: str | None) -> int:
+    """Of how many bytes of a body are JSON; tensors as bytes are behind them. Raises InvalidInput, TooLarge."""
     length = len(body)
-    if header_length is not None:
-        if not re.fullmatch("[0-9]{1,18}", header_length) or not 0 < int(header_length) <= len(body):
-            raise InvalidInput(f"{_HEADER} is {header_length[:40]!r}; the body has {len(body)} bytes")
-        length = int(header_length)
+    if declared is not None:
+        if not re.fullmatch("[0-9]{1,18}", declared) or not 0 < int(declared) <= len(body):
+            raise InvalidInput(f"{_HEADER} is {declared[:40]!r}; the body has {len(body)} bytes")
+        length = int(declared)
     if length > _MAX_JSON_BYTES:
         raise TooLarge(f"{length} bytes of JSON are more than {_MAX_JSON_BYTES}; send tensors as binary data")
+    return length
+
+
+def _parsed(model: ServedModel, body: bytes, length: int, *, longest_s: float) -> tuple[Inference, _Wishes]:
+    """What a body asks of `model`, of which so many bytes are JSON."""
     head = body[:length]
     check_json(head, max_values=_MAX_JSON_BYTES)
     try:

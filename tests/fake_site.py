@@ -101,6 +101,8 @@ class FakeSite:
         self.reading = threading.Semaphore(0)
         """Released once for each manual read that begins."""
         self.woken: list[tuple[str, float]] = []
+        self.viewed: list[str] = []
+        """Woken by previews."""
         self.looked_at: Counter[str] = Counter()
         """Previews asked for, by camera."""
         self._cameras = {status.id: status for status in cameras}
@@ -128,9 +130,11 @@ class FakeSite:
         return {"camera": camera, "time": "2026-01-31T12:00:00+00:00", "width": 1280, "height": 720,
                 "plates": [plate], "lines": []}  # fmt: skip
 
-    def preview(self, camera: str, *, width: int = 480) -> bytes:
+    def preview(self, camera: str, *, width: int = 480, wake: bool = True) -> bytes:
         if self._find(camera).source.state is not SourceState.LIVE:
             raise Unavailable(f"camera {camera!r} has no picture now")
+        if wake:
+            self.viewed.append(camera)
         self.looked_at[camera] += 1
         return jpeg(self.draw(camera))
 

@@ -62,6 +62,13 @@ def test_a_preview_is_a_picture_of_the_moment(client: httpx.Client) -> None:
     assert reply.content.startswith(b"\xff\xd8")
 
 
+def test_a_preview_wakes_its_camera_unless_it_may_sleep_on(client: httpx.Client, site: FakeSite) -> None:
+    client.get("/api/cameras/gate/preview.jpg?wake=false").raise_for_status()
+    assert site.viewed == []
+    client.get("/api/cameras/gate/preview.jpg").raise_for_status()
+    assert site.viewed == ["gate"]
+
+
 def test_a_camera_is_woken_for_as_long_as_somebody_says(client: httpx.Client, site: FakeSite) -> None:
     assert client.post("/api/cameras/gate/wake").json()["id"] == "gate"
     client.post("/api/cameras/gate/wake", json={"for_s": 60}).raise_for_status()

@@ -46,11 +46,8 @@ def drawn(number: int, noise: np.random.Generator, ground: Pixels) -> Pixels:
     return np.clip(rgb + noise.normal(0, 1.5, rgb.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", params=STREAMS)
-def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two still groups, one with the car, and a still one."""
-    codec, b_frames, options = STREAMS[request.param]
-    path = tmp_path_factory.mktemp("streams") / "stream.mkv"
+def encoded(path: Path, codec: str, b_frames: int, options: dict[str, str]) -> Path:
+    """The pictures of two still groups, one with the car, and a still one."""
     noise = np.random.default_rng(7)
     ground = cv2.resize(noise.integers(40, 200, (6, 10, 3), dtype=np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     with av.open(str(path), "w") as container:
@@ -66,6 +63,11 @@ def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
+@pytest.fixture(scope="module", params=STREAMS)
+def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoded(tmp_path_factory.mktemp("streams") / "stream.mkv", *STREAMS[request.param])
+
+
 class LargePackets:
     """In the place of `PacketActivity`: knows what is large here."""
 
@@ -75,12 +77,29 @@ class LargePackets:
         return not keyframe and size > LARGE
 
 
+class Doubt(LargePackets):
+    """Knows nothing of sizes."""
+
+    doubtful = True
+
+    def packet(self, size: int, *, keyframe: bool, time: float) -> bool:
+        return False
+
+
 class Sleeper:
     """A source that plays groups of `stream` in some order, and all frames that it hands on."""
 
-    def __init__(self, path: Path, groups: Sequence[int], monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    def __init__(
+        self,
+        path: Path,
+        groups: Sequence[int],
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        activity: type[LargePackets] = LargePackets,
+        **settings: object,
+    ) -> None:
         monkeypatch.setattr("platoon.media.input.Backlog", SteppedBacklog)
-        monkeypatch.setattr("platoon.media.input.PacketActivity", LargePackets)
+        monkeypatch.setattr("platoon.media.input.PacketActivity", activity)
         self.clock = Clock()
         self.metrics = Metrics(PixelMeter())
         self.ready = threading.Condition()
@@ -147,6 +166,29 @@ def test_a_car_between_two_keyframes_is_handed_on_whole_after_a_long_sleep(
     assert sleeper.count("platoon_camera_wakeups_total", cause=Reason.MOTION) >= 1
 
 
+def test_a_car_that_sizes_do_not_show_is_seen_at_a_glance_and_handed_on_whole(
+    stream: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = [0, *[1] * 6, 2, 3, *[1] * 3]
+    everything = Sleeper(stream, groups, monkeypatch, attention="full").numbers()
+    sleeper = Sleeper(stream, groups, monkeypatch, activity=Doubt)
+    begin = 5 * GROUP
+    car = {begin + number for number in CAR} & set(everything)
+    assert len(car) >= len(CAR) / 2, "an open group after another than its own loses some"
+    seen = sleeper.numbers()
+    assert car <= set(seen)
+    assert seen == sorted(set(seen)), "no picture twice, and none before another"
+    assert len(seen) < len(everything) / 2, "what is decoded for a glance is not handed on"
+    assert sleeper.count("platoon_camera_wakeups_total", cause=Reason.CHANGE) == 1
+    assert sleeper.count("platoon_camera_wakeups_total", cause=Reason.MOTION) == 0
+
+
+def test_glances_at_what_stays_as_it_is_wake_nobody(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeper = Sleeper(stream, [0, *[1] * 12], monkeypatch, activity=Doubt)
+    assert sleeper.levels[-2] is Level.IDLE
+    assert sleeper.count("platoon_camera_wakeups_total", cause=Reason.CHANGE) == 0
+
+
 def test_where_it_may_not_sleep_every_picture_is_handed_on(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = [0, 1, 1, 1, 1]
     sleeper = Sleeper(stream, groups, monkeypatch, camera_attention={"gate": "watch"})
@@ -155,3 +197,22 @@ def test_where_it_may_not_sleep_every_picture_is_handed_on(stream: Path, monkeyp
     assert len(set(sleeper.numbers()) ^ set(everything)) <= len(groups)
     assert sleeper.count("platoon_frames_dropped_total", cause="asleep") == 0
     assert sleeper.looks == []
+
+
+def test_a_stream_of_a_single_keyframe_never_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = {"x264-params": "scenecut=0:keyint=10000:min-keyint=10000"}
+    sleeper = Sleeper(encoded(tmp_path / "single.mkv", "libx264", 0, single), [0], monkeypatch)
+    assert sleeper.numbers() == list(range(4 * GROUP))
+    assert Level.IDLE not in sleeper.levels
+
+
+def test_a_car_before_a_camera_that_sends_keyframes_alone_is_handed_on_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intra = encoded(tmp_path / "intra.mkv", "libx264", 0, {"x264-params": "keyint=1"})
+    sleeper = Sleeper(intra, range(4 * GROUP), monkeypatch)
+    seen = sleeper.numbers()
+    assert set(CAR) <= set(seen)
+    assert len(seen) < 3.5 * GROUP
+    assert sleeper.count("platoon_frames_dropped_total", cause="asleep") > 0
+    assert sleeper.count("platoon_camera_wakeups_total", cause=Reason.CHANGE) >= 1

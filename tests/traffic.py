@@ -31,7 +31,7 @@ def write_traffic(path: Path, plates: Sequence[str], *, country: str = "GB") -> 
         stream.pix_fmt = "yuv420p"
         stream.gop_size, stream.max_b_frames = FPS, 0
         stream.codec_context.time_base = Fraction(1, FPS)
-        for number, picture in enumerate(_pictures(plates, country)):
+        for number, picture in enumerate(pictures_of(plates, country)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.pict_type = number, 0  # a picture type that is set would force keyframes
             container.mux(stream.encode(frame))
@@ -39,7 +39,8 @@ def write_traffic(path: Path, plates: Sequence[str], *, country: str = "GB") -> 
     return path
 
 
-def _pictures(plates: Sequence[str], country: str) -> Iterator[Pixels]:
+def pictures_of(plates: Sequence[str], country: str = "GB") -> Iterator[Pixels]:
+    """RGB (height, width, 3), of a road on which these plates pass, empty before each."""
     random = np.random.default_rng(5)
     road = np.full((SIZE[1], SIZE[0], 3), (96, 98, 102), np.uint8)
     road[: SIZE[1] // 5] = (150, 168, 186)

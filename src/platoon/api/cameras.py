@@ -48,9 +48,13 @@ def routes(site: Site) -> APIRouter:
         response_class=Response,
         responses=described(NotFound, Unavailable, DeadlineExceeded),
     )
-    def get_preview(camera: str, width: Annotated[int, Query(ge=64, le=1920)] = 480) -> Response:
-        """What the camera saw last, `width` pixels wide at most. 503 with the cause while it is not live."""
-        picture = site.preview(camera, width=width)
+    def get_preview(camera: str, width: Annotated[int, Query(ge=64, le=1920)] = 480, wake: bool = True) -> Response:
+        """What the camera saw last, `width` pixels wide at most. 503 with the cause while it is not live.
+
+        A camera that sleeps wakes up, so that the next one is new; with `wake=false` it sleeps on, and the picture may
+        be a few seconds old: nothing has moved since.
+        """
+        picture = site.preview(camera, width=width, wake=wake)
         return Response(picture, media_type="image/jpeg")
 
     return router

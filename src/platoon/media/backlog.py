@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 import av
@@ -75,7 +76,8 @@ class Backlog:
     meanwhile is left out up to the next keyframe.
 
     While its camera sleeps, what came since the last keyframe at which there was nothing to see stays here (the ring).
-    The decoder gets keyframes alone; as soon as the camera is awake, it gets the ring, and then goes on as ever.
+    The decoder gets keyframes alone, and what follows them up to now when asked for a glance; as soon as the camera is
+    awake, it gets the ring, and then goes on as ever.
 
     Args:
         packets: blocks until the next packet comes; iterated on the backlog's own thread.
@@ -118,6 +120,10 @@ class Backlog:
         """When the last one of these came."""
         self._looked: av.Packet | None = None
         """The last one of these."""
+        self._unseen: deque[_Waiting] = deque()
+        """Of the ring, what came from its last keyframe on and was in no glance."""
+        self._to_glance = 0
+        """How many of these are to be decoded, for a glance at the last of them."""
         self._woken_at: float | None = None
         """When it woke up; none: it has made up for what it slept through."""
         self._awaiting_keyframe = False
@@ -182,6 +188,11 @@ class Backlog:
                     look, self._look, self._may_be_held = self._look, None, False
                     self._looked, self._looked_at = look.packet, look.arrived
                     return Taken(look.packet, look.arrived, True, Role.LOOK)
+                if self._asleep and self._to_glance:
+                    self._to_glance -= 1
+                    one, self._may_be_held = self._unseen.popleft(), False
+                    role = Role.REFERENCE if self._to_glance else Role.GLANCE
+                    return Taken(one.packet, one.arrived, one.packet.is_keyframe, role)
                 if not self._waiting or self._asleep:
                     if isinstance(self._end, StopIteration):
                         return None
@@ -209,6 +220,13 @@ class Backlog:
             count = next((n for n, one in enumerate(self._waiting) if one.packet is keyframe), 0)
             if count:
                 self._skip(count, Skipped.ASLEEP)
+
+    def glance(self) -> None:
+        """Let the decoder see the newest picture of a camera that sleeps; from any thread."""
+        with self._changed:
+            if self._asleep and self._unseen:
+                self._to_glance = len(self._unseen)
+                self._changed.notify_all()
 
     def look_again(self) -> None:
         """There is room again; from any thread."""
@@ -275,7 +293,7 @@ class Backlog:
         if self._end is not None:
             return True
         if self._asleep:
-            return self._look is not None or self._attention.level is not Level.IDLE
+            return self._look is not None or self._to_glance > 0 or self._attention.level is not Level.IDLE
         if not self._waiting:
             return False
         if not self._is_held():
@@ -320,9 +338,13 @@ class Backlog:
 
     def _keep(self, one: _Waiting) -> None:
         """A packet came while the camera sleeps."""
-        if one.packet.is_keyframe and one.arrived - self._looked_at >= LOOK_EVERY_S:
-            self._look = one
-            self._changed.notify_all()
+        if one.packet.is_keyframe:
+            self._unseen.clear()
+            self._to_glance = 0
+            if one.arrived - self._looked_at >= LOOK_EVERY_S:
+                self._look = one
+                self._changed.notify_all()
+        self._unseen.append(one)
         if self._bytes > RING_BYTES:
             self._attention.wake(Reason.BYTES)
         elif self._keyframe_came is not None and one.arrived - self._keyframe_came > self._keyframe_max_s:
@@ -332,6 +354,8 @@ class Backlog:
         if not self._asleep or self._attention.level is Level.IDLE:
             return False
         self._asleep, self._look, self._woken_at, self._gap = False, None, self._now(), True
+        self._unseen.clear()
+        self._to_glance = 0
         return True
 
     def _fall_asleep(self) -> None:
@@ -344,7 +368,8 @@ class Backlog:
         often = self._keyframe_gap_s is not None and self._keyframe_gap_s <= self._keyframe_max_s
         if at_keyframe and often and self._attention.rest():
             self._asleep = True
-            self._look = next(one for one in self._waiting if one.packet is self._keyframe)
+            newest = next(n for n, one in enumerate(self._waiting) if one.packet is self._keyframe)
+            self._look, self._unseen = self._waiting[newest], deque(islice(self._waiting, newest, None))
 
     def _end_catching_up(self, one: _Waiting) -> None:
         """Note that what was slept through is made up for, if it is once this packet is taken."""

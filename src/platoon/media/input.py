@@ -15,20 +15,18 @@ from typing import BinaryIO, Final, Protocol
 
 import av
 import av.error
-import numpy as np
-from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
-from numpy.typing import NDArray
 
-from platoon.media.activity import LOOK_S, PacketActivity, PictureChange
+from platoon.media.activity import LOOK_S, PacketActivity
 from platoon.media.addresses import host_of, is_remote, target_of
 from platoon.media.attention import EVERYTHING, Arrival, Level, Reason, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.challenges import unsupported_login
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
 from platoon.media.frame import Detection
+from platoon.media.live_decoder import GLANCES, LiveDecoder
 from platoon.media.pacing import SEGMENTED, paced
-from platoon.media.sampling import Thinning
+from platoon.media.sampling import MediaClock, Thinning
 from platoon.redaction import redact
 from platoon.settings import SourceSettings
 
@@ -42,15 +40,6 @@ _REORDERED_MOST: Final = 20
 """Packets a decoder may take before it gives a picture: H.264 and HEVC hold back 16 at most."""
 _KEYFRAME_WAITS: Final = 3
 """A stream may take so many times the read deadline until its first keyframe: some send one every 20 s."""
-
-
-LUMA_SIZE: Final = (96, 54)
-"""(width, height) of the small picture by which it is seen whether something has changed."""
-
-
-def _luma(picture: av.VideoFrame) -> NDArray[np.uint8]:
-    width, height = LUMA_SIZE
-    return np.asarray(picture.reformat(width, height, "gray", interpolation="AREA").to_ndarray(), np.uint8)
 
 
 class OpenInput(Protocol):
@@ -125,9 +114,7 @@ class Input:
         self._backlog: Backlog | None = None
         self._is_tapped = False
         self._thinning = Thinning(taker.rate)
-        self._change = PictureChange()
-        self._empty = True
-        """Whether the decoder holds no picture."""
+        self._decoder: LiveDecoder | None = None
         self._fruitless = 0
         """Packets since the last picture."""
         self._live = file is None and is_remote(url)
@@ -220,7 +207,7 @@ class Input:
                 waiting_for_key = False
                 self.damaged += packet.is_corrupt
                 try:
-                    pictures = self._decoded(packet)
+                    pictures = packet.decode() if self._decoder is None else self._decoder.decode(packet)
                 except av.error.EOFError:
                     break
                 except av.error.FFmpegError:
@@ -234,6 +221,8 @@ class Input:
                     self.check_size(picture.width, picture.height)
                     last_picture = time.monotonic()
                     self._fruitless = 0
+                    if picture.opaque is not None and picture.opaque.role in GLANCES:
+                        continue
                     self._thinning.saw(picture.time)
                     given += 1
                     if given == 1 and self._acceleration is not None and picture.format.name != "cuda":
@@ -255,8 +244,7 @@ class Input:
         """The packets of a live stream that are to be decoded, each with the time of its arrival; the decoder hands
         that to its picture.
         """
-        context, taker, settings = self._stream.codec_context, self._taker, self._settings
-        context.flags |= Flags.copy_opaque
+        taker, settings = self._taker, self._settings
         slot = taker.slot if taker.watches else None
         sleeps = slot is not None and self._acceleration is None  # of a picture on a GPU no change is looked for
         backlog = self._backlog = Backlog(
@@ -268,17 +256,17 @@ class Input:
             now=taker.attention.now,
             has_room=lambda: slot is None or slot.has_room,
         )
+        decoder = self._decoder = LiveDecoder(self._stream, taker.attention, backlog.forget)
         if slot is not None:
             slot.on_room = backlog.look_again
         # A picture that the decoder still owes is worth nothing until it comes.
         while (taken := backlog.take(hold=not self._fruitless)) is not None:
             packet = taken.packet
             if taken.gap and taken.role is not Role.LOOK:
-                context.flush_buffers()
-                self._empty = True
+                decoder.restart()
                 self._thinning.restart()
             if slot is not None:
-                context.skip_frame = "NONREF" if self._thinning.allowed or backlog.saturated else "DEFAULT"
+                decoder.thin(taken.role in GLANCES or self._thinning.allowed or backlog.saturated)
             packet.opaque = Arrival(taken.arrived, taken.role)
             yield packet
 
@@ -294,43 +282,21 @@ class Input:
             yield packet
 
     def _watched(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-        """The packets, whose sizes wake their camera up. Time stamps of cameras may be anything: arrivals count."""
-        activity, attention = PacketActivity(), self._taker.attention
+        """The packets, whose sizes wake their camera up, or ask for a glance at it where they leave a doubt."""
+        activity, attention, clock = PacketActivity(), self._taker.attention, MediaClock()
+        clock.restart(period_s=1 / (self.fps or 25.0), gap_s=0.0)
+        seen = 0.0
         for packet in packets:
-            if activity.packet(packet.size, keyframe=packet.is_keyframe, time=attention.now()):
+            stamp = None if packet.dts is None else float(packet.dts * packet.time_base)
+            time = clock.tick(stamp, attention.now())
+            if activity.packet(packet.size, keyframe=packet.is_keyframe, time=time):
                 attention.wake(Reason.MOTION)
-            elif activity.doubtful:
-                attention.wake(Reason.DOUBT, LOOK_S)
+            if packet.is_keyframe:
+                seen = time
+            elif activity.doubtful and time - seen >= LOOK_S and self._backlog is not None:
+                seen = time
+                self._backlog.glance()
             yield packet
-
-    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
-        """What the decoder gives for a packet; see `Backlog` for a camera that sleeps."""
-        if packet.opaque is None or packet.opaque.role is not Role.LOOK:
-            self._empty = False
-            return list(packet.decode())
-        # A decoder that reorders pictures gives the last ones, and a single one, only at the end of everything.
-        before: list[av.VideoFrame] = [] if self._empty else self._ended()
-        alone = [*packet.decode(), *self._ended()]
-        if alone and self._change.differs(_luma(alone[0]), packet.opaque.at):
-            self._taker.attention.wake(Reason.CHANGE)
-            return before
-        if alone and self._backlog is not None:
-            self._backlog.forget(packet)
-        elif not alone:
-            self._taker.attention.wake(Reason.CHANGE)
-        return before + alone
-
-    def _ended(self) -> list[av.VideoFrame]:
-        """What the decoder still holds; it begins anew then."""
-        context = self._stream.codec_context
-        try:
-            pictures: list[av.VideoFrame] = list(context.decode(None))
-        finally:
-            context.flush_buffers()
-            self._empty = True
-        for picture in pictures:
-            picture.time_base = self._stream.time_base  # which only packets bring
-        return pictures
 
     def _check_decoding(self, fruitless_s: float, waiting_for_key: bool) -> None:
         """Raise where packets have come for too long of which no picture came out."""

@@ -61,7 +61,7 @@ def run_camera(settings: Settings, spec: CameraSpec, recorded: bool, loop: bool,
         raise SystemExit(1) from None
     calls: dict[str, Callable[..., Any]] = {
         "sight": lambda: site.sight(spec.id),
-        "preview": lambda width: site.preview(spec.id, width=width),
+        "preview": lambda width, wake: site.preview(spec.id, width=width, wake=wake),
         "wake": lambda for_s: site.wake(spec.id, for_s),
         "exposition": site.metrics.exposition,
     }

@@ -163,9 +163,9 @@ class IsolatedSite:
         """See `Site.wake`."""
         self._keeper(camera).call("wake", CALL_S, for_s)
 
-    def preview(self, camera: str, *, width: int = 480) -> bytes:
+    def preview(self, camera: str, *, width: int = 480, wake: bool = True) -> bytes:
         """See `Site.preview`."""
-        picture: bytes = self._keeper(camera).call("preview", CALL_S, width)
+        picture: bytes = self._keeper(camera).call("preview", CALL_S, width, wake)
         return picture
 
     def expositions(self) -> list[bytes]:

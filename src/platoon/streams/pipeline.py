@@ -221,9 +221,10 @@ class SharedSite:
         frame = self._seen_now(camera)
         return Sight(frame.pixels.picture(frame), frame.captured_at)
 
-    def preview(self, camera: str, *, width: int = 480) -> bytes:
+    def preview(self, camera: str, *, width: int = 480, wake: bool = True) -> bytes:
         """See `Site.preview`."""
-        self.wake(camera, VIEWED_S, Reason.VIEWER)
+        if wake:
+            self.wake(camera, VIEWED_S, Reason.VIEWER)
         frame = self._seen(camera)
         width = min(width, frame.width) & ~1
         room = frame.pixels.room(1, (width, max(2, round(width * frame.height / frame.width)) & ~1))

@@ -105,5 +105,9 @@ class Site(Protocol):
             NotFound: no such camera. Unavailable: it is not live; with the cause.
         """
 
-    def preview(self, camera: str, *, width: int = 480) -> bytes:
-        """What `camera` saw last, as a small JPEG; made on demand, from scaled planes. Raises as `manual_read`."""
+    def preview(self, camera: str, *, width: int = 480, wake: bool = True) -> bytes:
+        """What `camera` saw last, as a small JPEG; made on demand, from scaled planes. Raises as `manual_read`.
+
+        Args:
+            wake: whether it is woken up, if it sleeps, and kept awake for a while, so that the next one is new.
+        """

@@ -115,7 +115,7 @@ export class Tile {
       this.boxes.replaceChildren();
       again(PICTURE_EVERY_MS * 4);
     };
-    coming.src = `/api/cameras/${encodeURIComponent(id)}/preview.jpg?width=${width}&t=${Date.now()}`;
+    coming.src = `/api/cameras/${encodeURIComponent(id)}/preview.jpg?width=${width}&wake=false&t=${Date.now()}`;
   }
 
   #draw() {

@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 import weakref
@@ -381,6 +382,31 @@ def test_a_waiting_batcher_holds_no_item_that_it_has_answered() -> None:
         assert time.monotonic() < patience, "the item is still held"
         threading.Event().wait(0.001)
     batcher.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("poison"), Unavailable("away")])
+def test_the_items_of_a_batch_that_failed_go_with_their_replies(error: Exception) -> None:
+    def execute(items: Sequence[str]) -> list[int]:
+        if "ab" in items:
+            raise type(error)(*error.args)
+        return [0 for _ in items]
+
+    batcher: Batcher[str, int] = Batcher("fake", [execute], bucket=len, max_batch=8, queue_limit=9, metrics=Metrics())
+    gc.disable()
+    try:
+        items = [Weighty(text) for text in ("ab", "cd", "ef", "gh")]
+        references = [weakref.ref(item) for item in items]
+        replies = [batcher.submit(item) for item in items]
+        assert not wait(replies, PATIENCE_S).not_done
+        assert isinstance(replies[0].exception(), type(error))
+        del items, replies
+        patience = time.monotonic() + PATIENCE_S
+        while any(reference() is not None for reference in references):
+            assert time.monotonic() < patience, "items are still held"
+            threading.Event().wait(0.001)
+    finally:
+        gc.enable()
+        batcher.close()
 
 
 @settings(deadline=None, max_examples=60)

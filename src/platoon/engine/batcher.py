@@ -224,6 +224,7 @@ class Batcher(Generic[Item, Result]):
             self._queue_depth.set(sum(self._waiting.values()))
         now = self._clock()
         batch = [entry for entry in taken if self._begin(entry, now)]
+        taken.clear()  # see `_run_batch`
         if batch:
             self._run_batch(execute, batch)
 
@@ -259,7 +260,7 @@ class Batcher(Generic[Item, Result]):
             return False
         return True
 
-    def _run_batch(self, execute: Execute[Item, Result], batch: Sequence[_Waiting[Item, Result]]) -> None:
+    def _run_batch(self, execute: Execute[Item, Result], batch: list[_Waiting[Item, Result]]) -> None:
         self._items.inc(len(batch))
         self._executions.inc()
         self._batch_size.observe(len(batch))
@@ -269,13 +270,17 @@ class Batcher(Generic[Item, Result]):
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
             # An error that says "try again" is about the model, or the server that runs it, not about an item.
+            # It keeps this frame and its callers', and with the replies in them would keep itself, and the items, until
+            # the garbage collector comes by: so these go as they are answered.
             if len(batch) == 1 or says_retry(error):
-                for entry in batch:
-                    entry.future.set_exception(error)
+                while batch:
+                    batch.pop(0).future.set_exception(error)
                 return
             middle = len(batch) // 2
-            self._run_batch(execute, batch[:middle])
-            self._run_batch(execute, batch[middle:])
+            halves = [batch[:middle], batch[middle:]]
+            batch.clear()
+            while halves:
+                self._run_batch(execute, halves.pop(0))
             return
         execution = Execution(len(batch), self._clock() - started)
         for entry, result in pairs:

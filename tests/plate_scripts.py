@@ -24,6 +24,8 @@ class Seen:
     y: float
     height: float = 24
     sure: float = 0.97
+    plate: float = 0.0
+    """How sure the detector is that it is a plate; 0: it knows text only."""
 
     @property
     def quad(self) -> Quad:
@@ -58,7 +60,9 @@ def drive(watch: PlatePipeline, frames: Iterable[tuple[float, Sequence[Seen]]], 
     emitted = Emitted([], 0)
     for media_time, plates in frames:
         now = frame(media_time)
-        tasks, gone = watch.observe(now, [PlateBox(plate.quad, 0.9) for plate in plates])
+        tasks, gone = watch.observe(
+            now, [PlateBox(plate.quad, plate.plate or 0.9, is_plate=plate.plate > 0) for plate in plates]
+        )
         readings = []
         for task in tasks:
             said = next(plate for plate in plates if np.allclose(plate.quad, task.quad))
@@ -78,10 +82,12 @@ def passing(
     frames: int = 20,
     fps: float = 10.0,
     lane: float = 300.0,
+    plate: float = 0.0,
+    sure: float = 0.97,
 ) -> list[tuple[float, list[Seen]]]:
     """A vehicle that comes nearer; `text` may depend on the frame's number."""
     say = text if callable(text) else lambda _i, said=text: said
-    return [(start + i / fps, [Seen(say(i), lane + 12 * i, 200 + 10 * i, 20 + i)]) for i in range(frames)]
+    return [(start + i / fps, [Seen(say(i), lane + 12 * i, 200 + 10 * i, 20 + i, sure, plate)]) for i in range(frames)]
 
 
 def together(*scripts: Sequence[tuple[float, Sequence[Seen]]]) -> list[tuple[float, list[Seen]]]:

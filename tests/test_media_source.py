@@ -1,16 +1,21 @@
 import logging
 import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platoon.media.failures import SourceError
 from platoon.media.sampling import Sampler
 from platoon.media.source import Pace, SourceFailure, SourceState, backoff_s
 from platoon.settings import SourceSettings
 from tests.clips import bar_position, cut, whole, write_clip
+from tests.clock import Clock
 from tests.rtsp_server import Clip, RtspServer
 from tests.source_watch import PATIENCE_S, Watch
 
@@ -212,3 +217,40 @@ def test_waits_grow_and_cameras_that_failed_together_part() -> None:
     means = [sum(row) / len(row) for row in waits]
     assert means[0] < means[1] < means[2]
     assert all(len(set(row)) > 190 for row in waits)
+
+
+class _Stamped:
+    """A live `OpenInput` of 20 pictures a second by arrival, whose time stamps are a function of that."""
+
+    live, codec, fps, lag = True, "h264", 20.0, 0.0
+
+    def __init__(self, stamps: Callable[[float], float], clock: Clock, *, count: int) -> None:
+        self._stamps, self._clock, self._count = stamps, clock, count
+
+    def pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        for _ in range(self._count):
+            self._clock.now += 0.05
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            yield picture.reformat(format="yuv420p"), self._stamps(self._clock.now)
+        raise SourceError("it ended", failure=SourceFailure.CLOSED, final=True)
+
+    def detections(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "stamps", [lambda _: 7.0, lambda at: at / 90, lambda at: at * 30], ids=["still", "slow", "fast"]
+)
+def test_a_camera_whose_time_stamps_are_wrong_is_analysed_by_arrival_and_says_so(
+    stamps: Callable[[float], float], clock: Clock
+) -> None:
+    def open_input(*_: object, **_how: object) -> _Stamped:
+        return _Stamped(stamps, clock, count=600)
+
+    sampler = Sampler(fps=2)
+    with Watch("rtsp://camera", open_input=open_input, sampler=sampler, now=lambda: clock.now) as camera:
+        frames = camera.frames()
+    assert len(frames) == pytest.approx(60, abs=8)
+    assert frames[-1].media_time - frames[10].media_time == pytest.approx((len(frames) - 11) / 2, abs=1)
+    assert [status.by_arrival for status in camera.states if status.state is SourceState.LIVE][-1]

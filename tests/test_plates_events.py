@@ -6,7 +6,7 @@ import pytest
 
 from platoon.media.frame import PlanarFrame
 from platoon.plates.detector import PlateBox
-from platoon.plates.events import EventState, Gate, PlatePipeline
+from platoon.plates.events import EventState, Gate, PlatePipeline, Rejected
 from platoon.plates.grammar import Grammar
 from tests.plate_scripts import Seen, drive, frame, line, passing, together
 
@@ -83,6 +83,28 @@ def test_moving_text_that_is_no_plate_becomes_no_event_and_is_counted(text: str,
     emitted = drive(watch(rejected=lambda one: rejected.append(one.gate)), passing(text))
     assert emitted.events == []
     assert rejected == [gate]
+
+
+@pytest.mark.parametrize("text", ["4827193", "NOFAST", "TOOLAZY", "V8R", "KL01CA2555"])
+def test_a_sure_plate_with_a_sure_text_is_one_whatever_it_says(text: str) -> None:
+    assert drive(watch(), passing(text, plate=0.9)).texts() == [text]
+
+
+@pytest.mark.parametrize("text", ["4827193", "NOFAST", "V8R"])
+@pytest.mark.parametrize(("plate", "sure"), [(0.5, 0.97), (0.9, 0.7), (0.0, 0.97)])
+def test_what_says_no_plate_is_held_back_where_either_is_unsure(text: str, plate: float, sure: float) -> None:
+    rejected: list[Rejected] = []
+    assert drive(watch(rejected=rejected.append), passing(text, plate=plate, sure=sure)).events == []
+    (one,) = rejected
+    assert one.gate is Gate.IMPLAUSIBLE
+    assert one.plate is not None
+    assert one.plate.text == text
+    assert one.box[2] > one.box[0]
+
+
+@pytest.mark.parametrize("text", ["AB", "12"])
+def test_what_is_shorter_than_any_plate_is_none(text: str) -> None:
+    assert drive(watch(), passing(text, plate=0.95)).events == []
 
 
 def test_a_burnt_in_overlay_is_no_plate_even_if_it_reads_like_one() -> None:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+import platoon.plates.recorded as module
 from platoon.engine.batcher import Priority, Reply
 from platoon.engine.request_context import RequestContext
 from platoon.media.frame import Pixels
@@ -16,9 +17,10 @@ from platoon.media.synthetic.road import Road
 from platoon.metrics import Metrics
 from platoon.ocr.recognition import Candidate, TextLine, line_of
 from platoon.plates import open_engine
+from platoon.plates.detector import PlateBox
 from platoon.plates.engine import PlateEngine
 from platoon.plates.grammar import Grammar
-from platoon.plates.recorded import read_picture
+from platoon.plates.recorded import HeldBack, read_picture
 from platoon.settings import PlateSettings, Settings
 
 
@@ -110,3 +112,40 @@ def test_a_plate_that_fills_its_picture_is_read_whole(
     with RequestContext(Priority.BULK) as call:
         found = read_picture(opened[0], picture, opened[1], Grammar(), call)
     assert [plate.text for plate in found] == ["KX52NHA"]
+
+
+@pytest.mark.parametrize("opened", ["plates"], indirect=True)
+@pytest.mark.parametrize(
+    ("said", "sure", "told"),
+    [
+        ("KL01CA2555", 0.9, True),
+        ("4827193", 0.9, True),
+        ("TOOLAZY", 0.9, True),
+        ("V8R", 0.9, True),
+        ("ITSA", 0.9, True),
+        ("V8R", 0.5, False),
+        ("ITSA", 0.5, False),
+        ("50", 0.9, False),
+        ("KL01CA2555", 0.5, True),
+    ],
+)
+def test_a_sure_plate_is_one_whatever_it_says_and_what_is_unsure_is_held_back(
+    opened: tuple[PlateEngine, PlateSettings], monkeypatch: pytest.MonkeyPatch, said: str, sure: float, told: bool
+) -> None:
+    engine, plates = opened
+    quad = np.array([[10, 10], [110, 10], [110, 40], [10, 40]], np.float32)
+
+    def reads(crops: Sequence[Pixels], **_: Any) -> list[Reply[TextLine]]:
+        replies = [Reply[TextLine]() for _ in crops]
+        for reply in replies:
+            reply.set_result(line_of([(Candidate(character, 0.99),) for character in said]))
+        return replies
+
+    monkeypatch.setattr(module, "look", lambda *_: [PlateBox(quad, sure, is_plate=True)])
+    monkeypatch.setattr(engine, "read_plates", reads)
+    held_back: list[HeldBack] = []
+    picture = np.full((300, 400, 3), 90, np.uint8)
+    with RequestContext(Priority.BULK) as call:
+        found = read_picture(engine, picture, plates, Grammar(), call, held_back=held_back.append)
+    assert [plate.text for plate in found] == [said] * told
+    assert [one.plate and one.plate.text for one in held_back] == [said] * (not told)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import numpy as np
@@ -44,10 +44,10 @@ class _Turn:
     def found(self) -> list[PlateBox]:
         """In pixels of the frame: what was found where it was decoded, or else here."""
         if self.frame.detections is not None:
-            return [PlateBox(quad, score) for quad, score in self.frame.detections]
+            return [PlateBox(quad, score, is_plate=True) for quad, score in self.frame.detections]
         if self.letterbox is None:
             return []
-        return [PlateBox(self.letterbox.to_frame(box.quad), box.score) for box in self.boxes]
+        return [replace(box, quad=self.letterbox.to_frame(box.quad)) for box in self.boxes]
 
     def __enter__(self) -> None: ...
 

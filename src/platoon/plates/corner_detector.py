@@ -44,4 +44,4 @@ def plate_boxes(candidates: PlateCandidates, min_score: float) -> list[PlateBox]
     """The plates among `candidates`, best first, each once."""
     sure = candidates[candidates[:, 0] >= min_score]
     kept = nms(sure[:, 1:5], sure[:, 0], MAX_IOU)
-    return [PlateBox(sure[index, 5:].reshape(4, 2), float(sure[index, 0])) for index in kept]
+    return [PlateBox(sure[index, 5:].reshape(4, 2), float(sure[index, 0]), is_plate=True) for index in kept]

@@ -23,6 +23,8 @@ class PlateBox:
     `Letterbox.to_frame` maps them to the frame."""
     score: float
     """0-1."""
+    is_plate: bool = False
+    """Whether the score says how sure it is that this is a plate, and not that it is text of whatever kind."""
 
 
 class PlateDetector(Protocol):

@@ -24,7 +24,7 @@ from platoon.plates.grammar import Grammar
 from platoon.plates.track_state import STILL_HEIGHTS, Evidence, TrackState, Vehicle, is_same
 from platoon.plates.track_state import EventState as EventState
 from platoon.plates.tracking import Track, Tracker
-from platoon.plates.vote import PlateText, Vote, edit_distance, fold
+from platoon.plates.vote import PlateText, Vote, edit_distance, fold, is_certain
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Gate(StrEnum):
 
     UNREAD = "unread"
     IMPLAUSIBLE = "implausible"
-    """Neither a country's pattern nor letters and digits in a plate's number."""
+    """Neither a country's pattern nor letters and digits in a plate's number; nor a sure plate with a sure text."""
     FEW_READS = "few_reads"
     UNSURE = "unsure"
     STILL = "still"
@@ -177,12 +177,15 @@ class PlatePipeline:
             boxes = sorted(boxes, key=lambda box: -box.score)
             for _ in boxes[BOXES_MOST:]:
                 self._rejected(Rejected(Gate.CROWDED))
-        tracks, _ = self._tracker.update([box.quad for box in boxes[:BOXES_MOST]], frame.media_time)
+        boxes = boxes[:BOXES_MOST]
+        tracks, _ = self._tracker.update([box.quad for box in boxes], frame.media_time)
         tasks = []
         self._visible = []
-        for track in tracks:
+        for track, box in zip(tracks, boxes, strict=True):
             track_state = self._track_states.setdefault(track.id, TrackState(track, Vote(self._grammar)))
             self._visible.append(track_state)
+            if box.is_plate:
+                track_state.score = max(track_state.score, box.score)
             if track_state.vehicle is not None:
                 track_state.vehicle.last_time, track_state.vehicle.quad = frame.media_time, track.quad
             middle = float(track.centre[1]) / frame.height
@@ -307,10 +310,10 @@ class PlatePipeline:
         """What keeps a text from being a plate at all."""
         digits = sum(char.isdigit() for char in result.text)
         letters = len(result.text) - digits
-        if not digits or not letters:
-            return Gate.IMPLAUSIBLE
-        fits = bool(result.countries) and len(result.text) >= 4
-        if not fits and not (5 <= len(result.text) <= 8 and result.weakest >= 0.8):
+        mixed = digits > 0 and letters > 0
+        fits = mixed and bool(result.countries) and len(result.text) >= 4
+        other = mixed and 5 <= len(result.text) <= 8 and result.weakest >= SURE
+        if not (fits or other or is_certain(result, track_state.score)):
             return Gate.IMPLAUSIBLE
         # EXIT12 and SHOP24H fit some pattern too, but one that says little.
         distinctive = fits and (result.looseness < LOOSE or digits >= 3)

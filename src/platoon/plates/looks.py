@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -89,7 +89,7 @@ def _seen(picture: Pixels, windows: Sequence[_Window], find: Find, min_score: fl
     found = []
     for window, (_, place), places in zip(windows, looks, find([seen for seen, _ in looks]), strict=True):
         corner = np.array((window.left, window.top), np.float32)
-        found += [PlateBox(place.to_frame(box.quad) + corner, box.score) for box in plate_boxes(places, min_score)]
+        found += [replace(box, quad=place.to_frame(box.quad) + corner) for box in plate_boxes(places, min_score)]
     return found
 
 

@@ -218,7 +218,8 @@ class OnnxPlateDetector:
         sound &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, scores, quads = boxes[sound], scores[sound].clip(max=1), quads[sound]
         quads *= np.divide(self.input_size, self._size, dtype=np.float32)
-        return [PlateBox(quads[index], float(scores[index])) for index in nms(boxes, scores, self._max_iou)]
+        kept = nms(boxes, scores, self._max_iou)
+        return [PlateBox(quads[index], float(scores[index]), is_plate=True) for index in kept]
 
 
 @dataclass(frozen=True, slots=True)

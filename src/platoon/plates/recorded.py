@@ -36,7 +36,7 @@ from platoon.plates.grammar import Grammar
 from platoon.plates.looks import look
 from platoon.plates.reader import grown, text_size
 from platoon.plates.text_detector import plate_like
-from platoon.plates.vote import PlateText, Vote
+from platoon.plates.vote import LENGTHS, PlateText, Vote, is_certain
 from platoon.settings import PlateSettings, Settings
 
 RANK_LEAST = 0.05
@@ -115,7 +115,7 @@ def read_picture(
         held_back: called with what was found or read and is not told.
     """
     ranked = []
-    for quad, lines in (_whole_plates if plates.detector == "plates" else _lines)(engine, picture, plates, call):
+    for quad, score, lines in (_whole_plates if plates.detector == "plates" else _lines)(engine, picture, plates, call):
         vote = Vote(grammar)
         for line in lines:
             vote.add(line, 1.0)
@@ -124,7 +124,7 @@ def read_picture(
             held_back(HeldBack(Gate.UNREAD, FoundPlate("", "", 0.0, box_of(quad))))
             continue
         plate = FoundPlate(text.text, text.raw, text.confidence, box_of(quad), text.likeliest, text.countries)
-        rank = _rank(text, quad)
+        rank = _rank(text, quad, score)
         if rank >= RANK_LEAST:
             ranked.append((rank, plate))
         else:
@@ -132,8 +132,8 @@ def read_picture(
     return [plate for _, plate in sorted(ranked, key=lambda pair: -pair[0])]
 
 
-Readings = list[tuple[Quad, list[TextLine]]]
-"""Where something may be a plate, and what was read there."""
+Readings = list[tuple[Quad, float, list[TextLine]]]
+"""Where something may be a plate, how sure its detector is of that (0: it knows text only), and what was read there."""
 
 
 def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: RequestContext) -> Readings:
@@ -142,7 +142,7 @@ def _lines(engine: PlateEngine, picture: Pixels, _: PlateSettings, call: Request
     quads = [quad for quad in found.quads if plate_like(quad)]
     crops = [rectify(picture, quad, text_size(quad)) for quad in quads]
     replies = call.hold("recognise", engine.read_plate_lines(crops, priority=call.priority, deadline=call.deadline))
-    return [(quad, [call.result(reply)]) for quad, reply in zip(quads, replies, strict=True)]
+    return [(quad, 0.0, [call.result(reply)]) for quad, reply in zip(quads, replies, strict=True)]
 
 
 def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, call: RequestContext) -> Readings:
@@ -152,7 +152,8 @@ def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, c
         replies = engine.find_plates(looks, priority=call.priority, deadline=call.deadline)
         return [call.result(reply) for reply in call.hold("detect", replies)]
 
-    quads = [box.quad for box in look(picture, find_plates, plates.least_score)]
+    boxes = look(picture, find_plates, plates.least_score)
+    quads = [box.quad for box in boxes]
     crops = [rectify(picture, grown(quad), text_size(quad)) for quad in quads]
     whole = call.hold("recognise", engine.read_plates(crops, priority=call.priority, deadline=call.deadline))
     readings = [[call.result(reply)] for reply in whole]
@@ -160,7 +161,7 @@ def _whole_plates(engine: PlateEngine, picture: Pixels, plates: PlateSettings, c
     again = read(engine, [crops[number] for number in unsure], MODES["plate"], call)
     for number, reading in zip(unsure, again, strict=True):
         readings[number].append(line_of(character for line in reading.lines for character in line.characters))
-    return list(zip(quads, readings, strict=True))
+    return [(box.quad, box.score, lines) for box, lines in zip(boxes, readings, strict=True)]
 
 
 def read_clip(
@@ -248,14 +249,15 @@ def _held_back(rejected: Rejected) -> HeldBack:
     return HeldBack(rejected.gate, _found(rejected.plate, rejected.box, rejected.media_time))
 
 
-def _rank(plate: PlateText, quad: Quad) -> float:
+def _rank(plate: PlateText, quad: Quad, score: float) -> float:
     """How likely a text is the plate somebody asks for: sure, fitting a pattern, and large."""
     digits = sum(char.isdigit() for char in plate.text)
     letters = len(plate.text) - digits
-    if not 4 <= len(plate.text) <= 9 or (not digits and not 5 <= len(plate.text) <= 8):
-        return 0.0
     height = float(np.hypot(*(quad[3] - quad[0])))
-    rank = plate.confidence * math.sqrt(height / 40)
-    rank *= 1.0 if plate.countries else 0.5
+    rank = plate.confidence * math.sqrt(height / 40) * (1.0 if plate.countries else 0.5)
+    if is_certain(plate, score):
+        return max(rank, RANK_LEAST)
+    if not 4 <= len(plate.text) <= LENGTHS[1] or (not digits and not 5 <= len(plate.text) <= 8):
+        return 0.0
     rank *= 0.15 if not digits else 0.3 if not letters else 1.0
     return rank * (0.4 if len(plate.text) == 4 else 1.0)

@@ -86,6 +86,8 @@ class TrackState:
     track: Track
     vote: Vote
     evidence: list[Evidence] = field(default_factory=list)
+    score: float = 0.0
+    """How sure the detector was at best that it is a plate; 0: it knows text only."""
     attempts: int = 0
     """Readings since it was last seen notably larger."""
     looked_height: float = 0.0

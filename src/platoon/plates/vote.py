@@ -60,6 +60,23 @@ class PlateText:
     """Texts of the readings with their share of the weight, most first."""
 
 
+SURE_PLATE = 0.6
+SURE_TEXT = 0.8
+LENGTHS = (3, 10)
+
+
+def is_certain(text: PlateText, score: float) -> bool:
+    """Whether a text is a plate's whatever it says: letters or digits alone, or no country's pattern.
+
+    Where the detector is so sure of a plate and the reader of each character, others are right; of road scenes, pages
+    and shop signs hardly any is found so.
+
+    Args:
+        score: of the detector, that this is a plate; 0: it knows text only.
+    """
+    return score >= SURE_PLATE and text.weakest >= SURE_TEXT and LENGTHS[0] <= len(text.text) <= LENGTHS[1]
+
+
 class Vote:
     """The readings of one track."""
 

@@ -3,6 +3,8 @@ the part that all cameras share, made of an element that is installed everywhere
 """
 
 import ctypes
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -273,3 +275,27 @@ def test_what_fails_in_the_shared_part_is_built_anew(
             broken.undo()
             watch.wait_for(SourceState.LIVE)
             watch.frames(3)
+
+
+def test_a_batch_that_fails_while_its_cameras_are_ended_does_not_hold_the_end(
+    pipeline: CameraPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came, lock = threading.Event(), pipeline._changed
+
+    def fail(*_: Any, **__: Any) -> Iterator[tuple[int, Decoded]]:
+        came.set()
+        while lock.acquire(timeout=0.5):  # until whoever ends the cameras waits for this thread
+            lock.release()
+            time.sleep(0.001)
+        raise PlatoonError("surfaces cannot be read")
+
+    monkeypatch.setattr(deepstream, "decoded", fail)
+    shared = SHARED.shared.replace(" ! appsink", " ! queue ! appsink")  # a muxer of batches has a thread of its own
+    monkeypatch.setattr(pipeline, "_elements", replace(SHARED, shared=shared))
+    branch = pipeline.attach(write_clip(tmp_path / "clip.mp4", frames=32).as_uri(), QUICK, skipped=lambda _: None)
+    assert came.wait(30)
+    closing = threading.Thread(target=pipeline.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert branch.over

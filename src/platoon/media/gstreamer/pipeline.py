@@ -75,7 +75,7 @@ class CameraPipeline:
         self._elements, self._cameras, self._configured = elements, cameras, configured
         self._pyds = deepstream.bindings() if elements.shared else None
         self._changed = threading.Condition()
-        """Guards what follows; notified of every branch that has gone."""
+        """Guards changes of what follows, but for `_broken`; notified of every branch that has gone."""
         self._branches: dict[int, tuple[Branch, Any]] = {}
         """By number, with their bins."""
         self._leaving: set[int] = set()
@@ -308,8 +308,7 @@ class CameraPipeline:
         return None if element is None else known[element]
 
     def _fail_all(self, broken: Broken) -> None:
-        with self._changed:
-            self._broken = True
-            branches = [branch for branch, _ in self._branches.values()]
-        for branch in branches:
+        # Without the lock: who ends the pipeline holds it, and waits for the thread that may be here.
+        self._broken = True
+        for branch, _ in list(self._branches.values()):
             branch.end(broken)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.absent import absent
 from tests.browser import Browser, chromium
-from tests.running import Place, Running
+from tests.running import LIGHT, Place, Running
 from tests.traffic import GATE, SIZE, write_traffic
 
 
@@ -25,9 +25,9 @@ def place(tmp_path: Path, cache: Path) -> Place:
 
 @pytest.fixture
 def quick(tmp_path: Path, cache: Path) -> Place:
-    """A place whose detector sees small pictures, for clips of `tests.traffic`."""
+    """A place whose detector sees small pictures, for clips of `tests.traffic`, and which measures nothing."""
     width, height = SIZE
-    return Place(tmp_path, cache=cache, plates__input_width=width, plates__input_height=height)
+    return Place(tmp_path, cache=cache, plates__input_width=width, plates__input_height=height, **LIGHT)
 
 
 @pytest.fixture(scope="session")

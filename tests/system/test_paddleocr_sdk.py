@@ -12,7 +12,7 @@ import pytest
 from tests.absent import absent
 from tests.drawn import document, page
 from tests.http_server import files_of
-from tests.running import PATIENCE_S, Place
+from tests.running import LIGHT, PATIENCE_S, Place
 
 TOKEN = "a token of theirs"
 PAPER = document([page(("Hello World", 20, 60)), page(("Second Leaf", 20, 60))])
@@ -47,6 +47,7 @@ def test_paddleocrs_sdk_and_langchains_loader_read_documents_through_us(
         api__open_paths='["/health"]',
         service__keys=json.dumps([key]),
         service__fetch_hosts='["127.0.0.1"]',
+        **LIGHT,
     )
     (tmp_path / "paper.pdf").write_bytes(PAPER)
     script = str(Path(__file__).with_name("ask_paddleocr_sdk.py"))

@@ -251,6 +251,7 @@ def test_a_camera_whose_time_stamps_are_wrong_is_analysed_by_arrival_and_says_so
     sampler = Sampler(fps=2)
     with Watch("rtsp://camera", open_input=open_input, sampler=sampler, now=lambda: clock.now) as camera:
         frames = camera.frames()
-    assert len(frames) == pytest.approx(60, abs=8)
-    assert frames[-1].media_time - frames[10].media_time == pytest.approx((len(frames) - 11) / 2, abs=1)
+    assert len(frames) > 50
+    times = [frame.media_time for frame in frames[-45:]]  # it takes two seconds to see what is wrong with them
+    assert np.diff(times) == pytest.approx(0.5, abs=0.06)
     assert [status.by_arrival for status in camera.states if status.state is SourceState.LIVE][-1]

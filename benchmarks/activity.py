@@ -304,9 +304,11 @@ def main(arguments: Sequence[str] = ()) -> None:
         "--clips", type=Path, nargs="*", default=(), help="real clips, spliced into their first picture"
     )
     parser.add_argument("--no-results", action="store_true", help="print alone")
-    how = parser.parse_args(arguments or sys.argv[1:])
+    options = parser.parse_args(arguments or sys.argv[1:])
     found: dict[str, dict[str, dict[str, float]]] = {}
-    known = [known_for_minutes(trace) for trace in traces(how.seeds[0], how.seeds[1], how.clips, how.traces)]
+    known = [
+        known_for_minutes(trace) for trace in traces(options.seeds[0], options.seeds[1], options.clips, options.traces)
+    ]
     for way, looks in (("sizes and keyframes", False), ("second looks in doubt", True)):
         by: dict[str, list[Outcome]] = defaultdict(list)
         for trace in known:
@@ -317,10 +319,10 @@ def main(arguments: Sequence[str] = ()) -> None:
         print(way)
         for row, figures in found[way].items():
             print(f"  {row:32}", "  ".join(f"{name} {value:g}" for name, value in figures.items()))
-    if not how.no_results:
+    if not options.no_results:
         setting: dict[str, Any] = {
             "machine": machine(),
-            "seeds": list(how.seeds),
+            "seeds": list(options.seeds),
             "seconds": SECONDS,
             "fps": FPS,
             "size": SIZE,

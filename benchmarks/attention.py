@@ -296,27 +296,29 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--render", action="store_true", help="make the streams and end")
     parser.add_argument("--clips", type=Path, help="where streams are kept; otherwise in Platoon's cache")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
-    how = parser.parse_args(arguments)
-    width, height = map(int, how.size.split("x"))
-    clips = how.clips or Settings.load().cache / "benchmarks"
+    options = parser.parse_args(arguments)
+    width, height = map(int, options.size.split("x"))
+    clips = options.clips or Settings.load().cache / "benchmarks"
     console = Console() if sys.stdout.isatty() else Console(width=120)
     size, say = (width, height), console.print
-    stills = make_stills(clips, how.cameras - how.busy, how.seconds, size=size, fps=how.fps, on_render=say)
+    stills = make_stills(
+        clips, options.cameras - options.busy, options.seconds, size=size, fps=options.fps, on_render=say
+    )
     kind, reels = make_reels(clips)
-    site = Site([*(traffic(reels[n % len(reels)], clips) for n in range(how.busy)), *stills])
-    if how.render:
+    site = Site([*(traffic(reels[n % len(reels)], clips) for n in range(options.busy)), *stills])
+    if options.render:
         return
     setting = {
         "machine": report.machine(),
         "clips": kind,
-        **{name: getattr(how, name) for name in ("cameras", "busy", "seconds", "size", "fps")},
+        **{name: getattr(options, name) for name in ("cameras", "busy", "seconds", "size", "fps")},
     }
-    path = how.results / "attention.json"
-    how.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / "attention.json"
+    options.results.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     same = {name: kept.get(name) for name in setting} == setting
     ways: dict[str, Any] = kept["ways"] if same else {}
-    for way, found in run(site, [str(reel) for reel in reels], how.only, say):
+    for way, found in run(site, [str(reel) for reel in reels], options.only, say):
         ways[way] = found
         report.write(setting | {"ways": ways, "aims": aims(ways)}, path)
     say(table(ways))

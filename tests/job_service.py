@@ -66,8 +66,8 @@ def serving(
         job_service = JobService(jobs, lambda _: runner.look(), settings, check=lambda *_: None)
         with (
             job_webhooks(jobs, fetcher_for(settings.service), SECRET),
-            HttpServer(site, settings, service=ocr, job_service=job_service) as faces,
-            httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
+            HttpServer(site, settings, service=ocr, job_service=job_service) as http_server,
+            httpx.Client(base_url=http_server.address, timeout=60, trust_env=False) as client,
         ):
             yield client
     ocr.close()

@@ -37,8 +37,8 @@ def serving(
         if pipeline is not None:
             parser = pipeline(service, whole)
             stack.callback(parser.close)
-        faces = stack.enter_context(HttpServer(None, whole, service=service, pipeline=parser))
-        yield stack.enter_context(httpx.Client(base_url=faces.address, timeout=60, trust_env=False))
+        http_server = stack.enter_context(HttpServer(None, whole, service=service, pipeline=parser))
+        yield stack.enter_context(httpx.Client(base_url=http_server.address, timeout=60, trust_env=False))
 
 
 def metric(client: httpx.Client, sample: str) -> float:

@@ -29,8 +29,8 @@ def site(tmp_path: Path) -> FakeSite:
 @pytest.fixture
 def client(site: FakeSite) -> Iterator[httpx.Client]:
     with (
-        HttpServer(site, Settings(api=ApiSettings(port=0))) as faces,
-        httpx.Client(base_url=faces.address, timeout=30) as client,
+        HttpServer(site, Settings(api=ApiSettings(port=0))) as http_server,
+        httpx.Client(base_url=http_server.address, timeout=30) as client,
     ):
         yield client
 
@@ -196,8 +196,8 @@ def test_manual_reads_beyond_the_bound_are_turned_away_at_once(client: httpx.Cli
 def test_an_event_file_that_cannot_be_written_is_named_in_readiness(site: FakeSite, tmp_path: Path) -> None:
     with (
         EventFile(tmp_path / "nowhere" / "events.jsonl", site.events.path) as file,
-        HttpServer(site, Settings(api=ApiSettings(port=0)), event_file=file) as faces,
-        httpx.Client(base_url=faces.address, timeout=30) as client,
+        HttpServer(site, Settings(api=ApiSettings(port=0)), event_file=file) as http_server,
+        httpx.Client(base_url=http_server.address, timeout=30) as client,
     ):
         while not file.not_ready():
             threading.Event().wait(0.01)

@@ -184,8 +184,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
     """The main port and a camera's."""
     (port,) = free_ports(1)
     site = FakeSite(tmp_path_factory.mktemp("site"), camera("gate", port=port))
-    with HttpServer(site, Settings(api=ApiSettings(port=0))) as faces:
-        yield faces.address, f"http://127.0.0.1:{port}"
+    with HttpServer(site, Settings(api=ApiSettings(port=0))) as http_server:
+        yield http_server.address, f"http://127.0.0.1:{port}"
 
 
 def test_all_ports_refuse_a_name_that_was_made_to_point_here(ports: tuple[str, str]) -> None:

@@ -32,15 +32,15 @@ KB = 1024
 class Place:
     """A site that is served, and sockets to its ports."""
 
-    def __init__(self, faces: HttpServer, site: FakeSite, own_port: int) -> None:
-        self.faces, self.site, self.own_port = faces, site, own_port
-        self.port = httpx.URL(faces.address).port or 80
+    def __init__(self, http_server: HttpServer, site: FakeSite, own_port: int) -> None:
+        self.http_server, self.site, self.own_port = http_server, site, own_port
+        self.port = httpx.URL(http_server.address).port or 80
 
     def open(self, port: int = 0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", port or self.port), timeout=PATIENCE_S)
 
     def get(self, path: str = "/health") -> httpx.Response:
-        return httpx.get(f"{self.faces.address}{path}", timeout=PATIENCE_S, trust_env=False)
+        return httpx.get(f"{self.http_server.address}{path}", timeout=PATIENCE_S, trust_env=False)
 
     def refused(self, cause: str) -> float:
         return self.site.metrics.registry.get_sample_value("platoon_connections_refused_total", {"cause": cause}) or 0.0
@@ -53,8 +53,8 @@ class Place:
 def serving(folder: Path, **settings: Any) -> Iterator[Place]:
     (own,) = free_ports(1)
     site = FakeSite(folder, camera("gate", port=own))
-    with HttpServer(site, Settings(api=ApiSettings(port=0, **settings))) as faces:
-        yield Place(faces, site, own)
+    with HttpServer(site, Settings(api=ApiSettings(port=0, **settings))) as http_server:
+        yield Place(http_server, site, own)
         site.reads_may_end.set()
 
 
@@ -195,8 +195,8 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_moves_on_is_not() -> None:
     head = b"POST /ocr HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     with ExitStack() as stack:
         stack.callback(service.close)
-        faces = stack.enter_context(HttpServer(None, settings, service=service))
-        address = ("127.0.0.1", httpx.URL(faces.address).port or 80)
+        http_server = stack.enter_context(HttpServer(None, settings, service=service))
+        address = ("127.0.0.1", httpx.URL(http_server.address).port or 80)
         slow, brisk = (stack.enter_context(socket.create_connection(address, timeout=PATIENCE_S)) for _ in range(2))
         for wire in (slow, brisk):
             wire.sendall(head + b"Content-Length: 128000\r\n\r\n")
@@ -213,10 +213,10 @@ def test_who_does_not_read_his_answer_is_cut_off(tmp_path: Path) -> None:
     cameras = [camera(f"camera-{n}", name="x" * 400) for n in range(5000)]
     site = FakeSite(tmp_path, *cameras)
     settings = Settings(api=ApiSettings(port=0, stall_timeout_s=1.0))
-    with HttpServer(site, settings) as faces, socket.socket() as wire:
+    with HttpServer(site, settings) as http_server, socket.socket() as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.settimeout(PATIENCE_S)
-        wire.connect(("127.0.0.1", httpx.URL(faces.address).port or 80))
+        wire.connect(("127.0.0.1", httpx.URL(http_server.address).port or 80))
         wire.sendall(b"GET /api/cameras HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until(lambda: site.metrics.registry.get_sample_value("platoon_connections") == 0)
 
@@ -234,7 +234,7 @@ def test_idle_connections_give_way_to_newer_ones(tmp_path: Path) -> None:
 def test_where_all_connections_are_at_work_one_more_gets_503(tmp_path: Path) -> None:
     with serving(tmp_path, max_connections=4) as place, ThreadPoolExecutor(4) as pool:
         place.site.reads_may_end.clear()
-        address = f"{place.faces.address}/manual-ocr"
+        address = f"{place.http_server.address}/manual-ocr"
         waiting = [pool.submit(httpx.post, address, json={"camera": "gate"}, timeout=PATIENCE_S) for _ in range(4)]
         for _ in waiting:
             assert place.site.reading.acquire(timeout=PATIENCE_S)
@@ -309,7 +309,7 @@ def test_a_call_that_finds_no_descriptor_gets_503(place: Place, monkeypatch: pyt
 
 def test_one_websocket_too_many_gets_503_and_metrics_are_answered(tmp_path: Path) -> None:
     with serving(tmp_path, max_websockets=8) as place, ExitStack() as stack:
-        address = place.faces.address.replace("http", "ws")
+        address = place.http_server.address.replace("http", "ws")
         live = [stack.enter_context(connect(f"{address}/api/ws", proxy=None)) for _ in range(8)]
         for _ in range(3):
             with pytest.raises(InvalidStatus) as refusal, connect(f"{address}/api/ws", proxy=None):
@@ -330,7 +330,7 @@ def test_one_websocket_too_many_gets_503_and_metrics_are_answered(tmp_path: Path
 def test_messages_reach_many_websockets_while_metrics_are_answered(tmp_path: Path) -> None:
     n_sockets, n_messages = 100, 20
     with serving(tmp_path) as place, ExitStack() as stack:
-        address = place.faces.address.replace("http", "ws")
+        address = place.http_server.address.replace("http", "ws")
         live = [stack.enter_context(connect(f"{address}/api/ws", proxy=None)) for _ in range(n_sockets)]
         for number in range(n_messages):
             place.site.record(event(f"e{number}"))
@@ -367,13 +367,13 @@ def test_while_draining_what_is_under_way_is_answered_and_what_is_new_gets_503(t
     with serving(tmp_path) as place, ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         place.site.reads_may_end.clear()
         stack.callback(place.site.reads_may_end.set)
-        address = f"{place.faces.address}/manual-ocr"
+        address = f"{place.http_server.address}/manual-ocr"
         waiting = pool.submit(httpx.post, address, json={"camera": "gate"}, timeout=PATIENCE_S)
         assert place.site.reading.acquire(timeout=PATIENCE_S)
         idle = stack.enter_context(place.open())
         live = stack.enter_context(connect(f"ws://127.0.0.1:{place.own_port}/ws", proxy=None))
         live.recv(PATIENCE_S)
-        place.faces.drain()
+        place.http_server.drain()
         assert answer(idle) == b""
         with pytest.raises(ConnectionClosed) as closed:
             live.recv(PATIENCE_S)
@@ -396,9 +396,9 @@ def test_what_outlasts_the_drain_is_answered_so(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         with serving(tmp_path, drain_s=0.3) as place:
             place.site.reads_may_end.clear()
-            address = f"{place.faces.address}/manual-ocr"
+            address = f"{place.http_server.address}/manual-ocr"
             waiting = pool.submit(httpx.post, address, json={"camera": "gate"}, timeout=PATIENCE_S)
             assert place.site.reading.acquire(timeout=PATIENCE_S)
-            place.faces.drain()
+            place.http_server.drain()
             late = waiting.result(PATIENCE_S)
         assert (late.status_code, late.json()["error"]["retry"]) == (503, True)

@@ -107,18 +107,18 @@ def described(text_engine: TextEngine, tmp_path_factory: pytest.TempPathFactory)
                 service=service,
                 job_service=JobService(jobs, lambda _: None, settings),
                 pipeline=pipeline,
-            ) as faces,
+            ) as http_server,
             requests.Session() as caller,
         ):
             caller.trust_env = False
-            schema = schemathesis.openapi.from_url(f"{faces.address}/openapi.json")
+            schema = schemathesis.openapi.from_url(f"{http_server.address}/openapi.json")
             schema.validate()
             operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
             assert len(operations) == sum(map(len, schema.raw_schema["paths"].values()))
             job = jobs.add(Order(batch="b1", form=json.dumps({"model": "PP-OCRv6", "payload": {}})), b"2")
             known = {"task_id": job.id, "job_id": job.id, "batch_id": "b1"}
             there = THERE | {name: st.just(value) for name, value in known.items()}
-            yield Described(faces.address, caller, operations, there)
+            yield Described(http_server.address, caller, operations, there)
     finally:
         service.close()
 

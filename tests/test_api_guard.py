@@ -70,9 +70,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         stack.callback(service.close)
         job_service = JobService(stack.enter_context(closing(opened(folder))), lambda _: None, settings)
         parts: dict[str, Any] = {"service": service, "job_service": job_service, "pipeline": pipeline}
-        faces = stack.enter_context(HttpServer(site, settings, **parts))
+        http_server = stack.enter_context(HttpServer(site, settings, **parts))
         app = create_app(site, settings, **parts)
-        yield Whole(app, faces.address, f"http://127.0.0.1:{port}", site.metrics)
+        yield Whole(app, http_server.address, f"http://127.0.0.1:{port}", site.metrics)
 
 
 def walked(routes: list[BaseRoute]) -> Iterator[tuple[str, str]]:
@@ -216,9 +216,10 @@ def test_a_setting_opens_health_or_metrics_and_nothing_else(tmp_path: Path) -> N
         service=ServiceSettings(keys=KEYS),
         store=StoreSettings(path=tmp_path / "store"),
     )
-    with HttpServer(FakeSite(tmp_path), settings) as faces:
+    with HttpServer(FakeSite(tmp_path), settings) as http_server:
         found = {
-            path: asked(faces.address, "GET", path) for path in ("/health", "/health/ready", "/metrics", "/api/ws")
+            path: asked(http_server.address, "GET", path)
+            for path in ("/health", "/health/ready", "/metrics", "/api/ws")
         }
     assert found == {"/health": 200, "/health/ready": 200, "/metrics": 401, "/api/ws": 401}
     with pytest.raises(ValueError, match="open_paths"):
@@ -291,12 +292,12 @@ def test_the_rate_of_a_key_holds_for_all_doors_together(tmp_path: Path) -> None:
         service=ServiceSettings(keys=(key("slow-secret", scopes=("admin",), rate=0.001, burst=3),)),
     )
     (port,) = free_ports(1)
-    with HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces:
+    with HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as http_server:
         slow = shown("slow-secret")
-        assert asked(faces.address, "GET", "/api/events", slow) == 200
-        assert asked(faces.address, "WS", "/api/ws", slow) == 101
+        assert asked(http_server.address, "GET", "/api/events", slow) == 200
+        assert asked(http_server.address, "WS", "/api/ws", slow) == 101
         assert asked(f"http://127.0.0.1:{port}", "POST", "/manual-ocr", slow) == 200
-        for base, method, path in ((faces.address, "GET", "/metrics"), (f"http://127.0.0.1:{port}", "WS", "/ws")):
+        for base, method, path in ((http_server.address, "GET", "/metrics"), (f"http://127.0.0.1:{port}", "WS", "/ws")):
             assert asked(base, method, path, slow) == 429
 
 

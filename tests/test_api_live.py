@@ -101,8 +101,8 @@ def site(tmp_path: Path) -> FakeSite:
 
 @pytest.fixture
 def address(site: FakeSite) -> Iterator[str]:
-    with HttpServer(site, Settings(api=ApiSettings(port=0))) as faces:
-        yield faces.address.replace("http", "ws")
+    with HttpServer(site, Settings(api=ApiSettings(port=0))) as http_server:
+        yield http_server.address.replace("http", "ws")
 
 
 def heard(socket: ClientConnection) -> dict[str, Any]:

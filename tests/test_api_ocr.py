@@ -232,15 +232,15 @@ def test_beside_the_cameras_the_same_port_reads_for_others(text_engine: TextEngi
     site = FakeSite(tmp_path, camera("gate"))
     service = OcrService(text_engine, ServiceSettings(), site.metrics)
     try:
-        with HttpServer(site, Settings(api=ApiSettings(port=0)), service=service) as faces:
-            reply = httpx.post(f"{faces.address}/ocr", files={"image": PNG}, timeout=60)
+        with HttpServer(site, Settings(api=ApiSettings(port=0)), service=service) as http_server:
+            reply = httpx.post(f"{http_server.address}/ocr", files={"image": PNG}, timeout=60)
             assert reply.json()["mergedText"] == " ".join(INVOICE_TEXTS)
-            assert httpx.get(f"{faces.address}/api/cameras").json()["cameras"][0]["id"] == "gate"
+            assert httpx.get(f"{http_server.address}/api/cameras").json()["cameras"][0]["id"] == "gate"
             assert (
                 'platoon_requests_total{contract="fleet",status="200"} 1.0'
-                in httpx.get(f"{faces.address}/metrics").text
+                in httpx.get(f"{http_server.address}/metrics").text
             )
             site.missing = ["engine: warming up"]
-            assert httpx.get(f"{faces.address}/health/ready").status_code == 503
+            assert httpx.get(f"{http_server.address}/health/ready").status_code == 503
     finally:
         service.close()

@@ -73,7 +73,7 @@ def test_nothing_that_is_sent_waits_for_what_was_sent_before() -> None:
 def test_ports_come_go_and_change_hands_with_the_cameras(tmp_path: Path) -> None:
     first, second = free_ports(2)
     site = FakeSite(tmp_path, camera("gate", port=first))
-    with HttpServer(site, ANY_PORT) as faces:
+    with HttpServer(site, ANY_PORT) as http_server:
         site.set_camera(camera("yard", port=second))
         until(lambda: answers(second) == "yard")
         with connect(f"ws://127.0.0.1:{second}/ws") as listening:
@@ -85,7 +85,7 @@ def test_ports_come_go_and_change_hands_with_the_cameras(tmp_path: Path) -> None
         site.remove_camera("gate")
         site.set_camera(camera("other", port=first))
         until(lambda: answers(first) == "other")
-        assert httpx.get(f"{faces.address}/health").status_code == 200
+        assert httpx.get(f"{http_server.address}/health").status_code == 200
 
 
 def test_a_main_port_in_use_stops_the_start_and_is_named(tmp_path: Path) -> None:
@@ -115,12 +115,12 @@ def test_a_camera_port_in_use_starts_nothing_at_all(tmp_path: Path) -> None:
 
 def test_a_port_taken_while_running_leaves_the_rest_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     site = FakeSite(tmp_path, camera("gate"))
-    with HttpServer(site, ANY_PORT) as faces:
+    with HttpServer(site, ANY_PORT) as http_server:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             site.set_camera(camera("yard", port=port))
             until(lambda: f"port {port}" in caplog.text)
-        assert httpx.get(f"{faces.address}/api/cameras/yard").status_code == 200
+        assert httpx.get(f"{http_server.address}/api/cameras/yard").status_code == 200
         site.set_camera(camera("yard", port=port))
         until(lambda: answers(port) == "yard")
 
@@ -135,8 +135,8 @@ def test_replies_under_way_are_finished_before_the_ports_close(tmp_path: Path) -
     site = FakeSite(tmp_path, camera("gate"))
     site.reads_may_end.clear()
     with ThreadPoolExecutor(1) as pool:
-        with HttpServer(site, ANY_PORT) as faces:
-            address = f"{faces.address}/api/cameras/gate/manual-ocr"
+        with HttpServer(site, ANY_PORT) as http_server:
+            address = f"{http_server.address}/api/cameras/gate/manual-ocr"
             reply = pool.submit(httpx.post, address, timeout=30)
             assert site.reading.acquire(timeout=30)
             threading.Timer(0.2, site.reads_may_end.set).start()

@@ -102,8 +102,8 @@ def client(tmp_path: Path, port: int) -> Iterator[httpx.Client]:
         store=StoreSettings(path=tmp_path / "store"),
     )
     with (
-        HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as faces,
-        httpx.Client(base_url=faces.address, timeout=60, trust_env=False) as client,
+        HttpServer(FakeSite(tmp_path, camera("gate", port=port)), settings) as http_server,
+        httpx.Client(base_url=http_server.address, timeout=60, trust_env=False) as client,
     ):
         yield client
 
@@ -212,8 +212,8 @@ def test_wrong_keys_are_counted_in_the_body_as_in_headers(client: httpx.Client) 
 
 def test_without_keys_there_is_nothing_to_log_in_to(tmp_path: Path) -> None:
     with (
-        HttpServer(FakeSite(tmp_path), Settings(api=ApiSettings(port=0))) as faces,
-        httpx.Client(base_url=faces.address, trust_env=False) as client,
+        HttpServer(FakeSite(tmp_path), Settings(api=ApiSettings(port=0))) as http_server,
+        httpx.Client(base_url=http_server.address, trust_env=False) as client,
     ):
         assert client.get("/api/session").json()["key"] == ""
         assert "set-cookie" not in client.post("/api/session", json={"key": "any"}).headers

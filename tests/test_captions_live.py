@@ -117,7 +117,7 @@ def test_times_are_the_streams_own_by_the_packet_that_came_soonest(clip: Path) -
     assert [cut.end_s - cut.start_s for cut, _, _ in cuts] == pytest.approx([1, 1, 1, 0.5])
 
 
-def test_segments_of_a_camera_that_slept_are_skipped_and_told_as_gaps(clip: Path) -> None:
+def test_segments_of_a_camera_that_slept_are_skipped_and_given_as_gaps(clip: Path) -> None:
     with fake_vlm(probed(telling)) as fake, captioning(fake) as site:
         play(site.live.tap("gate"), clip, asleep=lambda number: number != 20)
         site.until(lambda: len(site.events) + len(site.gaps) == 4)

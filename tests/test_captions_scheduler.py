@@ -179,7 +179,7 @@ def test_under_overload_pictures_become_fewer_first_and_strides_longer_then() ->
     assert all(effort.stride <= MOST_STRIDE for effort in efforts)
 
 
-def test_what_a_longer_stride_leaves_out_is_told_as_superseded_at_once() -> None:
+def test_what_a_longer_stride_leaves_out_is_reported_as_superseded_at_once() -> None:
     bench = Bench()
     while bench.scheduler.effort.stride < 2:
         bench.cut()

@@ -112,7 +112,7 @@ def test_all_pictures_in_a_file_are_read(kind: str, tmp_path: Path, read: Any) -
     assert result["notes"] == []
 
 
-def test_in_an_animation_each_text_is_told_once_and_on_pages_each_time(tmp_path: Path, read: Any) -> None:
+def test_in_an_animation_each_text_is_given_once_and_on_pages_each_time(tmp_path: Path, read: Any) -> None:
     levels = [40, 90, 40, 90, 41]
     frames = [shade(level) for level in levels]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -219,7 +219,7 @@ def test_a_pattern_that_no_shell_has_resolved_is_resolved(tmp_path: Path, read: 
 
 
 @pytest.mark.parametrize("address", ["rtsp://admin:S3cret@10.0.0.1/x", "RTSPS://admin:S3cret@10.0.0.1/x"])
-def test_the_address_of_a_camera_is_told_where_it_belongs_and_no_password(
+def test_the_address_of_a_camera_is_shown_where_it_belongs_and_no_password(
     address: str, tmp_path: Path, read: Any
 ) -> None:
     shade(10).save(tmp_path / "good.png")

@@ -38,7 +38,7 @@ def test_the_rate_of_a_camera_that_stalls_falls_to_nothing(camera: Camera) -> No
     assert camera.analysed == 40
 
 
-class Tells:
+class StatusOnly:
     """In the place of a source: its status is what the test says."""
 
     def __init__(self, state: SourceState, **known: Any) -> None:
@@ -50,7 +50,7 @@ def seen_at(camera: Camera, now: float) -> None:
 
 
 def test_a_live_camera_shows_its_last_frame_until_that_is_too_old(camera: Camera) -> None:
-    camera.source = Tells(SourceState.LIVE)  # type: ignore[assignment]
+    camera.source = StatusOnly(SourceState.LIVE)  # type: ignore[assignment]
     with pytest.raises(Unavailable, match="'gate' has no picture yet"):
         camera.sees(1000.0, 10.0)
     seen_at(camera, 1000.0)
@@ -63,7 +63,7 @@ def test_a_live_camera_shows_its_last_frame_until_that_is_too_old(camera: Camera
 
 @pytest.mark.parametrize("state", [state for state in SourceState if state is not SourceState.LIVE])
 def test_a_camera_that_is_not_live_shows_no_old_picture_but_why(camera: Camera, state: SourceState) -> None:
-    camera.source = Tells(state, cause=SourceFailure.REFUSED, message="the port")  # type: ignore[assignment]
+    camera.source = StatusOnly(state, cause=SourceFailure.REFUSED, message="the port")  # type: ignore[assignment]
     seen_at(camera, 1000.0)
     with pytest.raises(Unavailable, match=rf"'gate' shows nothing now: {state} \(refused\): the port"):
         camera.sees(1000.1, 10.0)

@@ -27,8 +27,8 @@ def serving(place: Place, crops: str) -> Iterator[httpx.Client]:
     site.events.close()
     site.events, site.crops = EventStore(place.store / "events.sqlite"), ObjectStore(crops)
     with (
-        HttpServer(site, Settings(api=ApiSettings(port=0))) as faces,
-        httpx.Client(base_url=faces.address, trust_env=False, timeout=60) as client,
+        HttpServer(site, Settings(api=ApiSettings(port=0))) as http_server,
+        httpx.Client(base_url=http_server.address, trust_env=False, timeout=60) as client,
     ):
         yield client
     site.events.close()

@@ -43,9 +43,9 @@ def show(browser: Browser) -> Iterator[Opener]:
     with ExitStack() as stack:
 
         def show(site: FakeSite) -> None:
-            faces = stack.enter_context(HttpServer(site, Settings(api=ApiSettings(port=0))))
+            http_server = stack.enter_context(HttpServer(site, Settings(api=ApiSettings(port=0))))
             browser.view(*DESKTOP)
-            browser.open(f"{faces.address}/")
+            browser.open(f"{http_server.address}/")
             browser.wait_for("document.getElementById('link').dataset.state === 'live'")
 
         yield show
@@ -267,9 +267,9 @@ def test_text_from_outside_never_becomes_markup(browser: Browser, tmp_path: Path
 
 def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Browser, site: FakeSite) -> None:
     (port,) = free_ports(1)
-    with HttpServer(site, Settings(api=ApiSettings(port=port))) as faces:
+    with HttpServer(site, Settings(api=ApiSettings(port=port))) as http_server:
         browser.view(*DESKTOP)
-        browser.open(f"{faces.address}/")
+        browser.open(f"{http_server.address}/")
         browser.wait_for("document.getElementById('link').dataset.state === 'live'")
     browser.wait_for("document.getElementById('lost').checkVisibility()")
     assert text_of(browser, "#link") == ["Disconnected"]
@@ -285,8 +285,8 @@ def test_a_lost_connection_is_visible_and_what_was_missed_is_fetched(browser: Br
 def test_after_a_long_absence_the_list_starts_again_rather_than_show_a_gap(browser: Browser, site: FakeSite) -> None:
     site.events.put(Event.of(event("old", time=moments_ago(900))))
     (port,) = free_ports(1)
-    with HttpServer(site, Settings(api=ApiSettings(port=port))) as faces:
-        browser.open(f"{faces.address}/")
+    with HttpServer(site, Settings(api=ApiSettings(port=port))) as http_server:
+        browser.open(f"{http_server.address}/")
         browser.wait_for("document.querySelector('[data-event=old]')")
     for number in range(70):
         site.events.put(Event.of(event(f"e{number}", time=moments_ago(100 - number))))
@@ -370,9 +370,9 @@ def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
     browser: Browser, site: FakeSite, tmp_path: Path
 ) -> None:
     settings = secured(tmp_path, key("guard-secret", scopes=("operate",)))
-    with HttpServer(site, settings) as faces:
+    with HttpServer(site, settings) as http_server:
         browser.view(*DESKTOP)
-        browser.open(f"{faces.address}/")
+        browser.open(f"{http_server.address}/")
         assert text_of(browser, ".tile") == []
         show_key(browser, "guard-secret", "needed")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
@@ -381,16 +381,16 @@ def test_where_keys_are_set_the_page_asks_once_and_then_all_of_it_works(
         browser.wait_for("document.querySelector('#feed .crop')?.naturalWidth === 260")
         boxes_shown(browser, site, FINAL)
         assert browser.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
-        browser.open(f"{faces.address}/")
+        browser.open(f"{http_server.address}/")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
         assert browser.problems == []
-    with HttpServer(site, settings) as faces:  # the session outlives the process
-        browser.open(f"{faces.address}/docs")
+    with HttpServer(site, settings) as http_server:  # the session outlives the process
+        browser.open(f"{http_server.address}/docs")
         browser.wait_for("document.querySelectorAll('#operations article').length > 0")
         browser.wait_for("document.getElementById('log-out')")
         browser.evaluate("document.getElementById('log-out').click()")
         browser.wait_for("document.getElementById('why')")
-        browser.open(f"{faces.address}/")
+        browser.open(f"{http_server.address}/")
         browser.wait_for("document.getElementById('why')")
 
 
@@ -398,8 +398,8 @@ def test_a_key_that_may_not_see_a_page_is_answered_what_it_lacks_and_can_be_chan
     browser: Browser, site: FakeSite, tmp_path: Path
 ) -> None:
     keys = key("clerk-secret", scopes=("infer",)), key("guard-secret", scopes=("read",))
-    with HttpServer(site, secured(tmp_path, *keys)) as faces:
-        browser.open(f"{faces.address}/")
+    with HttpServer(site, secured(tmp_path, *keys)) as http_server:
+        browser.open(f"{http_server.address}/")
         show_key(browser, "clerk-secret", "needed")
         show_key(browser, "guard-secret", "clerk' has infer")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
@@ -409,8 +409,8 @@ def test_a_page_whose_session_ends_asks_again(browser: Browser, site: FakeSite, 
     (port,) = free_ports(1)
     settings = secured(tmp_path, key("guard-secret", scopes=("read",)))
     settings = settings.model_copy(update={"api": ApiSettings(port=port)})
-    with HttpServer(site, settings) as faces:
-        browser.open(f"{faces.address}/")
+    with HttpServer(site, settings) as http_server:
+        browser.open(f"{http_server.address}/")
         show_key(browser, "guard-secret", "needed")
         browser.wait_for("document.getElementById('link')?.dataset.state === 'live'")
     changed = settings.service.model_copy(update={"keys": (key("guard-changed", scopes=("read",)),)})

@@ -124,8 +124,8 @@ def coarse(rng: np.random.Generator, picture: Pixels) -> Pixels:
     """As if seen with fewer pixels."""
     rows = int(rng.integers(14, 40))
     small = cv2.resize(picture, (round(WIDTH * rows / HEIGHT), rows), interpolation=cv2.INTER_AREA)
-    how = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(small, (WIDTH, HEIGHT), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(small, (WIDTH, HEIGHT), interpolation=interpolation), np.uint8)
 
 
 def labels_of(text: str) -> NDArray[np.int64]:

@@ -80,8 +80,8 @@ def crop(path: Path, box: dict[str, str]) -> NDArray[np.uint8]:
 
 def fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Any picture of a plate at the reader's size."""
-    how = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if picture.shape[0] > HEIGHT else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=interpolation), np.uint8)
 
 
 def likeliest(probabilities: NDArray[np.float32], count: int = 3) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class Input:
         file: BinaryIO | None = None,
         format: str | None = None,  # noqa: A002  (av.open's name for it)
     ) -> None:
-        self._address, self._told = url, format is not None
+        self._address, self._named_format = url, format is not None
         self._url, self._settings, self._taker, self._acceleration = redact(url), settings, taker, acceleration
         self._backlog: Backlog | None = None
         self._is_tapped = False
@@ -356,7 +356,7 @@ class Input:
         context = stream.codec_context
         if context is None:
             raise self.error(SourceFailure.UNSUPPORTED, "no decoder for its video")
-        if self._told and not context.width:
+        if self._named_format and not context.width:
             raise self.error(SourceFailure.UNSUPPORTED, "not a video, or damaged at its beginning")
         self.check_size(context.width, context.height)
         # One thread per camera: more add contention, and no throughput once cameras outnumber cores.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from platoon.api.addresses import Resolver, is_public
+from platoon.api.addresses import CALLER, Resolver, is_public
 from platoon.api.fetch import Fetcher
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded
 
@@ -135,7 +135,7 @@ def server() -> Iterator[NameServer]:
 def test_a_name_that_nobody_answers_for_delays_neither_other_names_nor_other_work(server: NameServer) -> None:
     async def scenario() -> None:
         resolver = Resolver(server)
-        dead = [asyncio.create_task(resolver.addresses(f"dead{number}.test")) for number in range(50)]
+        dead = [asyncio.create_task(resolver.addresses(f"dead{number}.test")) for number in range(200)]
         async with asyncio.timeout(PATIENCE_S):
             assert await resolver.addresses("alive.test") == [ipaddress.ip_address("93.184.216.34")]
             assert await asyncio.to_thread(lambda: "worked on") == "worked on"
@@ -143,6 +143,26 @@ def test_a_name_that_nobody_answers_for_delays_neither_other_names_nor_other_wor
         for task in dead:
             task.cancel()
         await asyncio.gather(*dead, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_names_that_nobody_answers_for_of_one_key_leave_look_ups_for_others(server: NameServer) -> None:
+    async def scenario() -> None:
+        resolver = Resolver(server, at_once=20)
+        CALLER.set("busy")
+        dead = [asyncio.create_task(resolver.addresses(f"dead{number}.test")) for number in range(40)]
+        await asyncio.sleep(0)
+        refused = [task.exception() for task in dead if task.done()]
+        assert len(refused) == 30
+        assert all(isinstance(error, Overloaded) for error in refused)
+        CALLER.set("other")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await resolver.addresses("alive.test")
+        server.released.set()
+        await asyncio.gather(*dead, return_exceptions=True)
+        CALLER.set("busy")
+        assert await resolver.addresses("alive.test")
 
     asyncio.run(scenario())
 

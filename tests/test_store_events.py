@@ -425,3 +425,22 @@ def test_a_file_that_became_useless_is_named_and_once_it_is_moved_away_events_ar
     store.put(Event.of(event("after")))
     assert store.get("after") is not None
     store.close()
+
+
+def test_that_a_file_was_moved_away_is_said_once_also_where_no_new_one_can_be_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store" / "events.sqlite"
+    store = EventStore(path)
+    store.put(Event.of(event("before")))
+    for part in list(path.parent.glob("events.sqlite*")):
+        part.unlink()
+    path.mkdir()
+    for _ in range(5):
+        with pytest.raises(StoreError, match="cannot be opened"):
+            store.put(Event.of(event("after")))
+    assert caplog.text.count("was moved away") == 1
+    path.rmdir()
+    store.put(Event.of(event("after")))
+    assert store.get("after") is not None
+    store.close()

@@ -10,8 +10,10 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any, Final
 
 from platoon.errors import InvalidInput, Overloaded
@@ -20,15 +22,19 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LookUp = Callable[..., Sequence[tuple[Any, ...]]]
 """As `socket.getaddrinfo`."""
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 256
 """Names looked up at the same time; each takes a thread, which mostly sleeps."""
+
+CALLER: ContextVar[str] = ContextVar("caller", default="")
+"""The name of the key for which names are looked up; empty: none."""
 
 
 class Resolver:
     """Looks up names, each on a thread of its own, which nobody waits for longer than he likes.
 
     A look-up that a name server leaves unanswered cannot be ended. On the threads that all of the process share, some
-    would be enough to keep every other call from being worked on. One name is looked up once at a time.
+    would be enough to keep every other call from being worked on. One name is looked up once at a time, and no key has
+    more of them under way than it leaves free for others.
 
     Args:
         look_up: blocks for as long as it takes.
@@ -38,6 +44,7 @@ class Resolver:
         self._look_up, self._at_once = look_up, at_once
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[Sequence[Address]]] = {}
+        self._of_callers: Counter[str] = Counter()
 
     async def addresses(self, host: str) -> Sequence[Address]:
         """The addresses of a host; may be cancelled at any time.
@@ -54,14 +61,21 @@ class Resolver:
         with self._lock:
             if (found := self._under_way.get(host)) is not None:
                 return found
-            if len(self._under_way) >= self._at_once:
+            caller, free = CALLER.get(), self._at_once - len(self._under_way)
+            if free <= 0:
                 raise Overloaded(f"{self._at_once} names are being looked up; try again later", retry_after_s=5.0)
+            if caller and self._of_callers[caller] >= free:
+                raise Overloaded(
+                    f"{self._of_callers[caller]} names are being looked up for your key; try again later",
+                    retry_after_s=5.0,
+                )
+            self._of_callers[caller] += 1
             future = self._under_way[host] = Future()
         future.set_running_or_notify_cancel()  # whoever gives up gives up for himself only
-        threading.Thread(target=self._find, args=(host, future), name="look-up", daemon=True).start()
+        threading.Thread(target=self._find, args=(host, caller, future), name="look-up", daemon=True).start()
         return future
 
-    def _find(self, host: str, future: Future[Sequence[Address]]) -> None:
+    def _find(self, host: str, caller: str, future: Future[Sequence[Address]]) -> None:
         outcome: Sequence[Address] | Exception
         try:
             found = self._look_up(host, None, type=socket.SOCK_STREAM)
@@ -72,6 +86,7 @@ class Resolver:
             outcome = error
         with self._lock:
             del self._under_way[host]
+            self._of_callers[caller] -= 1
         if isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
 from platoon.api.access import caller_of
+from platoon.api.addresses import CALLER
 from platoon.api.bodies import WaitingBytes, limit_body
 from platoon.api.problems import public_error
 from platoon.errors import DeadlineExceeded, InvalidInput, Overloaded, PlatoonError, TooLarge, Unsupported
@@ -86,6 +87,7 @@ class Intake:
 
     async def _serve(self, request: Request, endpoint: Endpoint) -> Response:
         incoming = Incoming(request, endpoint, self)
+        CALLER.set(incoming.caller)
         limit_body(request, self._settings.max_body_bytes)
         response: Response
         self._under_way += 1

@@ -229,6 +229,7 @@ class Connection:
                 "and -shm files (then a new one is made)"
             )
         _log.warning("%s was moved away or deleted; %s go on in a new one", path, what)
+        self._file = None  # said once, also where none can be made
         return True
 
     def _close(self) -> None:

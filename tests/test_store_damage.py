@@ -224,5 +224,5 @@ def test_a_file_of_events_follows_a_store_that_was_begun_anew(kept: Path, tmp_pa
     path = tmp_path / "events.jsonl"
     with closing(EventStore(kept, unattended=True)) as store, EventFile(path, kept) as file:
         store.put(Event.of(row("new")))
-        file.hear({"type": "event"})
+        file.hear({"type": "event", "event": {}})
         wait_until(lambda: path.exists() and '"new"' in path.read_text(), "the line is written")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from platoon.api.addresses import CALLER
 from platoon.api.fetch import Fetcher
 from platoon.documents.jobs import Job, Jobs
 from platoon.errors import PlatoonError, StoreError
@@ -45,7 +46,11 @@ class Webhook:
             (DELIVERY, delivery.id),
             (SIGNATURE, sign(delivery.body, self._secret, int(time.time()))),
         ]
-        await self._fetcher.post(delivery.address, delivery.body, headers)
+        token = CALLER.set(delivery.owner)
+        try:
+            await self._fetcher.post(delivery.address, delivery.body, headers)
+        finally:
+            CALLER.reset(token)
 
 
 class EventTransport:

@@ -42,8 +42,8 @@ def open_stream(
             if _is_one_picture(url, settings):
                 return Snapshots(url, settings, taker=taker)
             return Input(url, settings, taker=taker, format=_JPEGS)
-        except SourceError as second:
-            raise (error if second.failure is SourceFailure.UNSUPPORTED else second) from None
+        except SourceError:  # it is neither: what FFmpeg said at first is all that is known
+            raise error from None
 
 
 def _is_one_picture(url: str, settings: SourceSettings) -> bool:

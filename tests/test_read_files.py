@@ -212,6 +212,12 @@ def test_a_folder_is_what_lies_right_in_it_and_what_is_neither_picture_nor_clip_
     assert "no picture" in named["error"]
 
 
+def test_a_file_may_be_named_by_its_address(tmp_path: Path, read: Any) -> None:
+    (tmp_path / "a folder").mkdir()
+    shade(10).save(tmp_path / "a folder" / "10.png")
+    assert texts(read((tmp_path / "a folder" / "10.png").as_uri())[0]) == [("B10", None)]
+
+
 def test_a_pattern_that_no_shell_has_resolved_is_resolved(tmp_path: Path, read: Any) -> None:
     for level in (10, 20):
         shade(level).save(tmp_path / f"{level}.png")

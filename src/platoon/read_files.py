@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import typer
@@ -118,9 +119,10 @@ class _UnknownKindError(InvalidInput):
 
 def _files(name: str) -> Iterator[_File]:
     """What a name stands for; where there is nothing, it fails when it is read."""
-    if "://" in name:
+    if "://" in name and not name.lower().startswith("file://"):
         yield _File(name)
         return
+    name = unquote(urlsplit(name).path) if "://" in name else name
     path = Path(name)
     try:
         if path.is_dir():

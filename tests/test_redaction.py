@@ -103,6 +103,8 @@ FORMS = (
     "rtsp://10.0.0.1/live?password= {}&x=1",
     "admin:{}@cam",
     "admin:{}@fe80::1",
+    "admin:a b{}@192.168.1.10:554",
+    "admin:{} b@192.168.1.10:554",
     "admin%3A{}%40cam",
     "admin%3a{}@10.0.0.1/x",
     "rtsp:&#47;&#47;admin:{}@cam&#47;1",

@@ -41,6 +41,9 @@ _NAMES_USER = re.compile(r"(?i)(?:admin|administrator|root|operator|viewer|guest
 _CHANNEL = re.compile(r"(?i)(?<![a-z0-9])(channel|camera|ch|stream|subtype|profile)=(\d{1,3})(?![a-z0-9@%])")
 """Says which camera of one recorder is meant."""
 _AT_ADDRESS = re.compile(r"(?i)(?:@|%(?:25){0,4}40)(?=[\w.\[-])")
+_LOGIN_WITH_BLANKS = re.compile(
+    r"(?<![^\s'\"(=|])[^\s:/@'\"(=|]{1,64}:[^\s@*/\\][^\n@]{0,64}@(?=\d{1,3}(?:\.\d{1,3}){3}(?!\d))"
+)
 _COLON = re.compile(r"(?i):|%(?:25){0,4}3a")
 
 _SECRET_NAME = (
@@ -84,6 +87,7 @@ def redact(text: object, most: int = MOST) -> str:
     shown = whole[:room].encode("utf-8", "backslashreplace").decode()[:most]
     if _SUSPICIOUS.search(shown):
         shown = "".join(_without_credentials(shown, is_cut))
+        shown = _LOGIN_WITH_BLANKS.sub(f"{HIDDEN}@", shown)
         for pattern in (_PAIR, _HEADER, _SAID, _ELEMENT, _OPTION):
             shown = pattern.sub(rf"\g<1>{HIDDEN}", shown)
         shown = _SCHEME_AND_KEY.sub(rf"\g<1>\g<2>{HIDDEN}", shown)

@@ -150,7 +150,7 @@ class FakeSite:
 
     def say(self, message: Message) -> None:
         about = message["camera"] if isinstance(message.get("camera"), str) else None
-        if message["type"] == "event":
+        if "event" in message:
             about = message["event"]["camera"]
         elif message["type"] == "camera":
             about = message["camera"]["id"]

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from platoon import web
 from platoon.api import (
     cameras,
+    captions,
     documents,
     events,
     health,
@@ -87,6 +88,8 @@ def create_app(
         doors.add(cameras.waking_routes(site), "operate")
         doors.add(manual.routes(site), "operate")
         doors.add(events.routes(site, settings), "read")
+        ends = (lambda: False) if connections is None else (lambda: bool(connections.not_ready()))
+        doors.add(captions.routes(site, ends), "read")
         doors.add(live.routes(site), "read")
     if service is not None:
         intake = Intake(settings.service, service.metrics, service.tracing, bodies=bodies)

@@ -177,10 +177,19 @@ class EventStore:
         latest = self._rows("SELECT max(time) FROM event WHERE camera = ?", [camera])[0][0]
         return None if latest is None else float(latest)
 
-    def written_since(self, revision: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
-        """Events written after `revision`, in that order, each with the revision that its writing made."""
-        query = "SELECT revision, body, crop FROM event WHERE revision > ? ORDER BY revision LIMIT ?"
-        rows = self._rows(query, [revision, limit])
+    def revision(self) -> int:
+        """That of the event written last; 0: there was none yet."""
+        return int(self._rows("SELECT value FROM memo WHERE name = 'revision'", [])[0][0])
+
+    def written_since(self, revision: int, limit: int, *, kind: str | None = None) -> list[tuple[int, dict[str, Any]]]:
+        """Events written after `revision`, of a kind or of all, in that order, each with the revision that its writing
+        made.
+        """
+        query = (
+            "SELECT revision, body, crop FROM event WHERE revision > ? AND +kind = coalesce(?, kind) "
+            "ORDER BY revision LIMIT ?"
+        )
+        rows = self._rows(query, [revision, kind, limit])
         return [(number, event) for number, body, crop in rows if (event := _event(body, crop)) is not None]
 
     def oldest(self, limit: int, *, before: float) -> list[tuple[str, str | None]]:

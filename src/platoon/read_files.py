@@ -278,7 +278,7 @@ def _print(name: str, found: Found, kind: str, *, as_json: bool, held_back: bool
         for text in found.held_back:
             typer.echo(_writable(f"{name}\t{_row(text)}\theld back: {text['gate']}"))
     for said in (*notes, *([error] if error else [])):
-        stderr().print(plain(said if name in said else f"{name}: {said}"), highlight=False)
+        stderr().print(plain(said if redact(name) in said else f"{name}: {said}"), highlight=False)
 
 
 def _row(text: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from platoon.media.activity import MAX_PACKETS, MAX_SLOTS, PacketActivity, PictureChange
+from platoon.media.activity import LOOK_S, MAX_PACKETS, MAX_SLOTS, Looks, PacketActivity, PictureChange
 from platoon.media.synthetic.encoding import Encoding
 from platoon.media.synthetic.still import still_clip, still_scene
 from platoon.media.synthetic.unrest import Unrest
@@ -128,7 +128,35 @@ def test_cars_before_do_not_hide_the_next() -> None:
 
 
 def test_nothing_is_known_of_a_new_camera() -> None:
-    assert alarms(Stream(), 5)[:10] == [n / FPS for n in range(10)]
+    assert alarms(Stream(), 5) == []
+    looks = due(Stream(), 12)
+    assert np.diff(looks)[1:] == pytest.approx(1.0, abs=0.05), "half of its group: keyframes are looked at anyway"
+
+
+def due(stream: Stream, seconds: float, cars: tuple[Car, ...] = ()) -> list[float]:
+    """When looks are due, and keyframes come."""
+    looks = Looks()
+    return [
+        time
+        for size, keyframe, time in stream.packets(seconds, cars)
+        if looks.packet(size, keyframe=keyframe, time=time) or (keyframe and time)
+    ]
+
+
+@pytest.mark.parametrize("group_s", [1.12, 2.0, 3.48, 4.0, 10.0])
+def test_looks_are_no_farther_apart_than_a_vehicle_is_seen_and_none_comes_just_before_a_keyframe(
+    group_s: float,
+) -> None:
+    apart = np.diff(due(Stream(level=25_000, spread=0.1, group_s=group_s), 60)[30:])
+    assert apart.max() <= LOOK_S + 1 / FPS
+    assert apart.min() >= LOOK_S / 2 - 1 / FPS
+
+
+def test_where_sizes_show_that_nothing_moves_there_is_no_look_but_one_for_a_car() -> None:
+    car = (LEARNT_S + 0.5, LEARNT_S + 1.7)
+    looks = [time for time in due(Stream(), LEARNT_S + 2, (car,)) if time > 20 and time % 2]
+    assert [time for time in looks if car[0] < time <= car[1] + 0.3]
+    assert len([time for time in looks if time < car[0]]) <= 4, "in forty seconds"
 
 
 def test_it_is_said_where_sizes_do_not_show_vehicles() -> None:

@@ -23,10 +23,10 @@ def test_a_camera_sleeps_once_nothing_has_asked_for_it_for_a_while(clock: Clock)
     assert (attention.level, attention.reason) == (Level.WATCH, Reason.START)
     clock.now += 3.9
     assert not attention.rest()
-    attention.wake(Reason.MOTION)
+    attention.wake(Reason.CHANGE)
     clock.now += 3.9
     assert not attention.rest()
-    assert attention.reason is Reason.MOTION
+    assert attention.reason is Reason.CHANGE
     clock.now += 0.2
     assert attention.rest()
     assert {attention.level, attention.reason} == {Level.IDLE, None}
@@ -50,7 +50,7 @@ def test_where_it_may_not_sleep_it_does_not(clock: Clock, mode: str, level: Leve
 def test_the_longer_of_two_reasons_holds(clock: Clock) -> None:
     attention = asleep(clock)
     attention.wake(Reason.CALL, 60)
-    attention.wake(Reason.MOTION)
+    attention.wake(Reason.CHANGE)
     assert attention.reason is Reason.CALL
     clock.now += 59
     assert not attention.rest()

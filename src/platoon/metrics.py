@@ -84,7 +84,7 @@ class Metrics:
         )
         self.camera_wakeups = Counter(
             "platoon_camera_wakeups_total",
-            "How often a camera was woken up, by cause: motion, change, plate, manual read, viewer, call, "
+            "How often a camera was woken up, by cause: change, plate, manual read, viewer, call, "
             "keyframes (too rare), bytes (too many to keep), start (connected anew)",
             ["camera", "cause"],
             registry=registry,

@@ -37,7 +37,7 @@ two thirds have it."""
 MEMORY_SLOTS: Final = 480
 """Two minutes of slots say how far levels stray when nothing moves."""
 ENOUGH_SLOTS: Final = 24
-"""With less behind it, nothing is known of a camera, and all is called activity."""
+"""With less behind it, nothing is known of a camera, and pictures must say whether something moves."""
 INTRA_ONLY: Final = 3
 """After so many keyframes in a row, each packet is one, and sizes say nothing: pictures must (`PictureChange`)."""
 LEAST_SHARE: Final = 0.002
@@ -58,10 +58,12 @@ VEHICLE_SHARE: Final = 0.01
 """Of a keyframe's size: what a small vehicle that moves adds to each packet."""
 CLEAR: Final = 2.5
 """In spreads: where a small vehicle adds less, sizes alone do not show it."""
-LOOK_S: Final = 1.0
-"""How often the picture of a camera in doubt is worth a look."""
+LOOK_S: Final = 1.2
+"""How often at least the picture is looked at where sizes do not say that nothing moves: a vehicle is seen as long."""
 MEMORY_S: Final = 30.0
 """Within which what pictures showed is forgotten by two thirds."""
+PAUSE_S: Final = 10.0
+"""A longer time without a picture makes nothing forgotten: one picture would count for all."""
 LEAST_CHANGE: Final = 0.5
 """Of a pixel, in standard deviations of its surroundings."""
 STRAYS: Final = 3.5
@@ -70,6 +72,8 @@ LEAST_SQUARES: Final = 3
 """How many places of two by two pixels must have changed: a vehicle has ten of them and more, noise none."""
 
 _SQUARE = np.ones((2, 2), np.uint8)
+_ROUNDING_S = 0.01
+"""Of time stamps."""
 
 
 class PacketActivity:
@@ -93,7 +97,7 @@ class PacketActivity:
         self._clear = False
 
     def packet(self, size: int, *, keyframe: bool, time: float) -> bool:
-        """Takes the next packet in order of arrival; whether something moves now, or nothing is known yet.
+        """Takes the next packet in order of arrival; whether something moves now, as far as sizes say.
 
         Args:
             size: in bytes.
@@ -110,14 +114,14 @@ class PacketActivity:
             if slot != self._slot:
                 self._slot = slot
                 self._judge(self._sorted[int(LOW * (len(self._sorted) - 1))])
-        return self._keyframes < INTRA_ONLY and (self._evidence > ALARM or len(self._strays) < ENOUGH_SLOTS)
+        return self._keyframes < INTRA_ONLY and self._evidence > ALARM
 
     @property
     def doubtful(self) -> bool:
-        """Whether something may move that sizes alone do not show: a look at the picture is needed every `LOOK_S`.
+        """Whether something may move that sizes alone do not show.
 
-        So it is where noise or rain take many bits, where a rate is held whatever is to be seen, and where levels are
-        a little higher than usual.
+        So it is where noise or rain take many bits, where a rate is held whatever is to be seen, where levels are a
+        little higher than usual, and while little is known of the camera.
         """
         return not self._clear or self._evidence > DOUBT
 
@@ -176,11 +180,34 @@ class PictureChange:
         away = np.abs(detail - self._mean)
         changed = (away > np.maximum(LEAST_CHANGE, STRAYS * self._deviation)).astype(np.uint8)
         differs = bool(cv2.erode(changed, _SQUARE).sum() >= LEAST_SQUARES)
-        share = np.float32(1 - math.exp(-max(0.0, time - self._time) / MEMORY_S))
+        share = np.float32(1 - math.exp(-min(max(0.0, time - self._time), PAUSE_S) / MEMORY_S))
         self._time = time
         self._deviation += (away - self._deviation) * share
         self._mean += (detail - self._mean) * share
         return differs
+
+
+class Looks:
+    """When the picture of a camera is due for a look between two keyframes, which are looked at anyway."""
+
+    def __init__(self) -> None:
+        self._activity = PacketActivity()
+        self._keyframe_at: float | None = None
+        self._looked_at = 0.0
+        self._every = LOOK_S
+
+    def packet(self, size: int, *, keyframe: bool, time: float) -> bool:
+        """Takes the next packet in order; whether a look is due before it. See `PacketActivity.packet`."""
+        moves = self._activity.packet(size, keyframe=keyframe, time=time)
+        if keyframe:
+            if self._keyframe_at is not None and (gap := time - self._keyframe_at) > 0:
+                self._every = gap / math.ceil(gap / LOOK_S)  # none just before a keyframe
+            self._keyframe_at = self._looked_at = time
+            return False
+        if not (moves or self._activity.doubtful) or 0 <= time - self._looked_at < self._every - _ROUNDING_S:
+            return False
+        self._looked_at = time
+        return True
 
 
 class _Quantiles:

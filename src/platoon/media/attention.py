@@ -70,8 +70,6 @@ class Reason(StrEnum):
 
     START = "start"
     """It is new, or was connected just now."""
-    MOTION = "motion"
-    """Its packets are larger than usual."""
     CHANGE = "change"
     """A picture shows something else than those before."""
     PLATE = "plate"
@@ -96,7 +94,8 @@ class Attention:
     """
 
     def __init__(self, mode: Mode = "full", *, awake_s: float = 4.0, now: Callable[[], float] = time.monotonic) -> None:
-        self._may_sleep, self._awake_s = mode == "auto", awake_s
+        self.may_sleep: Final = mode == "auto"
+        self._awake_s = awake_s
         self.now = now
         """The clock of the camera, in seconds, which nobody sets."""
         self._lock = threading.Lock()
@@ -134,7 +133,7 @@ class Attention:
     def rest(self) -> bool:
         """The decoder has come to a keyframe: whether it sleeps from there on."""
         with self._lock:
-            if not self._may_sleep or self._level is not Level.WATCH or self.now() < self._until:
+            if not self.may_sleep or self._level is not Level.WATCH or self.now() < self._until:
                 return self._level is Level.IDLE
             self._level = Level.IDLE
         self.on_change(Level.IDLE, None)

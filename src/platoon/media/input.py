@@ -17,9 +17,9 @@ import av
 import av.error
 from av.codec.hwaccel import HWAccel
 
-from platoon.media.activity import LOOK_S, PacketActivity
+from platoon.media.activity import Looks
 from platoon.media.addresses import host_of, is_remote, target_of
-from platoon.media.attention import EVERYTHING, Arrival, Level, Reason, Role, Taker
+from platoon.media.attention import EVERYTHING, Arrival, Level, Role, Taker
 from platoon.media.backlog import Backlog, FallenBehind
 from platoon.media.challenges import unsupported_login
 from platoon.media.failures import BY_ERRNO, NO_DESCRIPTORS, SourceError, SourceFailure, descriptors_left, is_known
@@ -246,7 +246,8 @@ class Input:
         """
         taker, settings = self._taker, self._settings
         slot = taker.slot if taker.watches else None
-        sleeps = slot is not None and self._acceleration is None  # of a picture on a GPU no change is looked for
+        # Of a picture on a GPU no change is looked for.
+        sleeps = slot is not None and self._acceleration is None and taker.attention.may_sleep
         backlog = self._backlog = Backlog(
             self._tapped(self._watched(self.packets()) if sleeps else self.packets()),
             max_lag_s=settings.max_lag_s,
@@ -256,7 +257,7 @@ class Input:
             now=taker.attention.now,
             has_room=lambda: slot is None or slot.has_room,
         )
-        decoder = self._decoder = LiveDecoder(self._stream, taker.attention, backlog.forget)
+        decoder = self._decoder = LiveDecoder(self._stream, taker.attention, backlog.forget, sleeps=sleeps)
         if slot is not None:
             slot.on_room = backlog.look_again
         # A picture that the decoder still owes is worth nothing until it comes.
@@ -282,19 +283,17 @@ class Input:
             yield packet
 
     def _watched(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-        """The packets, whose sizes wake their camera up, or ask for a glance at it where they leave a doubt."""
-        activity, attention, clock = PacketActivity(), self._taker.attention, MediaClock()
+        """The packets; while their camera sleeps, a glance is asked for where sizes do not say that nothing moves.
+
+        Sizes are judged by the stream's own times: packets arrive in bursts.
+        """
+        looks, attention, clock = Looks(), self._taker.attention, MediaClock()
         clock.restart(period_s=1 / (self.fps or 25.0), gap_s=0.0)
-        seen = 0.0
         for packet in packets:
             stamp = None if packet.dts is None else float(packet.dts * packet.time_base)
             time = clock.tick(stamp, attention.now())
-            if activity.packet(packet.size, keyframe=packet.is_keyframe, time=time):
-                attention.wake(Reason.MOTION)
-            if packet.is_keyframe:
-                seen = time
-            elif activity.doubtful and time - seen >= LOOK_S and self._backlog is not None:
-                seen = time
+            due = looks.packet(packet.size, keyframe=packet.is_keyframe, time=time)
+            if due and self._backlog is not None:
                 self._backlog.glance()
             yield packet
 

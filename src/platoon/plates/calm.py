@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +16,8 @@ MOVES_S: Final = 2.0
 """What has moved within this time moves."""
 STEP_HEIGHTS: Final = 0.5
 """A plate that is found so far from where it rested, in its heights, has moved: it trembles by less."""
+PAUSE_S: Final = 1.0
+"""After which a frame is a look at a camera that sleeps, and not one of many."""
 LOOKS: Final = 12
 """Frames in which something that rests may become a plate; then its place is dull."""
 DULL_MOST: Final = 32
@@ -29,16 +32,20 @@ class Calm:
         """Where each track rests, and when it came there."""
         self._dull: deque[tuple[NDArray[np.float32], float]] = deque(maxlen=DULL_MOST)
         """Middles and widths of what rested and became no plate."""
+        self._last = -math.inf
+        """When the frame before was taken."""
 
     def wants_more(self, visible: Sequence[TrackState], time: float) -> bool:
         """Whether a plate moves or is not read yet.
+
+        While one frame follows the other, it must be in two of them: snow looks like a plate now and then, in one.
 
         Args:
             visible: what was found in the last frame.
             time: its media time, seconds.
         """
         rests, self._rests = self._rests, {}
-        more = False
+        more, pause, self._last = False, time - self._last > PAUSE_S, time
         for track_state in visible:
             track = track_state.track
             rest, since = rests.get(track.id, (track.centre, time - MOVES_S))
@@ -51,5 +58,5 @@ class Calm:
             if not (known or moves or dull) and track.seen >= LOOKS:
                 self._dull.append((rest, track.width))
                 dull = True
-            more = more or moves or not (known or dull)
+            more = more or ((pause or track.seen > 1) and (moves or not (known or dull)))
         return more

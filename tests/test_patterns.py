@@ -45,7 +45,10 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
                 flags = [
                     part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute) and part.attr.isupper()
                 ]
-                yield where, re.compile(ast.literal_eval(node.args[0]), sum(getattr(re, flag) for flag in flags))
+                source = ast.literal_eval(node.args[0])
+                if isinstance(source, bytes):  # of which each is a letter here
+                    source = source.decode("latin-1")
+                yield where, re.compile(source, sum(getattr(re, flag) for flag in flags))
 
 
 def families(source: str) -> Iterator[Callable[[int], str]]:

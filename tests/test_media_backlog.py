@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from platoon.media import backlog
-from platoon.media.attention import Role, Skipped
+from platoon.media.attention import Attention, Mode, Role, Skipped
 from platoon.media.backlog import LAG_WINDOW_S, MAX_WAIT_S, SATURATED, Backlog, FallenBehind
 from tests.clock import Clock
 
@@ -25,8 +25,9 @@ class Packet:
 class Stream:
     """Packets that arrive when the test says so, and the backlog that they go into."""
 
-    def __init__(self, max_lag_s: float = 0.5) -> None:
+    def __init__(self, max_lag_s: float = 0.5, mode: Mode = "full") -> None:
         self.clock = Clock()
+        self.attention = Attention(mode, awake_s=0, now=self.clock)
         self.skipped: list[int] = []
         self.causes: set[Skipped] = set()
         self.room = True
@@ -40,6 +41,7 @@ class Stream:
             keyframe_max_s=3.0,
             skipped=self._skip,
             has_room=self._has_room,
+            attention=self.attention,
             now=self.clock,
         )
 
@@ -163,6 +165,66 @@ def test_what_waits_for_a_decoder_that_hangs_is_bounded(
         stream.bring_one_too_many()
         with pytest.raises(FallenBehind):
             stream.backlog.take()
+
+
+def asleep() -> Stream:
+    """A camera that fell asleep at packet 2, its second keyframe, at which there was nothing to see."""
+    one = Stream(mode="auto")
+    for number in range(3):
+        one.bring(keyframe=number != 1)
+        one.clock.now += 1
+        if number < 2:
+            assert one.take() == number
+    taken = one.backlog.take()
+    assert taken is not None
+    assert (taken.packet.number, taken.role) == (2, Role.LOOK)
+    one.backlog.forget(taken.packet)
+    return one
+
+
+def test_a_glance_gives_what_came_since_the_keyframe_once_and_the_next_what_came_since() -> None:
+    sleeper = asleep()
+    roles: list[tuple[int, Role]] = []
+
+    def glance(count: int) -> None:
+        sleeper.backlog.glance()
+        for _ in range(count):
+            taken = sleeper.backlog.take()
+            assert taken is not None
+            roles.append((taken.packet.number, taken.role))
+
+    sleeper.bring()
+    glance(2)
+    sleeper.bring()
+    glance(1)
+    assert roles == [(2, Role.REFERENCE), (3, Role.GLANCE), (4, Role.GLANCE)]
+    sleeper.end()
+    assert sleeper.take() is None
+
+
+def test_a_glance_that_is_late_comes_before_the_keyframe_that_came_meanwhile() -> None:
+    sleeper = asleep()
+    sleeper.bring()
+    sleeper.bring()
+    sleeper.backlog.glance()
+    sleeper.bring()
+    sleeper.clock.now += 1
+    sleeper.bring(keyframe=True)
+    taken = [sleeper.backlog.take() for _ in range(4)]
+    assert [(one.packet.number, one.role) for one in taken if one is not None] == [
+        (2, Role.REFERENCE),
+        (3, Role.REFERENCE),
+        (4, Role.GLANCE),
+        (6, Role.LOOK),
+    ]
+    sleeper.bring()
+    sleeper.backlog.glance()
+    glanced = [sleeper.backlog.take() for _ in range(2)]
+    assert [one.packet.number for one in glanced if one is not None] == [6, 7], (
+        "from the keyframe on, not from packet 5"
+    )
+    sleeper.end()
+    assert sleeper.take() is None
 
 
 def test_the_lag_is_how_late_the_decoder_is_at_worst_in_the_last_seconds(stream: Stream) -> None:

@@ -184,15 +184,17 @@ class Backlog:
                 if self._wakes_up():
                     continue
                 self._fall_asleep()
-                if self._asleep and self._look is not None:
-                    look, self._look, self._may_be_held = self._look, None, False
-                    self._looked, self._looked_at = look.packet, look.arrived
-                    return Taken(look.packet, look.arrived, True, Role.LOOK)
                 if self._asleep and self._to_glance:
                     self._to_glance -= 1
                     one, self._may_be_held = self._unseen.popleft(), False
                     role = Role.REFERENCE if self._to_glance else Role.GLANCE
                     return Taken(one.packet, one.arrived, one.packet.is_keyframe, role)
+                if self._asleep and self._look is not None:
+                    look, self._look, self._may_be_held = self._look, None, False
+                    self._looked, self._looked_at = look.packet, look.arrived
+                    while self._unseen and self._unseen[0] is not look:  # it begins anew there
+                        self._unseen.popleft()
+                    return Taken(look.packet, look.arrived, True, Role.LOOK)
                 if not self._waiting or self._asleep:
                     if isinstance(self._end, StopIteration):
                         return None
@@ -339,8 +341,8 @@ class Backlog:
     def _keep(self, one: _Waiting) -> None:
         """A packet came while the camera sleeps."""
         if one.packet.is_keyframe:
-            self._unseen.clear()
-            self._to_glance = 0
+            if not self._to_glance:  # a glance that is late is taken all the same: what came before it is kept
+                self._unseen.clear()
             if one.arrived - self._looked_at >= LOOK_EVERY_S:
                 self._look = one
                 self._changed.notify_all()

@@ -16,10 +16,13 @@ from platoon.captions.cutter import Cause
 from platoon.captions.live import CameraTap, CaptionEvent, LiveCaptions
 from platoon.captions.scheduler import State
 from platoon.errors import InvalidSettings
+from platoon.media.attention import Attention, Reason, Taker
+from platoon.media.input import Input
 from platoon.media.source import Pace
 from platoon.metrics import Metrics
 from platoon.settings import CaptionSettings, SourceSettings
 from tests.clips import write_clip
+from tests.clock import Clock
 from tests.fake_vlm import FakeVlm, Reply, fake_vlm, said
 from tests.rtsp_server import Fault, RtspServer
 from tests.source_watch import Watch
@@ -254,7 +257,7 @@ def test_segments_of_a_camera_end_early_where_its_stream_breaks_jumps_or_changes
     server, large = camera
     with (
         fake_vlm(probed(telling)) as fake,
-        captioning(fake, fps=16) as site,
+        captioning(fake, fps=16, skip_still=False) as site,
         Watch(
             server.url("/gate"),
             settings=SourceSettings(backoff_min_s=0.1, backoff_max_s=0.2),
@@ -280,18 +283,60 @@ def test_segments_of_a_camera_end_early_where_its_stream_breaks_jumps_or_changes
             assert abs(event.time - time.time()) < PATIENCE_S
 
 
-def test_lag_is_bounded_however_slow_the_model(camera: tuple[RtspServer, Path]) -> None:
-    """Answers take two segments and a half: most are superseded, and those that are captioned are recent."""
+def test_a_model_that_comes_back_is_asked_about_the_newest_segment(camera: tuple[RtspServer, Path]) -> None:
+    """Each answer comes once two more segments were superseded; the decoder goes on all the while."""
     server, _ = camera
+    arrived, leave = threading.Semaphore(0), threading.Semaphore(0)
 
     def slow(prompt: str, request: dict[str, Any]) -> Reply:
-        fake.closing.wait(2.5)
+        arrived.release()
+        leave.acquire(timeout=PATIENCE_S)
         return telling(prompt, request)
 
-    with fake_vlm(probed(slow)) as fake, captioning(fake) as site:
-        with Watch(server.url("/gate"), keep_all=False, pace=Pace.REAL_TIME, tap=site.live.tap("gate")) as watch:
-            site.until(lambda: len(site.events) >= 3)
-            decoded = watch.source.status.decoded
-        assert decoded > 60  # the model never holds the decoder
-        assert all(event.facts["lag"] < 2.5 + 1.5 for event in site.events)
+    newest = []
+    with fake_vlm(probed(slow)) as fake, captioning(fake, skip_still=False) as site:
+        with Watch(server.url("/gate"), keep_all=False, pace=Pace.REAL_TIME, tap=site.live.tap("gate")):
+            for number in range(3):
+                assert arrived.acquire(timeout=PATIENCE_S)
+                wanted = len(site.gaps) + 2
+                site.until(lambda wanted=wanted: len(site.gaps) >= wanted)  # type: ignore[misc]
+                newest.append(site.gaps[-1]["media_start"])
+                leave.release()
+                site.until(lambda number=number: len(site.events) > number)  # type: ignore[misc]
+        leave.release(8)
+        starts = [event.facts["media_start"] for event in site.events]
+        assert all(start > before for start, before in zip(starts[1:], newest, strict=False))
         assert {gap["state"] for gap in site.gaps} == {State.SUPERSEDED}
+
+
+class Seen:
+    """A tap that only notes."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def opened(self, stream: av.VideoStream) -> None:
+        self.said.append(stream.codec_context.name)
+
+    def packet(self, packet: av.Packet, *, asleep: bool) -> None:
+        if packet.size:
+            self.said.append(asleep)
+
+    def closed(self) -> None:
+        self.said.append("closed")
+
+
+def test_a_tap_sees_every_packet_and_whether_its_camera_sleeps(tmp_path: Path, clock: Clock) -> None:
+    attention = Attention("auto", awake_s=1, now=clock)
+    clock.ahead += 2
+    assert attention.rest()
+    tap = Seen()
+    clip = write_clip(tmp_path / "clip.mp4", frames=6, fps=8)
+    source = Input(str(clip), SourceSettings(), taker=Taker(attention=attention, tap=tap))
+    for number, _ in enumerate(source.pictures()):
+        if number == 2:
+            attention.wake(Reason.CALL)
+    source.close()
+    assert tap.said[0] == "h264"
+    assert tap.said[1:-1] == [True] * 3 + [False] * 3
+    assert tap.said[-1] == "closed"

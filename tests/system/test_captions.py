@@ -55,6 +55,7 @@ def test_a_camera_is_captioned_beside_its_plates(tmp_path: Path, cache: Path) ->
             plates__input_height=height,
             captions__url=fake.url,
             captions__every=1,
+            captions__skip_still="false",
         )
         place.register(f"gate|The gate|{camera.url('/gate')}|0")
         with place.start("run", place.registry, "--fps", "4") as running:

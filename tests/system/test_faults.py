@@ -80,6 +80,7 @@ def junction(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[
         "source__read_timeout_s": 2,
         "source__backoff_min_s": 0.1,
         "source__backoff_max_s": BACKOFF_MOST_S,
+        "source__attention": "watch",  # what these cameras show again and again is what sleeping cameras show
     }
     paths = [f"/{name}" for name in ("gate", *OTHERS)]
     with RtspServer(

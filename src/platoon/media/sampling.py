@@ -58,6 +58,7 @@ class MediaClock:
         Args:
             came: when it came, in seconds of a clock that nobody sets; none: it is of a recording.
         """
+        first = self._offset is None and self._came is None
         if came is not None:
             came = came if self._came is None else max(came, self._came)
             if self._came is not None:
@@ -70,7 +71,8 @@ class MediaClock:
         else:
             longest_s = MAX_GAP_S if came is None else MAX_STEP_S
             if self._offset is None or not 0 <= stamp + self._offset - self._time <= longest_s:
-                self._offset = self._next - stamp
+                # Pictures may come in bursts: where their stamps jump, none follows the last in less than a period.
+                self._offset = (self._next if first else max(self._next, self._time + self._period)) - stamp
             self._time = stamp + self._offset
         self._next = self._time + self._period
         return self._time

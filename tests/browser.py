@@ -113,8 +113,17 @@ class Browser:
         return reply["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Wait until a JavaScript expression is truthy."""
-        _wait(lambda: self.evaluate(f"Boolean({condition})"), what=condition)
+        """Wait until a JavaScript expression is truthy, on whatever page comes meanwhile."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.evaluate(f"Boolean({condition})"))
+            except AssertionError as error:
+                if "navigated" not in str(error):
+                    raise
+                return False
+
+        _wait(holds, what=condition)
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""

@@ -33,7 +33,7 @@ class Slow:
 
 
 def read(engine: Any, timeout_s: float = 0.1) -> dict[str, Any]:
-    return read_sight(SIGHT, "gate", engine, PlateSettings(), Grammar(), timeout_s=timeout_s)
+    return read_sight(SIGHT, "gate", engine, PlateSettings(detector="text"), Grammar(), timeout_s=timeout_s)
 
 
 def test_a_read_that_is_late_since_models_are_loading_says_so() -> None:

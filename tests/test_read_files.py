@@ -86,6 +86,20 @@ def test_an_error_that_nobody_foresaw_costs_its_file_alone(tmp_path: Path, read:
     assert "S3cret" not in odd["error"]
 
 
+def test_the_password_in_an_address_is_in_no_row(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate = FoundPlate("AB123CD", "", 0.9, (0, 0, 1, 1))
+    held = HeldBack(Gate.IMPLAUSIBLE, plate)
+    monkeypatch.setattr(module, "read_clip", lambda *_, **__: ClipPlates([plate], [held], None))
+    for as_json in (False, True):
+        read_files(["http://guard:S3cretPw@10.0.0.1/a.mp4"], settings, plates=True, as_json=as_json, held_back=True)
+        out = "".join(capsys.readouterr())
+        assert out.count("AB123CD") == 2
+        assert "10.0.0.1/a.mp4" in out
+        assert "S3cretPw" not in out
+
+
 def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path, read: Any) -> None:
     odd = tmp_path / "caf\udce9.png"
     shade(10).save(odd)

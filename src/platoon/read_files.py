@@ -260,6 +260,7 @@ def _pictures(reads: _Plates | _Lines, path: Path) -> Found:
 
 
 def _print(name: str, found: Found, kind: str, *, as_json: bool, held_back: bool) -> None:
+    name = redact(name) if "://" in name else name
     notes = list(found.notes)
     if found.held_back and not held_back:
         counts = Counter(str(one["gate"]) for one in found.held_back)
@@ -267,7 +268,7 @@ def _print(name: str, found: Found, kind: str, *, as_json: bool, held_back: bool
         notes.append(f"held back: {listed}; --all shows them")
     error = None if found.error is None else str(found.error)
     if as_json:
-        result: dict[str, Any] = {"path": name if "://" not in name else redact(name), kind: found.texts}
+        result: dict[str, Any] = {"path": name, kind: found.texts}
         if held_back:
             result["held_back"] = found.held_back
         typer.echo(_writable(json.dumps({**result, "notes": notes, "error": error}, ensure_ascii=False)))
@@ -278,7 +279,7 @@ def _print(name: str, found: Found, kind: str, *, as_json: bool, held_back: bool
         for text in found.held_back:
             typer.echo(_writable(f"{name}\t{_row(text)}\theld back: {text['gate']}"))
     for said in (*notes, *([error] if error else [])):
-        stderr().print(plain(said if redact(name) in said else f"{name}: {said}"), highlight=False)
+        stderr().print(plain(said if name in said else f"{name}: {said}"), highlight=False)
 
 
 def _row(text: Mapping[str, Any]) -> str:

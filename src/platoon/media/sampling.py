@@ -1,6 +1,6 @@
 """The time of a stream, which of its frames are looked at, and which need not be decoded for that.
 
-All work on the stream's own time alone, so that the same clip gives the same frames on every machine.
+Of recordings all work on their own time alone, so that the same clip gives the same frames on every machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ start, or after a pause, is over in the next window.
 """
 MENDED = 10
 """Windows in a row in which they are right before they count again."""
-
-
 RETRY_S = 60.0
 """A stream that needs all its pictures may have changed by then; each try costs one picture that is late."""
 ROUNDING_S = 0.002
@@ -30,8 +28,8 @@ class MediaClock:
     backwards.
 
     Time stamps may be missing, start anywhere, jump, or start anew after a reconnection or at the end of a
-    loop. Media time then goes on: after `restart(gap_s)` by the gap, after a jump by one frame period, or, where it is
-    known when frames came, by the time between these. Where the time stamps of a live stream stand still, crawl, race
+    loop. Media time then goes on: after `restart(gap_s)` by the gap, after a jump by one frame period, or by the time
+    between the arrivals where that is known and longer. Where the time stamps of a live stream stand still, crawl, race
     or jump all the time, its arrivals count.
     """
 

@@ -61,8 +61,11 @@ class PlateText:
 
 
 SURE_PLATE = 0.6
+"""From this score on the detector is sure."""
 SURE_TEXT = 0.8
+"""And the reader, where its least certain character is so."""
 LENGTHS = (3, 10)
+"""Of plates, in characters, whatever their country."""
 
 
 def is_certain(text: PlateText, score: float) -> bool:

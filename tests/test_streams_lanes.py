@@ -118,7 +118,8 @@ def test_no_camera_is_in_two_lanes_and_all_are_served(
 
 def test_what_fails_in_an_unforeseen_way_in_one_lane_ends_all_and_is_said(bench: Bench) -> None:
     bench.start(lanes=3)
-    bench.more(bench.analysed)
+    for number in range(CAMERAS):
+        bench.more(lambda number=number: bench.analysed(number))  # type: ignore[misc]
     bench.site._cameras["camera 1"].count = lambda _now: 1 / 0
     wait_until(lambda: bench.site._lanes.join(0.01), "the end of all lanes")
     assert bench.site.not_ready() == ["analysis: stopped: analysis stopped by ZeroDivisionError: division by zero"]
